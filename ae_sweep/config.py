@@ -1,0 +1,249 @@
+"""Owns the settings: frozen values that cannot be wrong once they exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from ae_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Number = TypeVar("Number", int, float)
+SamplerName = Literal["tpe", "random", "grid", "gp"]
+PrunerName = Literal["median", "hyperband", "none"]
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Choices(Generic[Number]):
+    """A finite set of values to choose from; one value is fixed."""
+
+    values: tuple[Number, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ConfigError("no values to choose from; give at least one")
+
+    def __str__(self) -> str:
+        return " ".join(f"{value:g}" for value in self.values)
+
+
+@dataclass(frozen=True)
+class Range(Generic[Number]):
+    """All values from ``low`` to ``high``, both included."""
+
+    low: Number
+    high: Number
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ConfigError(
+                f"the range {self.low:g}:{self.high:g} is empty; write the smaller bound first"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.low:g}:{self.high:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """The nuisance parameters, which each study tunes away."""
+
+    lr: Choices[float] | Range[float]
+    """Peak learning rate; a range is log-uniform."""
+    epochs: Choices[int] | Range[int]
+    """Passes over the training images; a range is uniform over its integers."""
+
+    def __post_init__(self) -> None:
+        for lr in _bounds(self.lr):
+            if not (math.isfinite(lr) and lr > 0):
+                raise ConfigError(f"lr must be a positive finite number, got {lr:g}")
+        for epochs in _bounds(self.epochs):
+            if epochs < 1:
+                raise ConfigError(f"epochs must be at least 1, got {epochs}")
+
+    @property
+    def max_epochs(self) -> int:
+        """The longest training this space allows, in epochs."""
+        return max(_bounds(self.epochs))
+
+    @property
+    def size(self) -> int | None:
+        """How many distinct (lr, epochs) there are; None where lr is a continuous range."""
+        if isinstance(self.lr, Range):
+            return None
+        epochs = self.epochs
+        counts = epochs.high - epochs.low + 1 if isinstance(epochs, Range) else len(epochs.values)
+        return len(self.lr.values) * counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """All that decides the result of one training, given the data."""
+
+    latent_dim: int
+    """Width of the bottleneck: the scientific parameter."""
+    lr: float
+    """Peak learning rate."""
+    epochs: int
+    """Passes over the training images."""
+    seed: int = 0
+    """Seeds initial weights and the order of the images."""
+    model: str = "conv"
+    """A name of the model registry."""
+
+    def __post_init__(self) -> None:
+        if self.latent_dim < 1:
+            raise ConfigError(f"latent_dim must be at least 1, got {self.latent_dim}")
+        if self.epochs < 1:
+            raise ConfigError(f"epochs must be at least 1, got {self.epochs}")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ConfigError(f"lr must be a positive finite number, got {self.lr:g}")
+        _check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """One call of ``ae-sweep run``: a family of studies, one per latent dimension."""
+
+    name: str
+    """Names the sweep in MLflow and Optuna."""
+    dims: tuple[int, ...]
+    """The latent dimensions to measure, ascending and distinct."""
+    space: SearchSpace
+    """What each study may choose from."""
+    trials: int
+    """Trials per study."""
+    repeats: int = 0
+    """How often the best configuration of each dim is trained again, with other seeds."""
+    seed: int = 0
+    """Seeds suggestions and trainings."""
+    dataset: str = "mnist"
+    """A name of the data set registry."""
+    train_limit: int | None = None
+    """Train on this many images only; None takes all."""
+    model: str = "conv"
+    """A name of the model registry."""
+    sampler: SamplerName = "tpe"
+    """How a study chooses."""
+    pruner: PrunerName = "median"
+    """How a study stops what is not promising."""
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise ConfigError(
+                f"{shorten(self.name)} cannot name a sweep; use up to 100 letters, digits, '.', "
+                "'_' and '-', and begin with a letter or a digit"
+            )
+        if not self.dims:
+            raise ConfigError("dims is empty; give at least one latent dimension")
+        for dim in self.dims:
+            if dim < 1:
+                raise ConfigError(f"a latent dimension must be at least 1, got {dim}")
+        if list(self.dims) != sorted(set(self.dims)):
+            raise ConfigError(f"dims must be ascending and distinct, got {self.dims}")
+        if self.trials < 1:
+            raise ConfigError(f"trials must be at least 1, got {self.trials}")
+        if self.repeats < 0:
+            raise ConfigError(f"repeats must not be negative, got {self.repeats}")
+        if self.train_limit is not None and self.train_limit < 1:
+            raise ConfigError(f"train-limit must be at least 1, got {self.train_limit}")
+        _check_seed(self.seed)
+        if self.sampler == "grid" and self.space.size is None:
+            raise ConfigError(
+                f"the grid sampler needs choices, and lr is the range {self.space.lr}; list the "
+                "values (--lr 1e-3 4e-3) or take another sampler"
+            )
+        if self.sampler == "grid" and isinstance(self.space.epochs, Range):
+            raise ConfigError(
+                f"the grid sampler needs choices, and epochs is the range {self.space.epochs}; "
+                "list the values (--epochs 2 4 8) or take another sampler"
+            )
+
+    @property
+    def wanted_trials(self) -> int:
+        """Trials per study that can be had: no more than there are distinct configurations."""
+        size = self.space.size
+        if size is None:
+            return self.trials
+        return size if self.sampler == "grid" else min(self.trials, size)
+
+    def identity(self) -> dict[str, str | int | None]:
+        """Tell what may not change under one name; dims, trials and repeats may grow."""
+        return {
+            "space_lr": str(self.space.lr),
+            "space_epochs": str(self.space.epochs),
+            "seed": self.seed,
+            "dataset": self.dataset,
+            "train_limit": self.train_limit,
+            "model": self.model,
+            "sampler": self.sampler,
+            "pruner": self.pruner,
+        }
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a sweep is kept; all paths are absolute."""
+
+    root: Path
+    """The directory that holds the three parts."""
+    tracking_override: str | None = None
+    """A tracking URI of the user's own, instead of the SQLite file under ``root``."""
+
+    def __post_init__(self) -> None:
+        if not self.root.is_absolute():
+            raise ConfigError(f"the store must be an absolute path, got {self.root}")
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking URI."""
+        return self.tracking_override or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def artifact_root(self) -> Path | None:
+        """Where MLflow keeps artifacts; None where the user's own tracking server decides."""
+        return None if self.tracking_override else self.root / "artifacts"
+
+    @property
+    def optuna_path(self) -> Path:
+        """Optuna's SQLite file."""
+        return self.root / "optuna.db"
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """Quote ``text`` for a message: one line, visible characters, at most ``limit`` of them."""
+    quoted = ascii(text)
+    return quoted if len(quoted) <= limit else f"{quoted[: limit - 5]}...' ({len(text)} characters)"
+
+
+def digest(content: object) -> str:
+    """Hash a JSON-able value to 16 hexadecimal digits, the same in every process."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def as_flat_dict(config: SweepConfig) -> dict[str, str]:
+    """Tell a sweep's whole configuration as parameter names and texts."""
+    flat = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    flat.pop("space")
+    flat |= {"lr": config.space.lr, "epochs": config.space.epochs}
+    flat["dims"] = " ".join(map(str, config.dims))
+    return {key: str(value) for key, value in flat.items()}
+
+
+def _bounds(values: Choices[Number] | Range[Number]) -> tuple[Number, ...]:
+    return values.values if isinstance(values, Choices) else (values.low, values.high)
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**31:
+        raise ConfigError(f"seed must be from 0 to {2**31 - 1}, got {seed}")

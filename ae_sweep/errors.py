@@ -1,0 +1,61 @@
+"""Owns the errors a user can meet: what happened, with the value, and what to do next.
+
+Each carries the exit code of the command line's contract. They are raised low and caught once,
+in ``ae_sweep.cli``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AeSweepError(Exception):
+    """Base of all errors that are told to the user as one message."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(AeSweepError):
+    """A setting that cannot be: wrong usage."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class DataError(AeSweepError):
+    """A data set that is missing, unreachable, corrupted or truncated."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class DeviceError(AeSweepError):
+    """A device that this machine does not have."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class StoreError(AeSweepError):
+    """A store that cannot be opened, read or written."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class NotStoredError(AeSweepError):
+    """What was asked for is not in the store: no such sweep, or nothing to plot."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class PortError(AeSweepError):
+    """A network port that cannot be listened on."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class ConflictError(AeSweepError):
+    """A sweep of that name is stored with another space, or is already there."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class TrainingDivergedError(AeSweepError):
+    """A loss that is no finite number. It fails the trial, not the sweep."""

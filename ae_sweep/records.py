@@ -1,0 +1,158 @@
+"""Owns the records that pass between the doors: plain values with an identity at most."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ae_sweep.config import digest
+
+
+class Outcome(StrEnum):
+    """How a trial ended."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class Role(StrEnum):
+    """Why a trial was trained."""
+
+    SEARCH = "search"
+    """Suggested by a study."""
+    REPEAT = "repeat"
+    """The best configuration of a dim once more, with another seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """What identifies a trial's work: equal points are the same training."""
+
+    dataset_digest: str
+    model: str
+    latent_dim: int
+    lr: float
+    epochs: int
+    seed: int
+    recipe: str
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits, equal for equal points in every process."""
+        return digest(dataclasses.asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetCard:
+    """What is told of a data set where it is used."""
+
+    name: str
+    digest: str
+    """Hash of the pixels used and of how they are split."""
+    source: str
+    """Where the files were found."""
+    train_images: int
+    val_images: int
+    test_images: int
+    image_shape: tuple[int, int, int]
+    """Channels, height, width."""
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in one image."""
+        channels, height, width = self.image_shape
+        return channels * height * width
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What is known when a training pauses to validate: after each epoch and each quarter."""
+
+    epoch: float
+    """Epochs trained so far; a fraction where a quarter of the schedule ends inside an epoch."""
+    step: int
+    """Optimiser steps taken so far."""
+    quarter: int | None
+    """1 to 4 where this is the end of a quarter of the schedule, else None."""
+    train_mse: float
+    """Mean squared error per pixel of the batches since the last result, as they were trained."""
+    val_mse: float
+    """Mean squared error per pixel of the validation images."""
+    val_psnr: float | None
+    """In dB; None for a perfect reconstruction."""
+    images_per_second: float
+    """Training images since the last result per second, validation not counted."""
+    epoch_seconds: float
+    """Seconds per epoch at that speed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstructions:
+    """Some test images and what a model made of them, as raw bytes in N×C×H×W order."""
+
+    shape: tuple[int, int, int, int]
+    originals: bytes
+    reconstructions: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What a finished training hands over."""
+
+    val_mse: float
+    """Mean squared error per pixel of the validation images: what trials are chosen by."""
+    test_mse: float
+    """Mean squared error per pixel of the test images: what is reported."""
+    test_psnr: float | None
+    """10·log10(1 / test_mse) in dB; None for a perfect reconstruction."""
+    compression_ratio: float
+    """Pixels of an image / latent_dim. No bit rate: a latent is a float32."""
+    parameters: int
+    """Trainable numbers of the model."""
+    train_seconds: float
+    step: int
+    """Optimiser steps taken in all."""
+    pictures: Reconstructions
+    weights: bytes
+    """The model as a safetensors file, its architecture in the metadata."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial as the tracking store tells it."""
+
+    run_id: str
+    sweep: str
+    name: str
+    point: Point
+    role: Role
+    outcome: Outcome
+    compression_ratio: float
+    val_mse: float | None = None
+    """None unless the trial validated at least once."""
+    test_mse: float | None = None
+    """None unless the trial finished."""
+    test_psnr: float | None = None
+    """None unless the trial finished, and for a perfect reconstruction."""
+    train_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRecord:
+    """One sweep as the tracking store tells it."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    outcome: Outcome
+    started_ms: int
+    """Milliseconds since the epoch."""
+    config: dict[str, str]
+    """The parameters of the sweep, as texts."""
+    dataset_digest: str
+    counts: dict[Outcome, int]
+    """Trials by how they ended."""

@@ -1,0 +1,3 @@
+"""The version of ae-sweep."""
+
+__version__ = "0.1.0"
