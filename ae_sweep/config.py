@@ -33,7 +33,7 @@ class Choices(Generic[Number]):
             raise ConfigError("no values to choose from; give at least one")
 
     def __str__(self) -> str:
-        return " ".join(f"{value:g}" for value in self.values)
+        return " ".join(map(repr, self.values))
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Range(Generic[Number]):
             )
 
     def __str__(self) -> str:
-        return f"{self.low:g}:{self.high:g}"
+        return f"{self.low!r}:{self.high!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,12 @@ class SearchSpace:
     def max_epochs(self) -> int:
         """The longest training this space allows, in epochs."""
         return max(_bounds(self.epochs))
+
+    @property
+    def mean_epochs(self) -> float:
+        """The average length of a training in this space, in epochs."""
+        bounds = _bounds(self.epochs)
+        return sum(bounds) / len(bounds)
 
     @property
     def size(self) -> int | None:

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from ae_sweep.config import digest
 
+QUARTERS = 4
+"""A schedule's parts: trials validate at the end of each, and are compared there."""
+
 
 class Outcome(StrEnum):
     """How a trial ended."""

@@ -1,0 +1,34 @@
+"""Training: recipe, loop, evaluation, device and precision."""
+
+from ae_sweep.training.device import (
+    available_devices,
+    describe_device,
+    keep_freed_memory,
+    memory_bytes,
+    resolve_device,
+)
+from ae_sweep.training.images import DeviceImages, place
+from ae_sweep.training.precision import FP32, Precision, choose_precision
+from ae_sweep.training.probe import Speed, measure_speed, training_bytes
+from ae_sweep.training.recipe import RECIPE, Recipe
+from ae_sweep.training.trainer import Training, train
+
+__all__ = [
+    "FP32",
+    "RECIPE",
+    "DeviceImages",
+    "Precision",
+    "Recipe",
+    "Speed",
+    "Training",
+    "available_devices",
+    "choose_precision",
+    "describe_device",
+    "keep_freed_memory",
+    "measure_speed",
+    "memory_bytes",
+    "place",
+    "resolve_device",
+    "train",
+    "training_bytes",
+]

@@ -1,0 +1,71 @@
+"""Owns the reference model: a small convolutional autoencoder with BatchNorm and ReLU."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ae_sweep.errors import ConfigError
+from ae_sweep.models.autoencoder import Autoencoder, ImageShape
+
+WIDTHS = (32, 64, 128)
+"""Feature maps after each encoder layer; the decoder mirrors them."""
+
+
+def conv_autoencoder(*, latent_dim: int, image_shape: ImageShape) -> Autoencoder:
+    """Build the reference autoencoder.
+
+    Two strided convolutions quarter each side of the image, a third widens it, a linear layer
+    makes ``latent_dim`` numbers of it; transposed convolutions lead back to a sigmoid.
+
+    Parameters
+    ----------
+    latent_dim
+        Width of the bottleneck.
+    image_shape
+        Channels, height and width; height and width divisible by 4.
+
+    Raises
+    ------
+    ConfigError
+        If height or width is not divisible by 4.
+    """
+    channels, height, width = image_shape
+    if height % 4 or width % 4:
+        raise ConfigError(
+            f"the conv model halves images twice, and {height}x{width} is not divisible by 4; "
+            "pad or crop the images"
+        )
+    narrow, middle, wide = WIDTHS
+    core = (wide, height // 4, width // 4)
+    features = wide * core[1] * core[2]
+    encoder = nn.Sequential(
+        *_convolution(channels, narrow, stride=2),
+        *_convolution(narrow, middle, stride=2),
+        *_convolution(middle, wide, stride=1),
+        nn.Flatten(),
+        nn.Linear(features, latent_dim),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(latent_dim, features),
+        nn.Unflatten(1, core),
+        *_transposed_convolution(wide, middle),
+        *_transposed_convolution(middle, narrow),
+        nn.Conv2d(narrow, channels, kernel_size=3, padding=1),
+        nn.Sigmoid(),
+    )
+    return Autoencoder(
+        encoder=encoder, decoder=decoder, latent_dim=latent_dim, image_shape=image_shape
+    )
+
+
+def _convolution(channels_in: int, channels_out: int, *, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1)
+    return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
+
+
+def _transposed_convolution(channels_in: int, channels_out: int) -> list[nn.Module]:
+    # output_padding makes the size exactly double, the mirror of a strided convolution.
+    convolution = nn.ConvTranspose2d(
+        channels_in, channels_out, kernel_size=3, stride=2, padding=1, output_padding=1
+    )
+    return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]

@@ -1,0 +1,70 @@
+"""Owns what MLflow's ``pyfunc`` flavour loads: a model file behind ``predict``.
+
+MLflow imports this module by its name and calls ``_load_pyfunc``; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from ae_sweep.errors import ConfigError
+from ae_sweep.models import storage
+
+if TYPE_CHECKING:
+    from ae_sweep.models.autoencoder import Autoencoder
+
+BATCH = 500
+
+
+class ServedAutoencoder:
+    """A trained autoencoder with the methods MLflow calls."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        self._model = model
+
+    def get_raw_model(self) -> Autoencoder:
+        """Return the torch module, with ``encode``, ``decode``, ``encoder`` and ``decoder``."""
+        return self._model
+
+    def predict(
+        self, data: np.ndarray[Any, Any], params: dict[str, Any] | None = None
+    ) -> np.ndarray[Any, Any]:
+        """Reconstruct images, or tell their latents.
+
+        Parameters
+        ----------
+        data
+            Images, N×C×H×W, float32 in [0, 1].
+        params
+            ``{"output": "reconstruction"}``, the default, or ``{"output": "latent"}``.
+
+        Returns
+        -------
+        numpy.ndarray
+            Float32: N×C×H×W images in [0, 1], or N×latent_dim latents.
+
+        Raises
+        ------
+        ConfigError
+            For another output, or images of another shape.
+        """
+        output: Literal["reconstruction", "latent"] = (params or {}).get("output", "reconstruction")
+        if output not in ("reconstruction", "latent"):
+            raise ConfigError(f"output must be 'reconstruction' or 'latent', got {output!r}")
+        x_NCHW = torch.from_numpy(np.asarray(data, dtype=np.float32))
+        if tuple(x_NCHW.shape[1:]) != self._model.image_shape:
+            raise ConfigError(
+                f"images must be N×{'×'.join(map(str, self._model.image_shape))}, got "
+                f"{'×'.join(map(str, x_NCHW.shape))}"
+            )
+        apply = self._model if output == "reconstruction" else self._model.encode
+        with torch.inference_mode():
+            return torch.cat([apply(x_BCHW) for x_BCHW in x_NCHW.split(BATCH)]).numpy()
+
+
+def _load_pyfunc(path: str) -> ServedAutoencoder:
+    return ServedAutoencoder(storage.load(Path(path)))

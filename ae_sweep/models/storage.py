@@ -1,0 +1,67 @@
+"""Owns how a model becomes bytes and a model again: safetensors, never pickle."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import safetensors
+import safetensors.torch
+
+from ae_sweep.errors import DataError
+from ae_sweep.models import registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ae_sweep.models.autoencoder import Autoencoder
+
+METADATA_KEY = "ae_sweep"
+
+
+def to_bytes(model: Autoencoder, *, name: str) -> bytes:
+    """Serialise weights, with what is needed to rebuild the model in the metadata.
+
+    Parameters
+    ----------
+    model
+        On any device.
+    name
+        Its name in the registry.
+    """
+    architecture = {
+        "model": name,
+        "latent_dim": model.latent_dim,
+        "image_shape": list(model.image_shape),
+    }
+    tensors = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
+    return safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(architecture)})
+
+
+def load(path: Path) -> Autoencoder:
+    """Rebuild a model from its safetensors file, on the CPU and in evaluation mode.
+
+    Raises
+    ------
+    DataError
+        If the file is none of ours or is damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            architecture = json.loads(file.metadata()[METADATA_KEY])
+        model = registry.build(
+            architecture["model"],
+            latent_dim=architecture["latent_dim"],
+            image_shape=tuple(architecture["image_shape"]),
+        )
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        safetensors.SafetensorError,
+    ) as error:
+        raise DataError(f"{path} holds no model of ae-sweep: {error}") from error
+    return model.eval()

@@ -1,0 +1,238 @@
+"""Owns the course of a sweep: which training comes next, what is reported, pruned, told and logged.
+
+The driver alone writes Optuna's storage. It yields what happens and prints nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from ae_sweep.config import TrialConfig
+from ae_sweep.records import QUARTERS, Outcome, Role
+from ae_sweep.sweep.worker import Broken, Done, Epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.records import EpochResult, TrialResult
+    from ae_sweep.sweep.study import Ask, DimStudy
+    from ae_sweep.sweep.tracker import Tracker, TrialLog
+    from ae_sweep.sweep.worker import Worker, WorkerEvent
+
+Shield: TypeAlias = "Callable[[], AbstractContextManager[object]]"
+Start: TypeAlias = "Callable[[], _Job | None]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training of a sweep."""
+
+    name: str
+    config: TrialConfig
+    role: Role
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial was given to a worker."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class TrialValidated:
+    """A trial told how far it is."""
+
+    trial: Trial
+    result: EpochResult
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial was finished, pruned or failed, and everything of it is stored."""
+
+    trial: Trial
+    outcome: Outcome
+    result: TrialResult | None = None
+    """Of a finished trial."""
+    reason: str | None = None
+    """Of a failed trial."""
+
+
+SweepEvent = TrialStarted | TrialValidated | TrialEnded
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A running trial with what must be told how it goes; a repeat belongs to no study."""
+
+    trial: Trial
+    log: TrialLog
+    study: DimStudy | None = None
+    ask: Ask | None = None
+
+
+class Driver:
+    """Runs one sweep to its end.
+
+    Parameters
+    ----------
+    config
+        The sweep.
+    studies
+        One for each of its dims.
+    worker
+        Carries out the trainings.
+    tracker
+        Writes them down.
+    shield
+        Gives a context in which no interruption arrives; bookkeeping happens inside one, so that
+        both stores always tell the same.
+    """
+
+    def __init__(
+        self,
+        config: SweepConfig,
+        *,
+        studies: Sequence[DimStudy],
+        worker: Worker,
+        tracker: Tracker,
+        shield: Shield = nullcontext,
+    ) -> None:
+        self._config = config
+        self._studies = studies
+        self._worker = worker
+        self._tracker = tracker
+        self._shield = shield
+        self._jobs: dict[int, _Job] = {}
+        self._numbers = itertools.count()
+
+    def run(self) -> Iterator[SweepEvent]:
+        """Train what is wanted and not finished: all studies, then the repeats.
+
+        However it ends, by an interruption or an error as well, no trial is left marked as running.
+        """
+        try:
+            yield from self._run(self._search())
+            yield from self._run(self._repeats())
+        finally:
+            with self._shield():
+                self._abandon()
+
+    def _search(self) -> Iterator[Start]:
+        """Give the open slots in rounds over the dims, so that a curve is there early."""
+        rounds = itertools.zip_longest(*(study.open_slots() for study in self._studies))
+        for slots in rounds:
+            for study, slot in zip(self._studies, slots, strict=True):
+                if slot is not None:
+                    yield partial(self._start_search, study, slot)
+
+    def _repeats(self) -> Iterator[Start]:
+        """Give the best configuration of each dim again, with the seeds that follow."""
+        for number in range(1, self._config.repeats + 1):
+            for study in self._studies:
+                yield partial(self._start_repeat, study, number)
+
+    def _run(self, starts: Iterator[Start]) -> Iterator[SweepEvent]:
+        waiting = deque(starts)
+        while waiting or self._jobs:
+            while waiting and len(self._jobs) < self._worker.slots:
+                with self._shield():
+                    job = waiting.popleft()()
+                if job is not None:
+                    yield TrialStarted(job.trial)
+            if self._jobs:
+                event = self._worker.next_event()
+                with self._shield():
+                    told = self._handle(event)
+                yield from told
+
+    def _start_search(self, study: DimStudy, slot: int) -> _Job | None:
+        ask = study.ask(slot)
+        config = self._trial_config(study, **ask.params, seed=self._config.seed)
+        known = self._tracker.finished(config)
+        if known is not None:
+            # Finished by a process that was killed before it could tell the study.
+            study.complete(ask, val_mse=known)
+            return None
+        name = f"d={study.latent_dim} trial {slot}"
+        return self._start(Trial(name=name, config=config, role=Role.SEARCH), study, ask)
+
+    def _start_repeat(self, study: DimStudy, number: int) -> _Job | None:
+        best = study.best()
+        if best is None:
+            return None
+        config = self._trial_config(study, **best.params, seed=self._config.seed + number)
+        if self._tracker.finished(config) is not None:
+            return None
+        name = f"d={study.latent_dim} repeat {number}"
+        return self._start(Trial(name=name, config=config, role=Role.REPEAT))
+
+    def _start(self, trial: Trial, study: DimStudy | None = None, ask: Ask | None = None) -> _Job:
+        log = self._tracker.start_trial(trial.config, name=trial.name, role=trial.role)
+        number = next(self._numbers)
+        self._jobs[number] = _Job(trial=trial, log=log, study=study, ask=ask)
+        self._worker.submit(number, trial.config)
+        return self._jobs[number]
+
+    def _handle(self, event: WorkerEvent) -> list[SweepEvent]:
+        job = self._jobs[event.job]
+        match event:
+            case Epoch(result=result):
+                told = [TrialValidated(job.trial, result), *self._prune(event.job, job, result)]
+            case Done(result=result):
+                told = [self._finish(event.job, job, result)]
+            case Broken(reason=reason):
+                told = [self._fail(event.job, job, reason)]
+        return told
+
+    def _prune(self, number: int, job: _Job, result: EpochResult) -> list[SweepEvent]:
+        job.log.log_epoch(result)
+        if job.study is None or job.ask is None or result.quarter is None:
+            return []
+        hopeless = job.study.report(job.ask, quarter=result.quarter, val_mse=result.val_mse)
+        if not hopeless or result.quarter == QUARTERS:
+            return []
+        self._worker.stop(number)
+        del self._jobs[number]
+        job.log.prune()
+        job.study.prune(job.ask)
+        return [TrialEnded(job.trial, Outcome.PRUNED)]
+
+    def _finish(self, number: int, job: _Job, result: TrialResult) -> SweepEvent:
+        job.log.finish(result)
+        if job.study is not None and job.ask is not None:
+            job.study.complete(job.ask, val_mse=result.val_mse)
+        del self._jobs[number]
+        return TrialEnded(job.trial, Outcome.FINISHED, result=result)
+
+    def _fail(self, number: int, job: _Job, reason: str) -> SweepEvent:
+        del self._jobs[number]
+        job.log.fail(reason)
+        if job.study is not None and job.ask is not None:
+            job.study.fail(job.ask, reason=reason)
+        return TrialEnded(job.trial, Outcome.FAILED, reason=reason)
+
+    def _abandon(self) -> None:
+        for number, job in list(self._jobs.items()):
+            self._worker.stop(number)
+            del self._jobs[number]
+            job.log.interrupt()
+            if job.study is not None and job.ask is not None:
+                job.study.fail(job.ask, reason="interrupted")
+
+    def _trial_config(self, study: DimStudy, *, lr: float, epochs: int, seed: int) -> TrialConfig:
+        return TrialConfig(
+            latent_dim=study.latent_dim,
+            lr=lr,
+            epochs=epochs,
+            seed=seed,
+            model=self._config.model,
+        )

@@ -1,0 +1,74 @@
+"""Owns the plan of a sweep: how much is to be trained, before any of it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.sweep.study import DimStudy
+
+PRUNED_SHARE = 0.6
+"""Share of its schedule that a trial trains on average where a pruner may stop it (docs/LOG.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a sweep is about to train."""
+
+    config: SweepConfig
+    open_trials: dict[int, int]
+    """By latent_dim: trials of its study that are wanted and not finished."""
+
+    @property
+    def trials(self) -> int:
+        """Trials to train, repeats included (those of an earlier call are found on the way)."""
+        return sum(self.open_trials.values()) + self.config.repeats * len(self.config.dims)
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs if no trial is pruned and each takes the longest schedule."""
+        return self.trials * self.config.space.max_epochs
+
+    def most_seconds(self, trial_seconds: Callable[[int, int], float]) -> float:
+        """Foretell the longest this can take.
+
+        Parameters
+        ----------
+        trial_seconds
+            Tells the seconds of a whole trial, given latent_dim and epochs.
+        """
+        longest = self.config.space.max_epochs
+        return sum(
+            (count + self.config.repeats) * trial_seconds(dim, longest)
+            for dim, count in self.open_trials.items()
+        )
+
+    def expected_seconds(self, trial_seconds: Callable[[int, int], float]) -> float:
+        """Foretell how long this takes, with schedules of middling length and pruning.
+
+        The first trial of a study and its repeats take the longest schedule and are not pruned.
+        """
+        epochs = self.config.space.mean_epochs
+        share = 1.0 if self.config.pruner == "none" else PRUNED_SHARE
+        longest = self.config.space.max_epochs
+        seconds = 0.0
+        for dim, count in self.open_trials.items():
+            whole = self.config.repeats + (1 if count == self.config.wanted_trials else 0)
+            others = count + self.config.repeats - whole
+            seconds += whole * trial_seconds(dim, longest)
+            seconds += others * share * trial_seconds(dim, 1) * epochs
+        return seconds
+
+
+def make_plan(config: SweepConfig, studies: Sequence[DimStudy]) -> Plan:
+    """Count what is wanted and not finished; without studies, nothing is finished."""
+    if not studies:
+        return Plan(config=config, open_trials=dict.fromkeys(config.dims, config.wanted_trials))
+    return Plan(
+        config=config,
+        open_trials={study.latent_dim: len(study.open_slots()) for study in studies},
+    )

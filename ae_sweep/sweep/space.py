@@ -1,0 +1,101 @@
+"""Owns how a search space is told to Optuna: distributions, samplers, pruners, the good start."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from ae_sweep.config import Choices, Range, SearchSpace, digest
+from ae_sweep.records import QUARTERS
+
+if TYPE_CHECKING:
+    from ae_sweep.config import PrunerName, SamplerName
+
+Number = TypeVar("Number", int, float)
+
+GOOD_LR = 4e-3
+"""A learning rate known to train every latent_dim well with the recipe (docs/LOG.md)."""
+
+
+class Params(TypedDict):
+    """What a study chooses for one trial."""
+
+    lr: float
+    epochs: int
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Tell a space in Optuna's words: choices are categorical, lr's range is log-uniform."""
+    lr: BaseDistribution = (
+        optuna.distributions.FloatDistribution(space.lr.low, space.lr.high, log=True)
+        if isinstance(space.lr, Range)
+        else CategoricalDistribution(space.lr.values)
+    )
+    epochs: BaseDistribution = (
+        optuna.distributions.IntDistribution(space.epochs.low, space.epochs.high)
+        if isinstance(space.epochs, Range)
+        else CategoricalDistribution(space.epochs.values)
+    )
+    return {"lr": lr, "epochs": epochs}
+
+
+def known_good(space: SearchSpace) -> Params:
+    """Choose the first trial of a study: the learning rate nearest the good one, all epochs."""
+    lr = space.lr
+    if isinstance(lr, Range):
+        return Params(lr=min(max(GOOD_LR, lr.low), lr.high), epochs=space.max_epochs)
+    nearest = min(lr.values, key=lambda value: abs(math.log(value / GOOD_LR)))
+    return Params(lr=nearest, epochs=space.max_epochs)
+
+
+def all_params(space: SearchSpace) -> list[Params]:
+    """List every configuration of a finite space, the known good one first.
+
+    A learning rate that is a range has no such list: it is empty.
+    """
+    if isinstance(space.lr, Range):
+        return []
+    epochs = _values(space.epochs)
+    product = [Params(lr=lr, epochs=n) for lr, n in itertools.product(space.lr.values, epochs)]
+    first = known_good(space)
+    return [first, *(params for params in product if params != first)]
+
+
+def make_sampler(name: SamplerName, *, seed: int) -> optuna.samplers.BaseSampler:
+    """Make a fresh sampler for one ask.
+
+    ``grid`` suggests nothing by itself: a study hands it the product of the choices, point by
+    point, so that only missing points are run.
+    """
+    if name == "tpe":
+        # One ask at a time needs no liar, and without one Optuna reads its trials from a cache.
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=False)
+    if name == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def make_pruner(name: PrunerName) -> optuna.pruners.BasePruner:
+    """Make a pruner; its steps are the quarters of a schedule."""
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=1)
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner(
+            min_resource=1, max_resource=QUARTERS, reduction_factor=2
+        )
+    return optuna.pruners.NopPruner()
+
+
+def derive_seed(*parts: int) -> int:
+    """Make one seed of several numbers, the same in every process."""
+    return int(digest(parts)[:8], 16)
+
+
+def _values(values: Choices[Number] | Range[Number]) -> tuple[Number, ...] | range:
+    if isinstance(values, Choices):
+        return values.values
+    return range(int(values.low), int(values.high) + 1)

@@ -1,0 +1,98 @@
+"""Owns a sweep's family of studies in Optuna's database: created, resumed, or refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import optuna
+
+from ae_sweep.errors import ConflictError
+from ae_sweep.sweep.space import make_pruner
+from ae_sweep.sweep.storage import open_storage, storage_errors, study_name
+from ae_sweep.sweep.study import DimStudy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ae_sweep.config import SweepConfig
+
+Identity: TypeAlias = "Mapping[str, str | int | None]"
+"""What may not change under one sweep name: names and values."""
+
+
+def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resume: bool) -> None:
+    """Refuse a sweep that disagrees with what is stored under its name; write nothing.
+
+    Raises
+    ------
+    ConflictError
+        If the name is taken and the sweep is not to be resumed, or is stored with another space.
+    StoreError
+        If the file is no database of Optuna.
+    """
+    if not path.exists():
+        return
+    with storage_errors(path):
+        stored = _stored_identity(path, config.name)
+    if stored is None:
+        return
+    if not resume:
+        raise ConflictError(
+            f"a sweep named {config.name!r} is stored already; add --resume to complete it, "
+            "or take another --name"
+        )
+    changes = [
+        f"{key} is {stored.get(key)!r}, not {value!r}"
+        for key, value in identity.items()
+        if stored.get(key) != value
+    ]
+    if changes:
+        raise ConflictError(
+            f"the sweep {config.name!r} is stored with another space: {'; '.join(changes)}; "
+            "resume it with the same settings, or take another --name"
+        )
+
+
+def open_studies(path: Path, config: SweepConfig, *, identity: Identity) -> list[DimStudy]:
+    """Open the studies of all dims of a sweep, creating those that are missing.
+
+    Trials that a killed process left running are failed, so that their points are trained again.
+
+    Raises
+    ------
+    StoreError
+        If Optuna's database cannot be created or used.
+    """
+    storage = open_storage(path)
+    with storage_errors(path):
+        return [_open_study(storage, config, dim, identity) for dim in config.dims]
+
+
+def _open_study(
+    storage: optuna.storages.RDBStorage, config: SweepConfig, dim: int, identity: Identity
+) -> DimStudy:
+    study = optuna.create_study(
+        study_name=study_name(config.name, dim),
+        storage=storage,
+        direction="minimize",
+        pruner=make_pruner(config.pruner),
+        load_if_exists=True,
+    )
+    study.set_metric_names(["val_mse"])
+    study.set_user_attr("sweep", config.name)
+    study.set_user_attr("latent_dim", dim)
+    study.set_user_attr("identity", dict(identity))
+    dim_study = DimStudy(study, config, latent_dim=dim)
+    dim_study.reap()
+    return dim_study
+
+
+def _stored_identity(path: Path, sweep: str) -> dict[str, str | int | None] | None:
+    storage = open_storage(path)
+    for name in optuna.get_all_study_names(storage):
+        if name.rpartition("/d=")[0] == sweep:
+            study = optuna.load_study(study_name=name, storage=storage)
+            identity: dict[str, str | int | None] = study.user_attrs.get("identity", {})
+            return identity
+    return None

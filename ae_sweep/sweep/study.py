@@ -1,0 +1,151 @@
+"""Owns one study: what to train next at one latent dimension, and what came of it.
+
+A study of n wanted trials has n slots. A slot is filled once a trial of it is complete or pruned;
+a failed or interrupted one leaves it open, for a resumed sweep to train the same point again.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from optuna.trial import FrozenTrial, TrialState
+
+from ae_sweep.sweep.space import (
+    Params,
+    all_params,
+    derive_seed,
+    distributions,
+    known_good,
+    make_sampler,
+)
+
+if TYPE_CHECKING:
+    import optuna
+
+    from ae_sweep.config import SweepConfig
+
+FILLED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A suggested trial that is to be told how it went."""
+
+    trial: optuna.Trial
+    params: Params
+
+
+@dataclass(frozen=True)
+class Best:
+    """The complete trial of the lowest validation error."""
+
+    params: Params
+    val_mse: float
+
+
+class DimStudy:
+    """One Optuna study, of one latent dimension."""
+
+    def __init__(self, study: optuna.Study, config: SweepConfig, *, latent_dim: int) -> None:
+        self._study = study
+        self._config = config
+        self.latent_dim = latent_dim
+
+    def open_slots(self) -> list[int]:
+        """Tell which of the wanted slots are not filled, in order."""
+        filled = {_slot(trial) for trial in self._trials(*FILLED)}
+        return [slot for slot in range(self._config.wanted_trials) if slot not in filled]
+
+    def ask(self, slot: int) -> Ask:
+        """Suggest a trial for a slot.
+
+        Depends on the sweep's seed, the latent dimension, the slot and the filled slots alone. A
+        configuration that the study has seen is not suggested twice.
+        """
+        seed = derive_seed(self._config.seed, self.latent_dim, slot)
+        self._study.sampler = make_sampler(self._config.sampler, seed=seed)
+        planned = self._planned(slot)
+        ask = self._ask(slot, planned)
+        twin = self._twin(ask)
+        if twin is None:
+            return ask
+        ask.trial.set_user_attr("duplicate_of", twin.number)
+        value = twin.value if twin.state == TrialState.COMPLETE else None
+        self._study.tell(ask.trial, value, state=twin.state)
+        return self._ask(slot, self._unseen(seed))
+
+    def report(self, ask: Ask, *, quarter: int, val_mse: float) -> bool:
+        """Take a validation error at the end of a quarter; tell whether to stop the trial."""
+        ask.trial.report(val_mse, step=quarter)
+        return ask.trial.should_prune()
+
+    def complete(self, ask: Ask, *, val_mse: float) -> None:
+        """Fill the slot with a result."""
+        self._study.tell(ask.trial, val_mse)
+
+    def prune(self, ask: Ask) -> None:
+        """Fill the slot with a trial that was stopped."""
+        self._study.tell(ask.trial, state=TrialState.PRUNED)
+
+    def fail(self, ask: Ask, *, reason: str) -> None:
+        """Leave the slot open: the trial failed or was interrupted."""
+        ask.trial.set_user_attr("failure", reason)
+        self._study.tell(ask.trial, state=TrialState.FAIL)
+
+    def reap(self) -> list[FrozenTrial]:
+        """Fail the trials that a killed process left running."""
+        dead = self._trials(TrialState.RUNNING)
+        for trial in dead:
+            self._study.tell(trial.number, state=TrialState.FAIL)
+        return dead
+
+    def best(self) -> Best | None:
+        """Tell the complete trial of the lowest validation error, the earlier one if equal."""
+        complete = [t for t in self._trials(TrialState.COMPLETE) if t.value is not None]
+        if not complete:
+            return None
+        best = min(complete, key=lambda trial: (cast("float", trial.value), trial.number))
+        return Best(_params(best), cast("float", best.value))
+
+    def _planned(self, slot: int) -> Params | None:
+        """Tell what a slot trains by plan: what it had before, the grid's, or the good start."""
+        before = [t for t in self._trials(TrialState.FAIL) if _slot(t) == slot and _is_whole(t)]
+        if before:
+            return _params(before[-1])
+        if self._config.sampler == "grid":
+            return all_params(self._config.space)[slot]
+        return known_good(self._config.space) if slot == 0 else None
+
+    def _ask(self, slot: int, planned: Params | None) -> Ask:
+        if planned is not None:
+            self._study.enqueue_trial(dict(planned))
+        trial = self._study.ask(distributions(self._config.space))
+        trial.set_user_attr("slot", slot)
+        return Ask(trial, Params(lr=trial.params["lr"], epochs=trial.params["epochs"]))
+
+    def _twin(self, ask: Ask) -> FrozenTrial | None:
+        filled = self._trials(*FILLED)
+        return next((trial for trial in filled if _params(trial) == ask.params), None)
+
+    def _unseen(self, seed: int) -> Params:
+        seen = [_params(trial) for trial in self._trials(*TrialState) if _is_whole(trial)]
+        unseen = [params for params in all_params(self._config.space) if params not in seen]
+        return random.Random(seed).choice(unseen)  # noqa: S311 - no secret
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        trials = self._study.get_trials(deepcopy=False, states=states)
+        return [trial for trial in trials if "duplicate_of" not in trial.user_attrs]
+
+
+def _slot(trial: FrozenTrial) -> int:
+    return cast("int", trial.user_attrs.get("slot", -1))
+
+
+def _is_whole(trial: FrozenTrial) -> bool:
+    return trial.params.keys() == Params.__annotations__.keys()
+
+
+def _params(trial: FrozenTrial) -> Params:
+    return Params(lr=trial.params["lr"], epochs=trial.params["epochs"])

@@ -1,0 +1,38 @@
+"""Owns what the driver needs of a tracking store: the smallest interface it uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ae_sweep.config import TrialConfig
+    from ae_sweep.records import EpochResult, Role, TrialResult
+
+
+class TrialLog(Protocol):
+    """Writes one trial."""
+
+    def log_epoch(self, result: EpochResult) -> None:
+        """Write what a validation told."""
+
+    def finish(self, result: TrialResult) -> None:
+        """Write the result; only now is the trial a point on the curve."""
+
+    def prune(self) -> None:
+        """Mark the trial as stopped for lack of promise."""
+
+    def fail(self, reason: str) -> None:
+        """Mark the trial as failed."""
+
+    def interrupt(self) -> None:
+        """Mark the trial as given up with the sweep."""
+
+
+class Tracker(Protocol):
+    """Writes the trials of one sweep."""
+
+    def start_trial(self, config: TrialConfig, *, name: str, role: Role) -> TrialLog:
+        """Begin to write a trial."""
+
+    def finished(self, config: TrialConfig) -> float | None:
+        """Tell the val_mse of a training that is already stored as finished, else None."""

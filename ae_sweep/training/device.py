@@ -1,0 +1,81 @@
+"""Owns the choice of device and what is known of it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+
+import torch
+
+from ae_sweep.config import shorten
+from ae_sweep.errors import ConfigError, DeviceError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""glibc's names for two of mallopt's parameters (malloc.h)."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """Find the device a user named.
+
+    Parameters
+    ----------
+    name
+        ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: the first of cuda, mps, cpu here.
+
+    Raises
+    ------
+    ConfigError
+        If the name is none of these.
+    DeviceError
+        If this machine has no such device.
+    """
+    available = available_devices()
+    if name == "auto":
+        return torch.device(available[0])
+    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
+        raise ConfigError(f"there is no device {shorten(name)}; use auto, cpu, cuda, cuda:N or mps")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in available:
+        raise DeviceError(
+            f"this machine has no device {name!r} that torch {torch.__version__} can use; "
+            f"it has: {', '.join(available)} (--device auto takes the first)"
+        )
+    return torch.device(wanted)
+
+
+def available_devices() -> tuple[str, ...]:
+    """Tell the devices torch can use here, fastest first."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return (*cuda, *mps, "cpu")
+
+
+def describe_device(device: torch.device) -> str:
+    """Tell a device in words, for plans and logs."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads, {platform.machine()})"
+    return str(device)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Tell how much memory a device has in all, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory that a training step frees, for the next step to use.
+
+    By default every large activation is mapped from and returned to the kernel at each step, which
+    costs a third of the time. Changes speed, never numbers; does nothing without glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,79 @@
+"""Owns the short measurement from which a sweep's time is foretold."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from ae_sweep import models
+from ae_sweep.config import TrialConfig
+from ae_sweep.records import QUARTERS
+from ae_sweep.training.evaluate import mean_squared_error
+from ae_sweep.training.precision import FP32, Precision
+from ae_sweep.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from ae_sweep.training.images import DeviceImages
+
+WARM_UP_STEPS = 4
+TIMED_STEPS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """What one latent dimension costs on this machine."""
+
+    epoch_seconds: float
+    """One pass over the training images."""
+    validation_seconds: float
+    """One look at the validation images."""
+    test_seconds: float
+    """One look at the test images."""
+
+    def trial_seconds(self, epochs: int) -> float:
+        """Foretell a whole training of so many epochs, without tracking."""
+        validations = max(epochs, QUARTERS)
+        return (
+            epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
+        )
+
+
+def measure_speed(
+    latent_dim: int, images: DeviceImages, *, model: str, precision: Precision
+) -> Speed:
+    """Time a few training steps and one evaluation batch of one latent dimension."""
+    config = TrialConfig(latent_dim=latent_dim, lr=1e-3, epochs=1, model=model)
+    trainer = Trainer(config, images, precision=precision)
+    _seconds(trainer, WARM_UP_STEPS)
+    step_seconds = _seconds(trainer, TIMED_STEPS) / TIMED_STEPS
+    return Speed(
+        epoch_seconds=step_seconds * trainer.steps_per_epoch,
+        validation_seconds=_pass_seconds(trainer, images.val_NCHW, precision),
+        test_seconds=_pass_seconds(trainer, images.test_NCHW, FP32),
+    )
+
+
+def training_bytes(model: str, *, latent_dim: int, image_shape: models.ImageShape) -> int:
+    """Estimate the memory of a training in bytes: weights, gradients, Adam's two moments.
+
+    Activations, which do not grow with latent_dim, are not counted.
+    """
+    return 4 * 4 * models.parameter_count(model, latent_dim=latent_dim, image_shape=image_shape)
+
+
+def _seconds(trainer: Trainer, steps: int) -> float:
+    started = time.perf_counter()
+    loss = torch.stack([trainer.take_step() for _ in range(steps)]).sum()
+    loss.item()  # waits for a GPU
+    return time.perf_counter() - started
+
+
+def _pass_seconds(trainer: Trainer, x_NCHW: torch.Tensor, precision: Precision) -> float:
+    sample_NCHW = x_NCHW[:500]
+    mean_squared_error(trainer.model, sample_NCHW, precision=precision)
+    started = time.perf_counter()
+    mean_squared_error(trainer.model, sample_NCHW, precision=precision)
+    return (time.perf_counter() - started) * len(x_NCHW) / len(sample_NCHW)

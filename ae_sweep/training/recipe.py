@@ -1,0 +1,43 @@
+"""Owns the recipe: everything about a training that no sweep varies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained, given (lr, epochs, seed)."""
+
+    version: str
+    """Part of a point's identity: another number where results would differ."""
+    batch_size: int
+    """Images per optimiser step; what is left over at the end of an epoch is not used in it."""
+    warmup: float
+    """Share of the schedule in which the learning rate rises linearly to its peak."""
+    betas: tuple[float, float]
+    """Adam's decay rates of the running mean of gradients and of their squares."""
+    clip_norm: float
+    """The gradient's Euclidean norm is scaled down to this."""
+
+
+RECIPE = Recipe(version="1", batch_size=128, warmup=0.25, betas=(0.9, 0.99), clip_norm=1.0)
+
+
+def lr_factor(progress: float, *, warmup: float) -> float:
+    """Tell the learning rate as a share of its peak: linear warm-up, then half a cosine to 0.
+
+    The one-cycle policy of Smith and Topin (2018, arXiv:1708.07120) with a cosine descent.
+
+    Parameters
+    ----------
+    progress
+        Share of the schedule that is done, from 0 to 1.
+    warmup
+        Share of the schedule in which the rate rises.
+    """
+    floor = 0.04  # of the peak, where the warm-up begins: a first step of size 0 is wasted
+    if progress < warmup:
+        return floor + (1 - floor) * progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))

@@ -1,0 +1,221 @@
+"""Owns the training of one trial: a generator of results, the decisions left to who consumes it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ae_sweep import models
+from ae_sweep.errors import TrainingDivergedError
+from ae_sweep.records import QUARTERS, EpochResult, Reconstructions, TrialResult
+from ae_sweep.training.evaluate import mean_squared_error, psnr
+from ae_sweep.training.images import as_bytes, as_floats
+from ae_sweep.training.precision import FP32, Precision
+from ae_sweep.training.recipe import RECIPE, Recipe, lr_factor
+
+if TYPE_CHECKING:
+    from ae_sweep.config import TrialConfig
+    from ae_sweep.training.images import DeviceImages
+
+Training = Generator[EpochResult, None, TrialResult]
+
+
+def train(
+    config: TrialConfig,
+    images: DeviceImages,
+    *,
+    precision: Precision = FP32,
+    recipe: Recipe = RECIPE,
+) -> Training:
+    """Train one autoencoder.
+
+    The same configuration, images and precision give the same numbers to the last digit on one
+    machine and device. The caller's random state is neither used nor changed.
+
+    Parameters
+    ----------
+    config
+        What to train.
+    images
+        On the device that is to train.
+    precision
+        Arithmetic of the training and validation passes; the test images are always measured in
+        float32, as the logged model will run.
+    recipe
+        What no sweep varies.
+
+    Yields
+    ------
+    EpochResult
+        At the end of every epoch and of every quarter of the schedule.
+
+    Returns
+    -------
+    TrialResult
+        With the test images measured, once.
+
+    Raises
+    ------
+    TrainingDivergedError
+        At the first loss that is NaN or infinite, with its step and learning rate.
+    ConfigError
+        If the model is unknown or cannot take such images.
+    """
+    trainer = Trainer(config, images, precision=precision, recipe=recipe)
+    val_mse = math.nan  # no schedule is without a pause: the first one replaces it
+    for pause in trainer.pauses:
+        result = trainer.train_until(pause)
+        val_mse = result.val_mse
+        yield result
+    return trainer.finish(val_mse=val_mse)
+
+
+class Trainer:
+    """A model in training: its optimiser, its schedule and the order of its images."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        images: DeviceImages,
+        *,
+        precision: Precision = FP32,
+        recipe: Recipe = RECIPE,
+    ) -> None:
+        self.config = config
+        self.images = images
+        self.precision = precision
+        self.recipe = recipe
+        model = models.build(
+            config.model,
+            latent_dim=config.latent_dim,
+            image_shape=images.image_shape,
+            seed=config.seed,
+        )
+        self.model = model.to(images.device).to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(), lr=config.lr, betas=recipe.betas, fused=True
+        )
+        self.order = torch.Generator().manual_seed(config.seed)
+        self.batch_size = min(recipe.batch_size, len(images.train_NCHW))
+        self.steps_per_epoch = len(images.train_NCHW) // self.batch_size
+        self.total_steps = self.steps_per_epoch * config.epochs
+        self.step = 0
+        self.train_seconds = 0.0
+        self._epoch_order_N = torch.empty(0, dtype=torch.long)
+
+    @property
+    def pauses(self) -> list[int]:
+        """The steps after which to validate: ends of epochs and of quarters, ascending."""
+        epochs = range(self.steps_per_epoch, self.total_steps + 1, self.steps_per_epoch)
+        return sorted({*epochs, *self._quarter_ends})
+
+    @property
+    def _quarter_ends(self) -> dict[int, int]:
+        # A schedule of under four steps has fewer quarters: the later one keeps the step.
+        return {
+            math.ceil(quarter * self.total_steps / QUARTERS): quarter
+            for quarter in range(1, QUARTERS + 1)
+        }
+
+    def train_until(self, pause: int) -> EpochResult:
+        """Take optimiser steps up to number ``pause``, then validate.
+
+        Raises
+        ------
+        TrainingDivergedError
+            At the first loss that is NaN or infinite.
+        """
+        started, first = time.perf_counter(), self.step
+        # The losses stay on the device: reading each would make a GPU wait for every step.
+        train_mse = self._finite_mean(torch.stack([self.take_step() for _ in range(first, pause)]))
+        seconds = time.perf_counter() - started
+        self.train_seconds += seconds
+        speed = (pause - first) * self.batch_size / seconds
+        val_mse = mean_squared_error(self.model, self.images.val_NCHW, precision=self.precision)
+        return EpochResult(
+            epoch=pause / self.steps_per_epoch,
+            step=pause,
+            quarter=self._quarter_ends.get(pause),
+            train_mse=train_mse,
+            val_mse=self._finite(val_mse, "validation loss"),
+            val_psnr=psnr(val_mse),
+            images_per_second=speed,
+            epoch_seconds=self.steps_per_epoch * self.batch_size / speed,
+        )
+
+    def take_step(self) -> Tensor:
+        """Train on the next batch; the loss is a scalar on the device."""
+        x_BCHW = as_floats(self.images.train_NCHW[self._next_batch()])
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            with self.precision.autocast(self.images.device):
+                y_BCHW = self.model(x_BCHW)
+            loss = nn.functional.mse_loss(y_BCHW.float(), x_BCHW)
+            loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimiser.param_groups[0]["lr"] = self._learning_rate(self.step)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.step += 1
+        return loss.detach()
+
+    def finish(self, *, val_mse: float) -> TrialResult:
+        """Measure the test images in float32 and hand the model over."""
+        self.model.eval()
+        test_mse = mean_squared_error(self.model, self.images.test_NCHW, precision=FP32)
+        test_mse = self._finite(test_mse, "test loss")
+        return TrialResult(
+            val_mse=val_mse,
+            test_mse=test_mse,
+            test_psnr=psnr(test_mse),
+            compression_ratio=self.images.card.pixels / self.config.latent_dim,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            train_seconds=self.train_seconds,
+            step=self.step,
+            pictures=self._pictures(),
+            weights=models.to_bytes(self.model, name=self.config.model),
+        )
+
+    def _next_batch(self) -> Tensor:
+        index = self.step % self.steps_per_epoch
+        if index == 0:
+            count = len(self.images.train_NCHW)
+            permutation_N = torch.randperm(count, generator=self.order)
+            self._epoch_order_N = permutation_N.to(self.images.device)
+        return self._epoch_order_N[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _learning_rate(self, step: int) -> float:
+        return self.config.lr * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)
+
+    def _pictures(self) -> Reconstructions:
+        originals_NCHW = self.images.pictures_NCHW
+        with torch.inference_mode():
+            rebuilt_NCHW = as_bytes(self.model(as_floats(originals_NCHW)))
+        count, channels, height, width = originals_NCHW.shape
+        return Reconstructions(
+            shape=(count, channels, height, width),
+            originals=originals_NCHW.cpu().contiguous().numpy().tobytes(),
+            reconstructions=rebuilt_NCHW.cpu().contiguous().numpy().tobytes(),
+        )
+
+    def _finite_mean(self, losses_N: Tensor) -> float:
+        wrong = torch.nonzero(~torch.isfinite(losses_N))
+        if len(wrong):
+            step = self.step - len(losses_N) + int(wrong[0])
+            raise self._diverged(f"loss {losses_N[int(wrong[0])].item()}", step)
+        return losses_N.double().mean().item()
+
+    def _finite(self, value: float, what: str) -> float:
+        if not math.isfinite(value):
+            raise self._diverged(f"{what} {value}", self.step)
+        return value
+
+    def _diverged(self, what: str, step: int) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"{what} at step {step} of {self.total_steps} with lr "
+            f"{self._learning_rate(step):.3g} (peak {self.config.lr:.3g}); a smaller lr trains"
+        )
