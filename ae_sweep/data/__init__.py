@@ -1,0 +1,11 @@
+"""Images by name: found or fetched, verified, split. The only part that downloads.
+
+``load`` gives the arrays, ``fetch`` makes sure of the files, ``names`` tells what there is.
+"""
+
+from __future__ import annotations
+
+from ae_sweep.data.dataset import ImageDataset, fetch, load, names
+from ae_sweep.data.locate import Located, LocatedFile
+
+__all__ = ["ImageDataset", "Located", "LocatedFile", "fetch", "load", "names"]

@@ -1,0 +1,202 @@
+"""Owns ``ImageDataset`` and its making: a name in, verified and split images out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ae_sweep.config import digest
+from ae_sweep.data import generated, registry
+from ae_sweep.data.locate import Located, find
+from ae_sweep.data.registry import names
+from ae_sweep.data.split import SPLIT_VERSION, split, val_count
+from ae_sweep.errors import ConfigError
+from ae_sweep.records import DatasetCard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ae_sweep.data.idx import Bytes
+    from ae_sweep.data.image_set import ImageSet
+
+__all__ = ["ImageDataset", "fetch", "load", "load_image_set", "names"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageDataset:
+    """Images and labels, unsigned bytes throughout; images are N×1×H×W.
+
+    Each array is an own, writable, contiguous copy, so that ``torch.from_numpy`` can share it.
+    """
+
+    card: DatasetCard
+    train_NCHW: Bytes = field(repr=False)
+    train_labels_N: Bytes = field(repr=False)
+    val_NCHW: Bytes = field(repr=False)
+    val_labels_N: Bytes = field(repr=False)
+    test_NCHW: Bytes = field(repr=False)
+    test_labels_N: Bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pixels:
+    """A data set before the split; images are N×H×W."""
+
+    train_NHW: Bytes
+    train_labels_N: Bytes
+    test_NHW: Bytes
+    test_labels_N: Bytes
+    content_sha256: tuple[str, ...]
+    source: str
+
+
+def load(
+    name: str,
+    *,
+    cache_dir: Path,
+    data_dir: Path | None = None,
+    train_limit: int | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> ImageDataset:
+    """Load a data set, fetching it first where it is nowhere on this machine.
+
+    Parameters
+    ----------
+    name
+        One of ``names()``.
+    cache_dir
+        The user cache of this tool; created when something is fetched.
+    data_dir
+        Where the user says the files are: in torchvision's layout, or right there.
+    train_limit
+        Train on the first so many of the shuffled training images.
+    announce
+        Is told, in one line each, of downloads and of files passed over.
+
+    Raises
+    ------
+    ConfigError
+        No such data set; or ``train_limit`` below 1 or above what there is.
+    DataError
+        The files are damaged, or no source has them.
+    """
+    registry.check_name(name)
+    if name == registry.GENERATED:
+        check_train_limit(name, train_limit, generated.TRAIN_IMAGES)
+        return _assemble(name, _generate(), train_limit)
+    return load_image_set(
+        registry.IMAGE_SETS[name],
+        cache_dir=cache_dir,
+        data_dir=data_dir,
+        train_limit=train_limit,
+        announce=announce,
+    )
+
+
+def fetch(
+    name: str,
+    *,
+    cache_dir: Path,
+    data_dir: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Located:
+    """Make sure that a data set's files are on this machine and verified; tell where.
+
+    Raises
+    ------
+    ConfigError
+        No such data set.
+    DataError
+        The files are damaged, or no source has them.
+    """
+    registry.check_name(name)
+    if name == registry.GENERATED:
+        return Located(name=name, source="generated", files=())
+    image_set = registry.IMAGE_SETS[name]
+    return find(image_set, cache_dir=cache_dir, data_dir=data_dir, announce=announce).located()
+
+
+def load_image_set(
+    image_set: ImageSet,
+    *,
+    cache_dir: Path,
+    data_dir: Path | None = None,
+    train_limit: int | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> ImageDataset:
+    """Load a set that need not be in the registry; see ``load``."""
+    check_train_limit(image_set.name, train_limit, image_set.train_images.shape[0])
+    found = find(image_set, cache_dir=cache_dir, data_dir=data_dir, announce=announce)
+    train, train_labels, test, test_labels = (file.array for file in found.files)
+    pixels = _Pixels(
+        train_NHW=train,
+        train_labels_N=train_labels,
+        test_NHW=test,
+        test_labels_N=test_labels,
+        content_sha256=tuple(file.content_sha256 for file in found.files),
+        source=found.source,
+    )
+    return _assemble(image_set.name, pixels, train_limit)
+
+
+def check_train_limit(name: str, train_limit: int | None, images: int) -> None:
+    """Refuse a limit that the data set cannot meet.
+
+    Raises
+    ------
+    ConfigError
+        Below 1, or above the training images left by validation.
+    """
+    if train_limit is None:
+        return
+    if train_limit < 1:
+        raise ConfigError(f"train-limit must be at least 1, got {train_limit}")
+    available = images - val_count(images)
+    if train_limit > available:
+        raise ConfigError(
+            f"train-limit {train_limit:,} is more than the {available:,} training images of "
+            f"{name} ({val_count(images):,} of {images:,} are held out for validation); give at "
+            f"most {available}"
+        )
+
+
+def _generate() -> _Pixels:
+    train, train_labels, test, test_labels = arrays = generated.draw()
+    return _Pixels(
+        train_NHW=train,
+        train_labels_N=train_labels,
+        test_NHW=test,
+        test_labels_N=test_labels,
+        content_sha256=tuple(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays),
+        source="generated",
+    )
+
+
+def _assemble(name: str, pixels: _Pixels, train_limit: int | None) -> ImageDataset:
+    train, val = split(len(pixels.train_NHW), train_limit=train_limit)
+    card = DatasetCard(
+        name=name,
+        digest=digest(
+            {
+                "content_sha256": pixels.content_sha256,
+                "split_version": SPLIT_VERSION,
+                "train_images": len(train),
+            }
+        ),
+        source=pixels.source,
+        train_images=len(train),
+        val_images=len(val),
+        test_images=len(pixels.test_NHW),
+        image_shape=(1, *pixels.train_NHW.shape[1:]),
+    )
+    return ImageDataset(
+        card=card,
+        train_NCHW=pixels.train_NHW[train][:, None],
+        train_labels_N=pixels.train_labels_N[train],
+        val_NCHW=pixels.train_NHW[val][:, None],
+        val_labels_N=pixels.train_labels_N[val],
+        test_NCHW=pixels.test_NHW.copy()[:, None],
+        test_labels_N=pixels.test_labels_N.copy(),
+    )

@@ -1,0 +1,41 @@
+"""Owns the fixed split of the training images into training and validation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SPLIT_VERSION = 1
+"""Part of a data set's digest: another split is another data set."""
+SPLIT_SEED = 20_061_128
+"""Any constant would do; it must never change without the version."""
+HELD_OUT = 12
+"""One image in so many is for validation: 5,000 of 60,000."""
+
+
+def val_count(images: int) -> int:
+    """Count the validation images among ``images`` training images."""
+    return images // HELD_OUT
+
+
+def split(
+    images: int, *, train_limit: int | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Choose the indices for training and for validation.
+
+    A smaller ``train_limit`` is a prefix of a larger one, and leaves validation as it is.
+
+    Returns
+    -------
+    tuple
+        Training indices, in shuffled order, and validation indices.
+    """
+    # Ranks of raw PCG64 numbers, since numpy promises the stream of a bit generator for ever and
+    # that of Generator.permutation only until it is improved.
+    order = np.argsort(np.random.PCG64(SPLIT_SEED).random_raw(images), kind="stable")
+    held_out = val_count(images)
+    return order[held_out:][:train_limit], order[:held_out]
