@@ -17,7 +17,7 @@ from ae_sweep.records import QUARTERS, Outcome, Role
 from ae_sweep.sweep.worker import Broken, Done, Epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from ae_sweep.config import SweepConfig
@@ -114,7 +114,7 @@ class Driver:
         self._jobs: dict[int, _Job] = {}
         self._numbers = itertools.count()
 
-    def run(self) -> Iterator[SweepEvent]:
+    def run(self) -> Generator[SweepEvent, None, None]:
         """Train what is wanted and not finished: all studies, then the repeats.
 
         However it ends, by an interruption or an error as well, no trial is left marked as running.

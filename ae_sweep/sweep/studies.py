@@ -79,7 +79,6 @@ def _open_study(
         pruner=make_pruner(config.pruner),
         load_if_exists=True,
     )
-    study.set_metric_names(["val_mse"])
     study.set_user_attr("sweep", config.name)
     study.set_user_attr("latent_dim", dim)
     study.set_user_attr("identity", dict(identity))

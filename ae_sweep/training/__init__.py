@@ -9,7 +9,7 @@ from ae_sweep.training.device import (
 )
 from ae_sweep.training.images import DeviceImages, place
 from ae_sweep.training.precision import FP32, Precision, choose_precision
-from ae_sweep.training.probe import Speed, measure_speed, training_bytes
+from ae_sweep.training.probe import Speed, between, measure_speed, training_bytes
 from ae_sweep.training.recipe import RECIPE, Recipe
 from ae_sweep.training.trainer import Training, train
 
@@ -22,6 +22,7 @@ __all__ = [
     "Speed",
     "Training",
     "available_devices",
+    "between",
     "choose_precision",
     "describe_device",
     "keep_freed_memory",

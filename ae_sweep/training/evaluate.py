@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,14 +37,6 @@ def mean_squared_error(model: Autoencoder, x_NCHW: Tensor, *, precision: Precisi
         total = torch.stack(errors).double().sum().item()
     model.train(was_training)
     return total / x_NCHW.numel()
-
-
-def psnr(mse: float) -> float | None:
-    """Tell a mean squared error as peak signal-to-noise ratio, 10·log10(1 / mse), in dB.
-
-    Pixels lie in [0, 1], so the peak is 1. A perfect reconstruction has none: None.
-    """
-    return 10 * math.log10(1 / mse) if mse > 0 else None
 
 
 def _squared_error(model: Autoencoder, x_BCHW: Tensor, precision: Precision) -> Tensor:

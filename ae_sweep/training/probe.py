@@ -77,3 +77,16 @@ def _pass_seconds(trainer: Trainer, x_NCHW: torch.Tensor, precision: Precision) 
     started = time.perf_counter()
     mean_squared_error(trainer.model, sample_NCHW, precision=precision)
     return (time.perf_counter() - started) * len(x_NCHW) / len(sample_NCHW)
+
+
+def between(low: Speed, high: Speed, share: float) -> Speed:
+    """Interpolate two speeds linearly, ``share`` of the way from ``low`` to ``high``."""
+
+    def mix(first: float, second: float) -> float:
+        return first + share * (second - first)
+
+    return Speed(
+        epoch_seconds=mix(low.epoch_seconds, high.epoch_seconds),
+        validation_seconds=mix(low.validation_seconds, high.validation_seconds),
+        test_seconds=mix(low.test_seconds, high.test_seconds),
+    )

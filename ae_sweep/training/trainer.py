@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ae_sweep import models
+from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.records import QUARTERS, EpochResult, Reconstructions, TrialResult
-from ae_sweep.training.evaluate import mean_squared_error, psnr
+from ae_sweep.training.evaluate import mean_squared_error
 from ae_sweep.training.images import as_bytes, as_floats
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.recipe import RECIPE, Recipe, lr_factor
@@ -143,7 +144,7 @@ class Trainer:
             quarter=self._quarter_ends.get(pause),
             train_mse=train_mse,
             val_mse=self._finite(val_mse, "validation loss"),
-            val_psnr=psnr(val_mse),
+            val_psnr=psnr_db(val_mse),
             images_per_second=speed,
             epoch_seconds=self.steps_per_epoch * self.batch_size / speed,
         )
@@ -171,7 +172,7 @@ class Trainer:
         return TrialResult(
             val_mse=val_mse,
             test_mse=test_mse,
-            test_psnr=psnr(test_mse),
+            test_psnr=psnr_db(test_mse),
             compression_ratio=self.images.card.pixels / self.config.latent_dim,
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             train_seconds=self.train_seconds,

@@ -1,0 +1,61 @@
+"""Owns the command line: its commands, and what holds for all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ae_sweep.cli.data import data
+from ae_sweep.cli.frontier import frontier
+from ae_sweep.cli.handled import DEBUG_VARIABLE
+from ae_sweep.cli.run import run
+from ae_sweep.cli.spread import spread
+from ae_sweep.cli.stored import list_sweeps, show
+from ae_sweep.cli.ui import ui
+from ae_sweep.version import __version__
+
+app = typer.Typer(
+    name="ae-sweep",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(ui)
+app.command()(frontier)
+app.command("list")(list_sweeps)
+app.command()(show)
+app.command()(data)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ae-sweep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Measure how well an autoencoder rebuilds images from d numbers, for every d you ask for."""
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def main() -> None:
+    """Run the command line."""
+    arguments = spread(sys.argv[1:])
+    # --debug is understood wherever it stands.
+    if "--debug" in arguments:
+        arguments = ["--debug", *(word for word in arguments if word != "--debug")]
+    app(args=arguments, prog_name="ae-sweep")

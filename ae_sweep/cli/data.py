@@ -1,0 +1,43 @@
+"""Owns ``ae-sweep data``: fetch a data set, verify it, tell where it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from ae_sweep.cli.handled import handled
+from ae_sweep.cli.options import DataDirOption, JsonOption, cache_dir
+from ae_sweep.cli.talk import print_json, print_table, say
+
+
+@handled
+def data(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of a data set.")] = "mnist",
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Fetch and verify a data set, and tell where its files are.
+
+    Example: ae-sweep data fashion-mnist
+    """
+    from ae_sweep import data as images
+
+    located = images.fetch(name, cache_dir=cache_dir(), data_dir=data_dir, announce=say)
+    if json_output:
+        print_json(
+            {
+                "name": located.name,
+                "source": located.source,
+                "files": [
+                    dataclasses.asdict(file) | {"path": str(file.path)} for file in located.files
+                ],
+            }
+        )
+        return
+    say(f"{located.name}: {located.source}; every file verified")
+    print_table(
+        ["File", "Bytes", "SHA-256"],
+        [[str(f.path), str(f.content_bytes), f.content_sha256] for f in located.files],
+    )

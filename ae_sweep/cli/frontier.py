@@ -1,0 +1,62 @@
+"""Owns ``ae-sweep frontier``: the curve of a stored sweep as figure, table and document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ae_sweep.cli.handled import handled
+from ae_sweep.cli.options import DEFAULT_STORE, JsonOption, StoreOption, SweepArgument, open_at
+from ae_sweep.cli.talk import print_json, say
+from ae_sweep.errors import StoreError
+
+
+@handled
+def frontier(
+    sweep: SweepArgument = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the figure goes: png, svg or pdf by its ending. "
+            "[default: frontier-SWEEP.png here]",
+        ),
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    json_output: JsonOption = False,
+) -> None:
+    """Fit and plot the empirical rate-distortion curve of a stored sweep.
+
+    Runs are read back from MLflow. Of each dim the best by validation is reported by its test MSE.
+
+    Example: ae-sweep frontier --out frontier.pdf
+    """
+    from ae_sweep import analysis, plots, tracking
+    from ae_sweep.cli.result import frontier_of, in_words, print_frontier
+
+    runs = tracking.open_for_reading(open_at(store))
+    record = runs.sweep(sweep)
+    curve = frontier_of(record, runs.trials(record.name))
+    path = out or Path(f"frontier-{record.name}.png")
+    _write(path, plots.render(plots.frontier_figure(curve), path.suffix.removeprefix(".")))
+    if json_output:
+        print_json(analysis.to_document(curve))
+    elif csv:
+        typer.echo(analysis.to_table(curve).to_csv(index=False), nl=False)
+    else:
+        print_frontier(curve)
+    for line in in_words(curve):
+        say(line)
+    say(f"figure: {path}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise StoreError(
+            f"the figure cannot be written to {path}: {error.strerror}; choose another --out"
+        ) from error

@@ -1,0 +1,54 @@
+"""Owns what an error looks like to the user: one message on stderr and the contract's exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, ParamSpec
+
+import typer
+
+from ae_sweep.cli.talk import say
+from ae_sweep.errors import AeSweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+
+EXIT_INTERRUPTED = 130
+EXIT_BUG = 1
+DEBUG_VARIABLE = "AE_SWEEP_DEBUG"
+"""Set by ``--debug``: errors keep their traceback."""
+
+
+def handled(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn whatever a command raises into a message and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            raise typer.Exit(_tell(error)) from None
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    return run
+
+
+def _tell(error: Exception) -> int:
+    if isinstance(error, AeSweepError):
+        say(f"error: {error}")
+        return error.exit_code
+    say(
+        f"error: this is a bug in ae-sweep: {type(error).__name__}: {error}; "
+        f"run again with --debug and report the traceback (Python {sys.version.split()[0]})"
+    )
+    return EXIT_BUG

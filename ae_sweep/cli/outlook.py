@@ -1,0 +1,104 @@
+"""Owns how a plan is told before a sweep begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ae_sweep.cli.talk import in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ae_sweep.cli.prepared import Prepared
+    from ae_sweep.config import Store
+    from ae_sweep.sweep import Plan
+    from ae_sweep.training import Speed
+
+SECONDS_PER_TRIAL = 1.0
+"""Tracking, pictures and the model of one trial; measured in docs/LOG.md."""
+
+
+class Outlook:
+    """What a sweep is about to do and how long it should take."""
+
+    def __init__(
+        self, plan: Plan, prepared: Prepared, *, store: Store, speeds: Mapping[int, Speed]
+    ) -> None:
+        self._plan = plan
+        self._prepared = prepared
+        self._store = store
+        self._speeds = speeds
+
+    @property
+    def trials(self) -> int:
+        """How many trainings there are to come."""
+        return self._plan.trials
+
+    @property
+    def expected_seconds(self) -> float:
+        """How long the sweep should take, with pruning."""
+        return self._plan.expected_seconds(self._trial_seconds)
+
+    @property
+    def most_seconds(self) -> float:
+        """How long the sweep would take if nothing were pruned."""
+        return self._plan.most_seconds(self._trial_seconds)
+
+    def lines(self) -> list[str]:
+        """Tell the plan to a reader."""
+        config, plan = self._plan.config, self._plan
+        card = self._prepared.images.card
+        repeats = f", each best again with {config.repeats} other seeds" if config.repeats else ""
+        return [
+            f"sweep    {config.name}",
+            (
+                f"plan     {len(config.dims)} studies (d = {', '.join(map(str, config.dims))}) × "
+                f"{config.wanted_trials} trials{repeats}: {plan.trials} to train, "
+                f"at most {plan.max_epochs} epochs"
+            ),
+            (
+                f"search   lr {config.space.lr}, epochs {config.space.epochs}; "
+                f"sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}"
+            ),
+            (
+                f"data     {card.name}: {card.train_images:,} training, "
+                f"{card.val_images:,} validation, {card.test_images:,} test images; {card.source}"
+            ),
+            (
+                f"device   {self._prepared.device}, {self._prepared.precision.name} "
+                f"({self._prepared.precision.reason})"
+            ),
+            f"store    {self._store.root}",
+            (
+                f"time     about {in_words(self.expected_seconds)}, "
+                f"at most {in_words(self.most_seconds)} at the speed just measured"
+            ),
+        ]
+
+    def document(self) -> dict[str, object]:
+        """Tell the plan as a JSON-able document."""
+        config, plan = self._plan.config, self._plan
+        return {
+            "sweep": config.name,
+            "dims": list(config.dims),
+            "trials_per_dim": config.wanted_trials,
+            "repeats": config.repeats,
+            "trials_to_train": plan.trials,
+            "max_epochs": plan.max_epochs,
+            "lr": str(config.space.lr),
+            "epochs": str(config.space.epochs),
+            "sampler": config.sampler,
+            "pruner": config.pruner,
+            "seed": config.seed,
+            "dataset": config.dataset,
+            "dataset_digest": self._prepared.images.card.digest,
+            "model": config.model,
+            "device": str(self._prepared.images.device),
+            "precision": self._prepared.precision.name,
+            "store": str(self._store.root),
+            "expected_seconds": round(self.expected_seconds, 1),
+            "most_seconds": round(self.most_seconds, 1),
+        }
+
+    def _trial_seconds(self, dim: int, epochs: int) -> float:
+        return self._speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL

@@ -1,0 +1,159 @@
+"""Owns how a running sweep looks: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from ae_sweep.cli.talk import in_words, stderr
+from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ae_sweep.cli.outlook import Outlook
+    from ae_sweep.sweep import SweepEvent, Trial
+
+
+class Forecast:
+    """Tells the time left from the work that is done and the time it took."""
+
+    def __init__(self, expected_seconds: float, *, trials: int) -> None:
+        self._expected = expected_seconds
+        self._trials = max(trials, 1)
+        self._ended = 0
+        self._running: dict[str, float] = {}
+        self._started = time.monotonic()
+
+    def take(self, event: SweepEvent) -> None:
+        """Take note of what happened."""
+        match event:
+            case TrialValidated(trial=trial, result=result):
+                self._running[trial.name] = result.epoch / trial.config.epochs
+            case TrialEnded(trial=trial):
+                self._running.pop(trial.name, None)
+                self._ended += 1
+            case TrialStarted():
+                pass
+
+    @property
+    def seconds_left(self) -> float:
+        """The forecast made beforehand, corrected by the pace so far as trials end."""
+        elapsed = time.monotonic() - self._started
+        share = (self._ended + sum(self._running.values())) / self._trials
+        by_plan = max(self._expected - elapsed, 0.0)
+        if share <= 0:
+            return by_plan
+        return (1 - share) * by_plan + share * max(elapsed * (1 - share) / share, 0.0)
+
+
+def show_progress(events: Iterable[SweepEvent], *, outlook: Outlook) -> Iterator[SweepEvent]:
+    """Pass events on and show them on stderr."""
+    display = _Live(outlook.trials) if stderr().is_terminal else _Lines(outlook.trials)
+    forecast = Forecast(outlook.expected_seconds, trials=outlook.trials)
+    with display:
+        for event in events:
+            forecast.take(event)
+            display.show(event, seconds_left=forecast.seconds_left)
+            yield event
+
+
+class _Display(Protocol):
+    def show(self, event: SweepEvent, *, seconds_left: float) -> None: ...
+
+
+class _Lines:
+    """One line for everything that happens."""
+
+    def __init__(self, trials: int) -> None:
+        self._trials = trials
+        self._ended = 0
+        self._console = stderr()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, event: SweepEvent, *, seconds_left: float) -> None:
+        """Print the event."""
+        match event:
+            case TrialStarted(trial=trial):
+                self._console.print(Text(f"{trial.name}: {_settings(trial)}"))
+            case TrialValidated(trial=trial):
+                self._console.print(Text(f"{trial.name}: {_state(event)}"))
+            case TrialEnded(trial=trial):
+                self._ended += 1
+                self._console.print(
+                    Text(
+                        f"[{self._ended}/{self._trials}] {trial.name}: {_end(event)}; "
+                        f"about {in_words(seconds_left)} left"
+                    )
+                )
+
+
+class _Live:
+    """A bar for the sweep, a line for the running trial, and lasting lines for ended ones."""
+
+    def __init__(self, trials: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=stderr(),
+        )
+        self._sweep = self._progress.add_task("sweep", total=trials, note="")
+        self._tasks: dict[str, int] = {}
+
+    def __enter__(self) -> _Live:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, event: SweepEvent, *, seconds_left: float) -> None:
+        """Move the bars, and print a line above them where a trial ended."""
+        trial = event.trial
+        match event:
+            case TrialStarted():
+                self._tasks[trial.name] = self._progress.add_task(
+                    trial.name, total=trial.config.epochs, note=_settings(trial)
+                )
+            case TrialValidated(result=result):
+                self._progress.update(
+                    self._tasks[trial.name],  # type: ignore[arg-type]
+                    completed=result.epoch,
+                    note=_state(event),
+                )
+            case TrialEnded():
+                self._progress.remove_task(self._tasks.pop(trial.name))  # type: ignore[arg-type]
+                self._progress.console.print(Text(f"{trial.name}: {_end(event)}"))
+                self._progress.advance(self._sweep)
+        self._progress.update(self._sweep, note=f"about {in_words(seconds_left)} left")
+
+
+def _settings(trial: Trial) -> str:
+    return f"lr {trial.config.lr:.3g}, {_count(trial.config.epochs, 'epoch')}"
+
+
+def _state(event: TrialValidated) -> str:
+    epochs = event.trial.config.epochs
+    return f"epoch {event.result.epoch:.3g} of {epochs}, val MSE {event.result.val_mse:.5f}"
+
+
+def _end(event: TrialEnded) -> str:
+    told = f"{event.outcome} ({_settings(event.trial)})"
+    if event.result is not None:
+        return f"{told}, val MSE {event.result.val_mse:.5f}, test MSE {event.result.test_mse:.5f}"
+    return f"{told}: {event.reason}" if event.reason else told
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

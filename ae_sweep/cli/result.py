@@ -1,0 +1,77 @@
+"""Owns how a frontier is told: the table, and the document."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ae_sweep import analysis
+from ae_sweep.cli.talk import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ae_sweep.analysis import Frontier
+    from ae_sweep.records import SweepRecord, TrialRecord
+
+
+def frontier_of(record: SweepRecord, trials: Sequence[TrialRecord]) -> Frontier:
+    """Analyse a sweep's trials.
+
+    Raises
+    ------
+    NotStoredError
+        If none has finished.
+    """
+    return analysis.frontier(trials, pixels=_pixels(trials), dataset=record.config.get("dataset"))
+
+
+def print_frontier(frontier: Frontier) -> None:
+    """Print one row a dim."""
+    rows = table_rows(frontier)
+    print_table(list(rows[0]), [_cells(row) for row in rows])
+
+
+def table_rows(frontier: Frontier) -> list[dict[str, Any]]:
+    """Tell the table as rows of column name to value; there is at least one."""
+    records = analysis.to_table(frontier).to_dict("records")
+    return [{str(column): value for column, value in row.items()} for row in records]
+
+
+def _cells(row: dict[Any, Any]) -> list[str]:
+    psnr = row["PSNR (dB)"]
+    return [
+        str(row["Latent dim"]),
+        f"{row['Compression']:.4g}×",
+        f"{row['Test MSE']:.5f}",
+        "perfect" if math.isnan(psnr) else f"{psnr:.2f}",
+        f"{row['best lr']:.2e}",
+        str(row["epochs"]),
+    ]
+
+
+def _pixels(trials: Sequence[TrialRecord]) -> int:
+    ratios = [trial.compression_ratio * trial.point.latent_dim for trial in trials]
+    return round(ratios[0]) if ratios else 1
+
+
+def in_words(frontier: Frontier) -> list[str]:
+    """Tell what was fitted and found, or why not, one line each."""
+    return [_fit(frontier), _knee(frontier), *frontier.notes]
+
+
+def _fit(frontier: Frontier) -> str:
+    fit = frontier.fit
+    if fit is None:
+        return f"fit: none; {frontier.fit_refusal}"
+    return (
+        f"fit: test MSE = {fit.floor:.3g} + {fit.scale:.3g} · d^-{fit.exponent:.3g} "
+        f"(exponent ± {fit.exponent_se:.2g}), R² = {fit.r_squared_log:.4f} in log MSE, "
+        f"on d = {', '.join(map(str, fit.dims))}"
+    )
+
+
+def _knee(frontier: Frontier) -> str:
+    if frontier.knee is None:
+        return f"knee: none; {frontier.knee_refusal}"
+    return f"knee: d = {frontier.knee.latent_dim}; {frontier.knee.advice}"

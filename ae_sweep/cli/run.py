@@ -1,0 +1,269 @@
+"""Owns ``ae-sweep run``: plan, train, track, tell."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ae_sweep.cli.handled import EXIT_INTERRUPTED, handled
+from ae_sweep.cli.interrupts import Interrupts
+from ae_sweep.cli.options import DEFAULT_STORE, DataDirOption, JsonOption, StoreOption, open_at
+from ae_sweep.cli.settings import DEFAULTS, make_config, stored_settings
+from ae_sweep.cli.talk import print_json, say
+from ae_sweep.errors import ConfigError, NotStoredError
+
+if TYPE_CHECKING:
+    from ae_sweep.cli.outlook import Outlook
+    from ae_sweep.cli.prepared import Prepared
+    from ae_sweep.config import Store, SweepConfig
+    from ae_sweep.tracking import SweepWriter, TrackingStore
+
+
+def _default(option: str) -> str:
+    return f" [default: {DEFAULTS[option]}]"
+
+
+@handled
+def run(
+    dims: Annotated[
+        list[str] | None,
+        typer.Option("--dims", metavar="D ...", help="Latent dimensions." + _default("dims")),
+    ] = None,
+    lr: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lr",
+            metavar="LR ... | LO:HI",
+            help="Peak learning rates to choose from, or a log-uniform range." + _default("lr"),
+        ),
+    ] = None,
+    epochs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--epochs",
+            metavar="N ... | LO:HI",
+            help="Numbers of epochs to choose from, or a range." + _default("epochs"),
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Trials per dim." + _default("trials"))
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Train the best of each dim again with N other seeds." + _default("repeats"),
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Seeds suggestions and trainings." + _default("seed")),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="mnist, fashion-mnist, kmnist, or shapes (generated, offline)."
+            + _default("dataset"),
+        ),
+    ] = None,
+    data_dir: DataDirOption = None,
+    train_limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Train on N images only; all if left out.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Architecture." + _default("model"))
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
+    sampler: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="tpe, random, grid or gp." + _default("sampler")),
+    ] = None,
+    pruner: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="median, hyperband or none." + _default("pruner")),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the sweep; data set and time if left out."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Complete the stored sweep --name; its settings hold.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell the plan and the expected time, then stop.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    json_output: JsonOption = False,
+) -> None:
+    """Run Optuna studies over latent dim, learning rate and epochs; track every trial in MLflow.
+
+    A list of values is separated by spaces, LO:HI is a range, one value is fixed. The table of
+    results goes to stdout, everything else to stderr.
+
+    Example: ae-sweep run --dims 2 8 32 128 1024
+    """
+    place = open_at(store)
+    given = {
+        "dims": dims, "lr": lr, "epochs": epochs, "trials": trials, "repeats": repeats,
+        "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
+        "sampler": sampler, "pruner": pruner,
+    }  # fmt: skip
+    if resume and name is None:
+        raise ConfigError("--resume needs the sweep's --name; ae-sweep list tells the names")
+    stored = stored_settings(name, place) if resume and name else {}
+    title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"])
+    config = make_config(title, given, stored)
+
+    from ae_sweep.cli.prepared import prepare
+
+    prepared = prepare(config, data_dir=data_dir, device_name=device)
+    if dry_run:
+        _tell_plan(_outlook(prepared, place, resume=resume), json_output=json_output)
+        return
+    _run(prepared, place, resume=resume, json_output=json_output)
+
+
+def _new_name(dataset: str) -> str:
+    return f"{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _outlook(prepared: Prepared, store: Store, *, resume: bool) -> Outlook:
+    from ae_sweep import sweep
+    from ae_sweep.cli.outlook import Outlook
+
+    config, identity = prepared.config, prepared.identity()
+    sweep.check_conflict(store.optuna_path, config, identity=identity, resume=resume)
+    studies = sweep.open_studies(store.optuna_path, config, identity=identity) if resume else []
+    plan = sweep.make_plan(config, studies)
+    say("measuring the speed of a few training steps")
+    return Outlook(plan, prepared, store=store, speeds=prepared.measure_speed())
+
+
+def _tell_plan(outlook: Outlook, *, json_output: bool) -> None:
+    if json_output:
+        print_json(outlook.document())
+    else:
+        typer.echo("\n".join(outlook.lines()))
+
+
+def _run(prepared: Prepared, store: Store, *, resume: bool, json_output: bool) -> None:
+    from ae_sweep import tracking
+
+    outlook = _outlook(prepared, store, resume=resume)
+    for line in outlook.lines():
+        say(line)
+    runs = tracking.open_for_writing(store)
+    writer = _open_sweep(runs, prepared, resume=resume)
+    interrupts = Interrupts()
+    try:
+        with interrupts.caught():
+            _train(prepared, store, runs, writer, outlook=outlook, interrupts=interrupts)
+            _tell_result(prepared.config, store, runs, writer, json_output=json_output)
+    except KeyboardInterrupt:
+        writer.interrupt()
+        say(f"interrupted; complete it with: {_again(prepared.config, store)}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except Exception as error:
+        writer.fail(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _open_sweep(runs: TrackingStore, prepared: Prepared, *, resume: bool) -> SweepWriter:
+    from ae_sweep.cli.environment import environment
+
+    card = prepared.images.card
+    if resume:
+        return runs.resume_sweep(prepared.config, card=card)
+    return runs.start_sweep(prepared.config, card=card, environment=environment())
+
+
+def _train(
+    prepared: Prepared,
+    store: Store,
+    runs: TrackingStore,
+    writer: SweepWriter,
+    *,
+    outlook: Outlook,
+    interrupts: Interrupts,
+) -> None:
+    from ae_sweep import sweep, training
+    from ae_sweep.cli.environment import environment
+    from ae_sweep.cli.progress import show_progress
+    from ae_sweep.cli.tracked import TrackedSweep
+
+    config = prepared.config
+    driver = sweep.Driver(
+        config,
+        studies=sweep.open_studies(store.optuna_path, config, identity=prepared.identity()),
+        worker=sweep.InlineWorker(
+            lambda trial: training.train(trial, prepared.images, precision=prepared.precision)
+        ),
+        tracker=TrackedSweep(
+            writer,
+            card=prepared.images.card,
+            recipe=training.RECIPE.version,
+            parameters={**prepared.parameters(), **environment()},
+            finished=runs.finished_points(config.name),
+        ),
+        shield=interrupts.shield,
+    )
+    with contextlib.closing(driver.run()) as events:
+        for _ in show_progress(events, outlook=outlook):
+            pass
+
+
+def _tell_result(
+    config: SweepConfig,
+    store: Store,
+    runs: TrackingStore,
+    writer: SweepWriter,
+    *,
+    json_output: bool,
+) -> None:
+    from ae_sweep import analysis, plots
+    from ae_sweep.cli.result import frontier_of, print_frontier, table_rows
+
+    record = runs.sweep(config.name)
+    frontier = frontier_of(record, runs.trials(config.name))
+    document = analysis.to_document(frontier)
+    figure = plots.frontier_figure(frontier)
+    writer.finish(
+        figures={f"frontier.{kind}": plots.render(figure, kind) for kind in ("png", "svg")},
+        table=table_rows(frontier),
+        document=document,
+    )
+    if json_output:
+        print_json({"sweep": config.name, "store": str(store.root), "frontier": document})
+    else:
+        print_frontier(frontier)
+    _say_next(config, store)
+    measured = {point.latent_dim for point in frontier.points}
+    missing = [dim for dim in config.dims if dim not in measured]
+    if missing:
+        raise NotStoredError(
+            f"no trial finished for d = {', '.join(map(str, missing))}; ae-sweep show "
+            f"{config.name} tells why, and the MLflow UI each trial's failure"
+        )
+
+
+def _say_next(config: SweepConfig, store: Store) -> None:
+    where = _where(store)
+    say("")
+    say(f"next: ae-sweep frontier {config.name}{where}   the curve as a figure")
+    say(f"      ae-sweep ui{where}   runs, pictures and models in the browser")
+    say(f"      ae-sweep show {config.name}{where}   every trial")
+
+
+def _again(config: SweepConfig, store: Store) -> str:
+    return f"ae-sweep run --name {config.name} --resume{_where(store)}"
+
+
+def _where(store: Store) -> str:
+    return "" if store.root == Path.cwd() / DEFAULT_STORE else f" --store {store.root}"

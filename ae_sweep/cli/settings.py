@@ -1,0 +1,118 @@
+"""Owns how a sweep's settings come about: what is given, else what is stored, else the defaults."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+
+from ae_sweep.cli.talk import say
+from ae_sweep.cli.values import parse_dims, parse_epochs, parse_lr
+from ae_sweep.config import PrunerName, SamplerName, SearchSpace, SweepConfig, shorten
+from ae_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ae_sweep.config import Store
+
+Name = TypeVar("Name", bound=str)
+
+DEFAULTS: Mapping[str, str] = {
+    "dims": "2 8 32 128 1024",
+    "lr": "1e-3:1e-2",
+    "epochs": "1:2",
+    "trials": "3",
+    "repeats": "0",
+    "seed": "0",
+    "dataset": "mnist",
+    "train_limit": "None",
+    "model": "conv",
+    "sampler": "tpe",
+    "pruner": "median",
+}
+"""As texts, the form in which a sweep's settings are stored."""
+
+
+def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) -> SweepConfig:
+    """Make a sweep's configuration.
+
+    Parameters
+    ----------
+    name
+        Of the sweep.
+    given
+        By option name; None and empty lists were not given.
+    stored
+        The settings of the sweep that is resumed; empty for a new one.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+    texts = {
+        key: _text(given.get(key), stored.get(key, default)) for key, default in DEFAULTS.items()
+    }
+    dims, repeated = parse_dims(texts["dims"].split())
+    for dim in repeated:
+        say(f"latent dimension {dim} is given more than once; it runs once")
+    config = SweepConfig(
+        name=name,
+        dims=dims,
+        space=SearchSpace(
+            lr=parse_lr(texts["lr"].split()), epochs=parse_epochs(texts["epochs"].split())
+        ),
+        trials=int(texts["trials"]),
+        repeats=int(texts["repeats"]),
+        seed=int(texts["seed"]),
+        dataset=texts["dataset"],
+        train_limit=None if texts["train_limit"] == "None" else int(texts["train_limit"]),
+        model=texts["model"],
+        sampler=cast("SamplerName", _one_of(texts["sampler"], get_args(SamplerName), "sampler")),
+        pruner=cast("PrunerName", _one_of(texts["pruner"], get_args(PrunerName), "pruner")),
+    )
+    _check_trials(config, given.get("trials"))
+    return config
+
+
+def stored_settings(name: str, store: Store) -> Mapping[str, str]:
+    """Read the settings of a stored sweep.
+
+    Raises
+    ------
+    NotStoredError
+        If there is none of that name.
+    """
+    from ae_sweep import tracking
+
+    return tracking.open_for_reading(store).sweep(name).config
+
+
+def _text(given: Any, otherwise: str) -> str:
+    if given is None or given == []:
+        return otherwise
+    return (
+        " ".join(given)
+        if isinstance(given, Sequence) and not isinstance(given, str)
+        else str(given)
+    )
+
+
+def _one_of(value: str, names: Sequence[str], what: str) -> str:
+    if value not in names:
+        near = difflib.get_close_matches(value, names, n=1, cutoff=0.0)[0]
+        raise ConfigError(
+            f"there is no {what} {shorten(value)}; did you mean {near!r}? "
+            f"({what}s: {', '.join(names)})"
+        )
+    return value
+
+
+def _check_trials(config: SweepConfig, given: int | None) -> None:
+    size = config.space.size
+    if size is None or given is None or given == config.wanted_trials:
+        return
+    if config.sampler == "grid":
+        raise ConfigError(
+            f"--trials {given} does not fit the grid, which has {size} points; leave --trials out"
+        )
+    say(f"the space has {size} configurations, so each dim gets {size} trials, not {given}")

@@ -1,0 +1,92 @@
+"""Owns ``ae-sweep list`` and ``ae-sweep show``: what is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from ae_sweep.cli.handled import handled
+from ae_sweep.cli.options import DEFAULT_STORE, JsonOption, StoreOption, SweepArgument, open_at
+from ae_sweep.cli.talk import print_json, print_table, say
+from ae_sweep.records import Outcome
+
+if TYPE_CHECKING:
+    from ae_sweep.records import SweepRecord, TrialRecord
+
+
+@handled
+def list_sweeps(store: StoreOption = DEFAULT_STORE, json_output: JsonOption = False) -> None:
+    """List the stored sweeps, the newest first.
+
+    Example: ae-sweep list
+    """
+    from ae_sweep import tracking
+
+    records = tracking.open_for_reading(open_at(store)).sweeps()
+    if json_output:
+        print_json([dataclasses.asdict(record) for record in records])
+        return
+    print_table(
+        ["Sweep", "Started", "State", "Data set", "Dims", "Finished", "Pruned", "Failed"],
+        [_sweep_cells(record) for record in records],
+    )
+
+
+@handled
+def show(
+    sweep: SweepArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    json_output: JsonOption = False,
+) -> None:
+    """Show the settings and all trials of a stored sweep.
+
+    Example: ae-sweep show
+    """
+    from ae_sweep import tracking
+
+    runs = tracking.open_for_reading(open_at(store))
+    record = runs.sweep(sweep)
+    trials = runs.trials(record.name)
+    if json_output:
+        print_json(dataclasses.asdict(record) | {"trials": [dataclasses.asdict(t) for t in trials]})
+        return
+    say(f"{record.name}: {record.outcome}, started {_date(record)}")
+    say("  ".join(f"{key}={value}" for key, value in record.config.items() if key != "name"))
+    print_table(
+        ["Trial", "State", "lr", "Epochs", "Seed", "Val MSE", "Test MSE", "PSNR (dB)", "Seconds"],
+        [_trial_cells(trial) for trial in trials],
+    )
+
+
+def _sweep_cells(record: SweepRecord) -> list[str]:
+    counts = [
+        str(record.counts.get(outcome, 0))
+        for outcome in (Outcome.FINISHED, Outcome.PRUNED, Outcome.FAILED)
+    ]
+    dims, dataset = (record.config.get(key, "-") for key in ("dims", "dataset"))
+    return [record.name, _date(record), str(record.outcome), dataset, dims, *counts]
+
+
+def _trial_cells(trial: TrialRecord) -> list[str]:
+    point = trial.point
+    return [
+        trial.name,
+        str(trial.outcome),
+        f"{point.lr:.2e}",
+        str(point.epochs),
+        str(point.seed),
+        _number(trial.val_mse, ".5f"),
+        _number(trial.test_mse, ".5f"),
+        _number(trial.test_psnr, ".2f"),
+        _number(trial.train_seconds, ".1f"),
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _date(record: SweepRecord) -> str:
+    started = dt.datetime.fromtimestamp(record.started_ms / 1000).astimezone()
+    return started.strftime("%Y-%m-%d %H:%M")

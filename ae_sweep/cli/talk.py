@@ -1,0 +1,59 @@
+"""Owns the two streams: stdout is data, stderr is talk. Rich writes both, never reading markup."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+PIPE_WIDTH = 160
+"""Columns where no terminal tells its own."""
+
+
+def stderr() -> Console:
+    """Give the console for talk: progress, messages."""
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Say something to the user; it is no data."""
+    stderr().print(Text(message))
+
+
+def print_json(document: object) -> None:
+    """Print a document as data."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as data; numbers are right-aligned."""
+    body = [list(row) for row in rows]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = all(_looks_numeric(row[index]) for row in body)
+        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
+    for row in body:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=PIPE_WIDTH)
+    console.print(table)
+
+
+def in_words(seconds: float) -> str:
+    """Tell a duration: 8 s, 7 min, 2 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _looks_numeric(text: str) -> bool:
+    return not text or text[0].isdigit() or text in ("-", "perfect")

@@ -1,0 +1,47 @@
+"""Owns ``ae-sweep ui``: MLflow's UI on this store, for as long as the command runs."""
+
+from __future__ import annotations
+
+import os
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from ae_sweep.cli.handled import handled
+from ae_sweep.cli.interrupts import Interrupts
+from ae_sweep.cli.options import DEFAULT_STORE, StoreOption, open_at
+from ae_sweep.cli.talk import say
+from ae_sweep.errors import StoreError
+
+DEFAULT_PORT = 5000
+
+
+@handled
+def ui(
+    port: Annotated[int, typer.Option(metavar="N", help="Port on 127.0.0.1.")] = DEFAULT_PORT,
+    browser: Annotated[bool, typer.Option("--open", help="Open the address in a browser.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Browse runs, pictures and models in the MLflow UI, on 127.0.0.1 only; Ctrl-C ends it.
+
+    Example: ae-sweep ui --port 5001
+    """
+    from ae_sweep import tracking
+
+    place = open_at(store)
+    latest = tracking.open_for_reading(place).sweep()
+    say("starting MLflow's UI")
+    with Interrupts().caught():
+        try:
+            with tracking.running_ui(place, port=port, environment=os.environ) as server:
+                address = tracking.sweep_url(server.url, latest)
+                say(f"serving {place.root}; Ctrl-C ends it. Latest sweep, {latest.name}:")
+                typer.echo(address)
+                if browser:
+                    webbrowser.open(address)
+                status = server.wait()
+        except KeyboardInterrupt:
+            say("ended")
+            return
+    raise StoreError(f"MLflow's UI ended by itself with status {status}; start it again")

@@ -1,0 +1,77 @@
+"""Owns the reading of values: numbers, lists of choices and ranges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from ae_sweep.config import Choices, Range, shorten
+from ae_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Number = TypeVar("Number", int, float)
+
+
+def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Read latent dimensions; tell them ascending, and those that were given repeatedly.
+
+    Raises
+    ------
+    ConfigError
+        If one is no whole number, or none is given.
+    """
+    if not texts:
+        raise ConfigError("--dims is empty; give at least one latent dimension, as in --dims 2 8")
+    dims = [_number(text, int, "--dims", "a whole number, as in --dims 2 8 32") for text in texts]
+    repeated = {dim for dim in dims if dims.count(dim) > 1}
+    return tuple(sorted(set(dims))), tuple(sorted(repeated))
+
+
+def parse_lr(texts: Sequence[str]) -> Choices[float] | Range[float]:
+    """Read learning rates: choices, or one range ``LO:HI``.
+
+    Raises
+    ------
+    ConfigError
+        If one is no number, or a range is reversed or mixed with choices.
+    """
+    return _parse(
+        texts, float, "--lr", "a number or a range, as in --lr 1e-3 4e-3 or --lr 1e-3:1e-2"
+    )
+
+
+def parse_epochs(texts: Sequence[str]) -> Choices[int] | Range[int]:
+    """Read epochs: choices, or one range ``LO:HI`` of whole numbers.
+
+    Raises
+    ------
+    ConfigError
+        If one is no whole number, or a range is reversed or mixed with choices.
+    """
+    return _parse(
+        texts, int, "--epochs", "a whole number or a range, as in --epochs 2 4 8 or --epochs 2:8"
+    )
+
+
+def _parse(
+    texts: Sequence[str], kind: Callable[[str], Number], option: str, form: str
+) -> Choices[Number] | Range[Number]:
+    ranges = [text for text in texts if ":" in text]
+    if not ranges:
+        values = {_number(text, kind, option, form) for text in texts}
+        return Choices(tuple(sorted(values)))
+    if len(texts) > 1:
+        raise ConfigError(
+            f"{option} {' '.join(texts)} mixes a range with other values; give one range, "
+            "or choices only"
+        )
+    low, _, high = ranges[0].partition(":")
+    return Range(_number(low, kind, option, form), _number(high, kind, option, form))
+
+
+def _number(text: str, kind: Callable[[str], Number], option: str, form: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigError(f"{option} {shorten(text)} is not {form}") from None
