@@ -13,8 +13,6 @@ from ae_sweep.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
-
     from ae_sweep.config import SweepConfig
 
 GIGABYTE = 10**9
@@ -82,7 +80,9 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
         train_limit=config.train_limit,
         announce=say,
     )
-    _check_memory(config, device, image_shape=dataset.card.image_shape)
+    _check_memory(
+        config, image_shape=dataset.card.image_shape, has=training.memory_bytes(device)
+    )
     training.keep_freed_memory()
     precision = training.choose_precision(
         device,
@@ -94,15 +94,12 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
     return Prepared(config, images, precision, training.describe_device(device))
 
 
-def _check_memory(
-    config: SweepConfig, device: torch.device, *, image_shape: models.ImageShape
-) -> None:
+def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> None:
     dim = config.dims[-1]
     needed = training.training_bytes(config.model, latent_dim=dim, image_shape=image_shape)
-    has = training.memory_bytes(device)
     if needed > has:
         raise ConfigError(
             f"latent dimension {dim} needs about {needed / GIGABYTE:,.0f} GB to train (weights, "
-            f"gradients and the optimiser's state), and {device} has {has / GIGABYTE:,.0f} GB; "
+            f"gradients and the optimiser's state), and the device has {has / GIGABYTE:,.0f} GB; "
             "leave it out of --dims"
         )

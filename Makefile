@@ -1,0 +1,62 @@
+# The targets are the commands of README and CI. Bare `make` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep test test-fast lint types imports docs-check docs golden check bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+sweep: .venv/run.stamp ## set up, run the five-dim MNIST sweep and draw its frontier
+	$(BIN)/ae-sweep run --dims 2 8 32 128 1024
+	$(BIN)/ae-sweep frontier --out mlruns/frontier.png
+
+test: .venv/dev.stamp ## set up, run all tests, the fast ones first
+	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m slow
+
+test-fast: .venv/dev.stamp ## run the fast tests only: offline, no browser
+	$(BIN)/pytest -m "not slow"
+
+lint: .venv/dev.stamp ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev.stamp ## check types
+	$(BIN)/mypy
+
+imports: .venv/dev.stamp ## check the import contracts of the architecture
+	$(BIN)/lint-imports
+
+docs: .venv/dev.stamp ## write the generated docs: the command line's reference
+	$(BIN)/python docs/generate.py
+
+docs-check: .venv/dev.stamp ## check that docs say what the code does
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/pytest tests/test_docs.py
+
+golden: .venv/dev.stamp ## write the golden files of the tests anew
+	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow" -k golden
+
+bench: .venv/dev.stamp ## measure training, evaluation and tracking on this machine
+	$(BIN)/python benchmarks/trial.py
+
+check: lint types imports docs-check test ## all that CI runs
+
+clean: ## remove the virtual environment and caches; runs in mlruns/ stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+
+.venv/run.stamp: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml .venv/run.stamp
+	$(BIN)/pip install --quiet --group dev
+	@touch $@

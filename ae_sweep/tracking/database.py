@@ -1,0 +1,118 @@
+"""Owns the SQLite file that MLflow keeps its runs in: makes it at once or not at all, checks it.
+
+Everything is checked before MLflow sees the file: MLflow would retry for minutes on what is no
+database, and would put its tables into a database that belongs to another program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import ExperimentTag
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+from ae_sweep.errors import StoreError
+from ae_sweep.tracking import layout
+from ae_sweep.tracking.edge import first_line
+
+if TYPE_CHECKING:
+    from ae_sweep.config import Store
+
+SQLITE_PREFIX = "sqlite:///"
+BUSY_SECONDS = 20.0
+
+
+def sqlite_file(tracking_uri: str) -> Path | None:
+    """Tell which file a tracking URI means; None if it means no SQLite file."""
+    if not tracking_uri.startswith(SQLITE_PREFIX):
+        return None
+    return Path(tracking_uri.removeprefix(SQLITE_PREFIX).partition("?")[0])
+
+
+def is_there(file: Path) -> bool:
+    """Tell whether there is a database; an empty file is none.
+
+    Raises
+    ------
+    StoreError
+        If ``file`` cannot be there, because a part of its path is a file.
+    """
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreError(
+            f"the store cannot be at {file.parent}: {error.strerror}; name a directory with --store"
+        ) from error
+
+
+def check(file: Path) -> None:
+    """Refuse what is no database of MLflow's, without changing it.
+
+    Raises
+    ------
+    StoreError
+        If it is no SQLite database, is damaged, or belongs to another program.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(file, timeout=BUSY_SECONDS)) as connection:
+            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            tables = {name for (name,) in connection.execute(query)}
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{file} cannot be read as a database: {first_line(error)}; move it away, or name "
+            "another --store"
+        ) from error
+    if not {"experiments", "runs", "alembic_version"} <= tables:
+        raise StoreError(
+            f"{file} is a database, but not MLflow's (it has no table of runs); move it away, or "
+            "name another --store"
+        )
+
+
+def create(store: Store, file: Path) -> None:
+    """Make MLflow's database with our experiment in it; it appears complete or not at all.
+
+    Of several processes that do this at once, the first one's database stays.
+    """
+    artifact_root = store.artifact_root
+    assert artifact_root is not None, "a tracking server makes its own database"  # noqa: S101
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-new-") as scratch:
+        fresh = Path(scratch) / file.name
+        _fill(fresh, artifact_root)
+        _publish(fresh, file)
+
+
+def _fill(file: Path, artifact_root: Path) -> None:
+    # MLflow's client would put its default experiment below the working directory.
+    database: Any = SqlAlchemyStore(  # type: ignore[no-untyped-call]
+        f"{SQLITE_PREFIX}{file}", artifact_root.as_uri()
+    )
+    try:
+        tags = [ExperimentTag(key, value) for key, value in layout.EXPERIMENT_TAGS.items()]
+        database.create_experiment(
+            layout.EXPERIMENT, artifact_location=artifact_root.as_uri(), tags=tags
+        )
+    finally:
+        database.engine.dispose()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        # Readers (the UI) then never wait for the writer. It stays in the file.
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _publish(fresh: Path, file: Path) -> None:
+    if file.exists() and file.stat().st_size == 0:
+        file.unlink()
+    try:
+        os.link(fresh, file)  # unlike a rename, it never replaces another process's database
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        fresh.rename(file)

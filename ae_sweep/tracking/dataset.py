@@ -1,0 +1,51 @@
+"""Owns how a data set is told to MLflow as an input of a run, without its pixels."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mlflow.entities import Dataset, DatasetInput, InputTag
+
+from ae_sweep.tracking import layout
+
+if TYPE_CHECKING:
+    from ae_sweep.records import DatasetCard
+
+
+def dataset_input(card: DatasetCard) -> DatasetInput:
+    """Describe the data set of a run.
+
+    One input, since MLflow keeps one for each name and digest: the digest covers the split.
+    """
+    dataset = Dataset(
+        name=card.name,
+        digest=card.digest,
+        source_type="http" if _is_address(card.source) else "local",
+        source=json.dumps({"url" if _is_address(card.source) else "uri": card.source}),
+        schema=_schema(card),
+        profile=_profile(card),
+    )
+    context = InputTag(key=layout.DATA_CONTEXT, value="train, validation, test")
+    return DatasetInput(dataset, tags=[context])
+
+
+def _is_address(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _schema(card: DatasetCard) -> str:
+    spec = {"dtype": "uint8", "shape": [-1, *card.image_shape]}
+    features = json.dumps([{"type": "tensor", "tensor-spec": spec}])
+    return json.dumps({"mlflow_tensorspec": {"features": features, "targets": None}})
+
+
+def _profile(card: DatasetCard) -> str:
+    return json.dumps(
+        {
+            "train_images": card.train_images,
+            "val_images": card.val_images,
+            "test_images": card.test_images,
+            "image_shape": list(card.image_shape),
+        }
+    )

@@ -1,0 +1,72 @@
+"""Owns the edge to MLflow: what it and its database raise becomes one message of ours."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from ae_sweep.config import shorten
+from ae_sweep.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_REASON_CHARACTERS = 300
+SQL_NOISE = "(raised as a result of Query-invoked autoflush"
+DRIVER_ERROR = re.compile(r"^\([\w.]+\) ")
+"""Such as ``(sqlite3.OperationalError)`` before the reason."""
+
+ADVICE = {
+    "locked": "end the other program that is writing to it, then try again",
+    "readonly": "name a directory that can be written with --store",
+    "read-only": "name a directory that can be written with --store",
+    "permission denied": "name a directory that can be written with --store",
+    "disk is full": "free some space there, or name another --store",
+    "no space left": "free some space there, or name another --store",
+    "malformed": "restore it from a copy, or name another --store",
+    "disk image": "restore it from a copy, or name another --store",
+    "schema": (
+        "if a newer MLflow wrote it, upgrade MLflow; if an older one did, copy the file and run "
+        "`mlflow db upgrade`; or name another --store"
+    ),
+    "can't locate revision": "a newer MLflow wrote it: upgrade MLflow, or name another --store",
+    "api request": "see that the tracking server runs, or unset MLFLOW_TRACKING_URI",
+}
+GENERAL_ADVICE = "look into the store, or name another --store"
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Raise MLflow's, its database's and the file system's exceptions as `StoreError`.
+
+    Parameters
+    ----------
+    place
+        The store, as the user knows it: a path or an address.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise store_error(place, error) from error
+
+
+def store_error(place: str, error: Exception) -> StoreError:
+    """Make the message for ``error``: the place, the reason, the next step."""
+    reason = first_line(error)
+    lowered = reason.lower()
+    advice = next((text for sign, text in ADVICE.items() if sign in lowered), GENERAL_ADVICE)
+    return StoreError(f"the store {shorten(place, 200)} failed: {reason}; {advice}")
+
+
+def first_line(error: Exception) -> str:
+    """Tell an exception in one line, without what SQLAlchemy writes around the reason."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    reasons = [line for line in lines if line and not line.startswith(SQL_NOISE)]
+    reason = DRIVER_ERROR.sub("", reasons[0]) if reasons else type(error).__name__
+    if len(reason) > MAX_REASON_CHARACTERS:
+        reason = f"{reason[:MAX_REASON_CHARACTERS]}..."
+    return reason.rstrip(".;")

@@ -1,0 +1,60 @@
+"""Owns the names under which runs are written and found again: tags, parameters, files."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXPERIMENT: Final = "ae-sweep"
+MODEL_NAME: Final = "autoencoder"
+
+# Flat tags, on every run, because a filter on a tag is quick and a parent's page shows ten
+# children at most.
+SWEEP: Final = "sweep"
+KIND: Final = "kind"
+OUTCOME: Final = "outcome"
+POINT: Final = "point"
+ROLE: Final = "role"
+FAILURE: Final = "failure"
+CONFIG: Final = "config"
+DATASET_DIGEST: Final = "dataset_digest"
+
+KIND_SWEEP: Final = "sweep"
+KIND_TRIAL: Final = "trial"
+
+# Tags that mean something to MLflow.
+PARENT: Final = "mlflow.parentRunId"
+GIT_COMMIT: Final = "mlflow.source.git.commit"
+SOURCE: Final = {"mlflow.source.name": "ae-sweep", "mlflow.source.type": "LOCAL"}
+DATA_CONTEXT: Final = "mlflow.data.context"
+TABLES: Final = "mlflow.loggedArtifacts"
+EXPERIMENT_TAGS: Final = {
+    # Without it the UI asks at the first visit whether this is about training or about agents.
+    "mlflow.experimentKind": "custom_model_development",
+}
+
+COMMIT_PARAMETER: Final = "git_commit"
+PIXELS_PARAMETER: Final = "pixels"
+
+PICTURE: Final = "reconstructions.png"
+TABLE_JSON: Final = "frontier_table.json"
+TABLE_CSV: Final = "frontier_table.csv"
+DOCUMENT: Final = "frontier.json"
+
+MAX_TAG_CHARACTERS: Final = 8_000
+"""MLflow cuts a longer tag off without a word."""
+
+
+def sweeps_filter() -> str:
+    """Select the parent runs."""
+    return f"tags.{KIND} = '{KIND_SWEEP}'"
+
+
+def sweep_filter(name: str) -> str:
+    """Select the parent run of one sweep; ``name`` has passed the names' pattern."""
+    return f"{sweeps_filter()} AND tags.{SWEEP} = '{name}'"
+
+
+def trials_filter(sweep: str | None = None) -> str:
+    """Select the trials of one sweep, or of all."""
+    trials = f"tags.{KIND} = '{KIND_TRIAL}'"
+    return trials if sweep is None else f"{trials} AND tags.{SWEEP} = '{sweep}'"

@@ -1,0 +1,124 @@
+"""Owns how a trained model becomes a logged model: safetensors behind MLflow's pyfunc flavour.
+
+No pickle, no export, no subprocess; docs/decisions/0002-logged-models.md has the reasons and the
+costs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow.pyfunc
+import numpy as np
+from mlflow.entities import LoggedModelOutput
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+from ae_sweep.tracking import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow import MlflowClient
+
+LOADER_MODULE = "ae_sweep.models.serving"
+WEIGHTS_FILE = "model.safetensors"
+PINNED_PACKAGES = ("ae-sweep", "mlflow", "numpy", "safetensors", "torch")
+"""What loading a model needs."""
+
+
+def log_model(
+    client: MlflowClient,
+    *,
+    experiment_id: str,
+    run_id: str,
+    step: int,
+    weights: bytes,
+    image_shape: tuple[int, int, int],
+    parameters: Mapping[str, str],
+    tags: Mapping[str, str],
+    loader_module: str = LOADER_MODULE,
+) -> str:
+    """Log a model as the output of a run.
+
+    Parameters
+    ----------
+    step
+        Optimiser steps it was trained for.
+    weights
+        A safetensors file.
+    image_shape
+        Channels, height, width.
+    loader_module
+        Has ``_load_pyfunc``, which gets the path of the safetensors file.
+
+    Returns
+    -------
+    str
+        MLflow's model id. The model stays pending until the caller finalises it.
+    """
+    logged = client.create_logged_model(
+        experiment_id,
+        name=layout.MODEL_NAME,
+        source_run_id=run_id,
+        tags=dict(tags),
+        params=dict(parameters),
+        model_type=layout.MODEL_NAME,
+    )
+    description = Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=logged.model_id,
+        run_id=run_id,
+        model_id=logged.model_id,
+        metadata=dict(parameters),
+    )
+    with tempfile.TemporaryDirectory(prefix="ae-sweep-model-") as scratch:
+        folder = Path(scratch) / "model"
+        _save(folder, description, weights, image_shape=image_shape, loader_module=loader_module)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=step)])
+    return str(logged.model_id)
+
+
+def _save(
+    folder: Path,
+    description: Model,
+    weights: bytes,
+    *,
+    image_shape: tuple[int, int, int],
+    loader_module: str,
+) -> None:
+    file = folder.parent / WEIGHTS_FILE
+    file.write_bytes(weights)
+    with warnings.catch_warnings():
+        # It misses an input example, which would make it load the model and predict.
+        warnings.filterwarnings("ignore", message=".*input example was not provided")
+        mlflow.pyfunc.save_model(
+            str(folder),
+            mlflow_model=description,
+            loader_module=loader_module,
+            data_path=str(file),
+            pip_requirements=_requirements(),
+            signature=_signature(image_shape),
+        )
+
+
+def _signature(image_shape: tuple[int, int, int]) -> ModelSignature:
+    images = TensorSpec(np.dtype(np.float32), (-1, *image_shape), name=None)
+    output = ParamSpec("output", "string", default="reconstruction")
+    return ModelSignature(
+        inputs=Schema([images]),
+        # Of the default; ``output="latent"`` gives N×latent_dim.
+        outputs=Schema([images]),
+        params=ParamSchema([output]),
+    )
+
+
+def _requirements() -> list[str]:
+    # A local version ("+cpu") is on no package index.
+    versions = {name: importlib.metadata.version(name) for name in PINNED_PACKAGES}
+    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]

@@ -1,0 +1,256 @@
+"""Owns MLflow's UI: its command, its life as a child process, and addresses in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from ae_sweep.errors import PortError, StoreError
+from ae_sweep.tracking.quiet import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ae_sweep.config import Store
+    from ae_sweep.records import SweepRecord
+
+HOST = "127.0.0.1"
+START_SECONDS = 120.0
+"""MLflow's server imports for 5 to 10 seconds, and for longer on a busy machine."""
+STOP_SECONDS = 5.0
+POLL_SECONDS = 0.1
+LOG_TAIL_CHARACTERS = 2_000
+PORTS_TO_SUGGEST_FROM = 50
+
+
+@dataclass(frozen=True)
+class UiServer:
+    """A UI that runs."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def wait(self) -> int:
+        """Wait until the server ends by itself, and tell its exit status."""
+        return self.process.wait()
+
+
+@contextlib.contextmanager
+def running_ui(
+    store: Store,
+    *,
+    port: int,
+    environment: Mapping[str, str],
+    host: str = HOST,
+    timeout_seconds: float = START_SECONDS,
+) -> Iterator[UiServer]:
+    """Run MLflow's UI on a store for as long as the context lasts.
+
+    The server and all its processes have ended when the context is left, also by Ctrl-C. On
+    SIGTERM nobody leaves it unless the caller turns that into an exception.
+
+    Parameters
+    ----------
+    environment
+        The environment of this process; MLflow's own settings in it do not reach the server.
+
+    Raises
+    ------
+    PortError
+        If the port cannot be listened on.
+    StoreError
+        If the server does not start.
+    """
+    command = ui_command(store, port=port, host=host)
+    check_port(port, host=host)
+    url = f"http://{host}:{port}"
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command,
+            env=ui_environment(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A group of its own: Ctrl-C reaches this process alone, which then ends the group.
+            start_new_session=True,
+        )
+        try:
+            wait_until_ready(url, process, timeout_seconds=timeout_seconds, log=log)
+            yield UiServer(url, process)
+        finally:
+            stop(process)
+
+
+def ui_command(store: Store, *, port: int, host: str = HOST) -> list[str]:
+    """Tell the command that runs MLflow's UI on a store.
+
+    Raises
+    ------
+    StoreError
+        If the runs are kept by a tracking server, which has a UI already.
+    """
+    if store.tracking_uri.startswith(("http://", "https://")):
+        raise StoreError(
+            f"the runs are kept by the tracking server {store.tracking_uri}, which has its own "
+            "UI; open that address, or unset MLFLOW_TRACKING_URI"
+        )
+    return [
+        *(sys.executable, "-m", "mlflow", "server"),
+        *("--backend-store-uri", store.tracking_uri),
+        # Runs hold absolute paths, so the server reads artifacts itself; its proxy for uploads
+        # and downloads stays off. The root is only for experiments that others make in the UI.
+        *("--default-artifact-root", (store.artifact_root or store.root / "artifacts").as_uri()),
+        "--no-serve-artifacts",
+        *("--host", host, "--port", str(port), "--workers", "1"),
+        # MLflow's default lets 10.* and the like pass, which 10.evil.com matches.
+        *("--allowed-hosts", ",".join(_allowed_hosts(host, port))),
+        *("--cors-allowed-origins", f"http://{host}:{port}"),
+    ]
+
+
+def ui_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Tell the server's environment: ``base`` without MLflow's settings, and ours.
+
+    A setting of the user's could switch the checks of hosts off, or move the server elsewhere.
+    """
+    kept = {key: value for key, value in base.items() if not key.startswith(("MLFLOW_", "_MLFLOW"))}
+    return {**kept, **SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def check_port(port: int, *, host: str = HOST) -> None:
+    """Refuse a port that cannot be listened on.
+
+    Raises
+    ------
+    PortError
+        If it is taken, forbidden or no port at all.
+    """
+    if not 1 <= port <= 65_535:
+        raise PortError(f"a port is from 1 to 65535, got {port}; choose one with --port")
+    try:
+        _listen(port, host)
+    except PermissionError as error:
+        raise PortError(
+            f"port {port} on {host} needs special rights; choose one above 1023 with --port"
+        ) from error
+    except OSError as error:
+        raise PortError(
+            f"port {port} on {host} is taken ({error.strerror}); choose another with --port, for "
+            f"example --port {_free_port(port + 1, host)}"
+        ) from error
+
+
+def wait_until_ready(
+    url: str,
+    process: subprocess.Popen[bytes],
+    *,
+    timeout_seconds: float = START_SECONDS,
+    log: IO[bytes] | None = None,
+) -> None:
+    """Wait until the server answers.
+
+    Raises
+    ------
+    StoreError
+        If it ends or does not answer in time, with the end of its log.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise StoreError(
+                f"MLflow's UI ended with status {process.returncode} before it was ready"
+                f"{_tail(log)}; try again with another --port, or look into the store"
+            )
+        if _answers(url):
+            return
+        time.sleep(POLL_SECONDS)
+    raise StoreError(
+        f"MLflow's UI did not answer at {url} within {timeout_seconds:g} seconds{_tail(log)}; "
+        "try again when the machine is less busy"
+    )
+
+
+def sweep_url(base: str, record: SweepRecord) -> str:
+    """Tell the address of a sweep's run in the UI at ``base``."""
+    return f"{base.rstrip('/')}/#/experiments/{record.experiment_id}/runs/{record.run_id}"
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server and all processes of its group, at last by force."""
+    try:
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+            if not _signal_group(process, signal_number):
+                break
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+                # The parent may end before its worker.
+                _wait_for_group(process)
+    finally:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _allowed_hosts(host: str, port: int) -> list[str]:
+    names = dict.fromkeys((host, "127.0.0.1", "localhost"))
+    hosts = [f"{name}:{port}" for name in names]
+    return hosts + list(names) if port == 80 else hosts  # browsers leave :80 out
+
+
+def _listen(port: int, host: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        # As the server does: connections of an earlier one that linger are no obstacle.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1)
+
+
+def _free_port(start: int, host: str) -> int:
+    for port in range(start, min(start + PORTS_TO_SUGGEST_FROM, 65_536)):
+        with contextlib.suppress(OSError):
+            _listen(port, host)
+            return port
+    return 8_080
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            f"{url}/health", timeout=1.0
+        ).close()
+    except OSError:
+        return False
+    return True
+
+
+def _tail(log: IO[bytes] | None) -> str:
+    if log is None:
+        return ""
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - LOG_TAIL_CHARACTERS))
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return f": {lines[-1].strip()}" if lines else ""
+
+
+def _signal_group(process: subprocess.Popen[bytes], signal_number: int) -> bool:
+    """Signal the server's group; tell whether there was anybody."""
+    try:
+        os.killpg(process.pid, signal_number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _wait_for_group(process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline and _signal_group(process, 0):
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,373 @@
+"""Owns the tracking store: opens it, starts and resumes sweeps, finds what is stored."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from mlflow import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
+
+from ae_sweep.config import NAME_PATTERN, as_flat_dict, shorten
+from ae_sweep.errors import ConflictError, NotStoredError, StoreError
+from ae_sweep.tracking import database, layout, reader
+from ae_sweep.tracking.edge import first_line, store_error, translated
+from ae_sweep.tracking.quiet import quiet_mlflow
+from ae_sweep.tracking.writer import SweepWriter, create_sweep_run, reopen_sweep_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow.entities import Experiment, Run
+
+    from ae_sweep.config import Store, SweepConfig
+    from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
+
+REACH_SECONDS = 5.0
+DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+MAY_GROW = ("dims", "trials", "repeats")
+
+
+def open_for_writing(store: Store) -> TrackingStore:
+    """Open the tracking store, and make it first where there is none.
+
+    Call it once, before any worker starts: MLflow's database cannot be made by several at once.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be made, reached or read. Nothing half-made is left behind.
+    """
+    quiet_mlflow()
+    place = _place(store)
+    _refuse_a_file(store)
+    file = _checked_file(store)
+    with translated(place):
+        own = store.tracking_override is None
+        if own and file is not None and not database.is_there(file):
+            database.create(store, file)
+        client = _connect(store, place)
+        experiment = client.get_experiment_by_name(layout.EXPERIMENT)
+        if experiment is None:
+            experiment = _create_experiment(client, store)
+    _refuse_deleted(experiment, place)
+    _refuse_moved(experiment, store)
+    return TrackingStore(client, place=place, experiment_id=experiment.experiment_id)
+
+
+def open_for_reading(store: Store) -> TrackingStore:
+    """Open the tracking store as it is.
+
+    Raises
+    ------
+    NotStoredError
+        If nothing is stored there.
+    StoreError
+        If it cannot be reached or read.
+    """
+    quiet_mlflow()
+    place = _place(store)
+    _refuse_a_file(store)
+    file = _checked_file(store)
+    if file is not None and not database.is_there(file):
+        raise _nothing_stored(place)
+    with translated(place):
+        client = _connect(store, place)
+        experiment = client.get_experiment_by_name(layout.EXPERIMENT)
+    if experiment is None:
+        raise _nothing_stored(place)
+    _refuse_deleted(experiment, place)
+    return TrackingStore(client, place=place, experiment_id=experiment.experiment_id)
+
+
+class TrackingStore:
+    """An open store of sweeps and trials."""
+
+    def __init__(self, client: MlflowClient, *, place: str, experiment_id: str) -> None:
+        self._client = client
+        self._place = place
+        self._experiment_id = experiment_id
+
+    @property
+    def experiment_id(self) -> str:
+        """MLflow's id of the experiment that all runs are in."""
+        return self._experiment_id
+
+    def start_sweep(
+        self, config: SweepConfig, *, card: DatasetCard, environment: Mapping[str, str]
+    ) -> SweepWriter:
+        """Make a sweep's parent run.
+
+        Parameters
+        ----------
+        environment
+            Versions of packages and the like, logged as parameters; ``git_commit``, if there
+            is one, becomes MLflow's tag as well.
+
+        Raises
+        ------
+        ConflictError
+            If a sweep of that name is stored.
+        """
+        with translated(self._place):
+            if self._find(config.name) is not None:
+                raise ConflictError(
+                    f"a sweep named {config.name} is stored already; continue it with --resume, "
+                    "or choose another --name"
+                )
+            run_id = create_sweep_run(
+                self._client,
+                experiment_id=self._experiment_id,
+                config=config,
+                card=card,
+                environment=environment,
+            )
+        return self._sweep_writer(run_id, config, card)
+
+    def resume_sweep(self, config: SweepConfig, *, card: DatasetCard) -> SweepWriter:
+        """Open a stored sweep again; dims, trials and repeats may have grown.
+
+        Trials that a killed process left running are ended as interrupted, so no other process
+        may be at this sweep.
+
+        Raises
+        ------
+        NotStoredError
+            If no sweep of that name is stored.
+        ConflictError
+            If it is stored with other settings or another data set.
+        """
+        with translated(self._place):
+            run = self._parent(config.name)
+            _refuse_other(reader.sweep_record(run, {}), config, card)
+            reopen_sweep_run(self._client, run_id=run.info.run_id, config=config, card=card)
+            self._end_abandoned(config.name)
+        return self._sweep_writer(run.info.run_id, config, card)
+
+    def sweeps(self) -> list[SweepRecord]:
+        """Tell all sweeps, the newest first."""
+        with translated(self._place):
+            trials: dict[str, list[Run]] = defaultdict(list)
+            for run in self._search(layout.trials_filter()):
+                trials[run.data.tags[layout.SWEEP]].append(run)
+            parents = self._search(layout.sweeps_filter(), newest_first=True)
+        return [
+            reader.sweep_record(run, reader.count_outcomes(trials[run.data.tags[layout.SWEEP]]))
+            for run in parents
+        ]
+
+    def sweep(self, name: str | None = None) -> SweepRecord:
+        """Tell one sweep, the latest if none is named.
+
+        Raises
+        ------
+        NotStoredError
+            If there is none of that name, or none at all.
+        """
+        with translated(self._place):
+            run = self._latest() if name is None else self._parent(name)
+            trials = self._search(layout.trials_filter(run.data.tags[layout.SWEEP]))
+            return reader.sweep_record(run, reader.count_outcomes(trials))
+
+    def trials(self, sweep: str) -> list[TrialRecord]:
+        """Tell all trials of a sweep, in the order they were started.
+
+        Raises
+        ------
+        NotStoredError
+            If there is no sweep of that name.
+        """
+        with translated(self._place):
+            self._parent(sweep)
+            records = map(reader.trial_record, self._search(layout.trials_filter(sweep)))
+            return [record for record in records if record is not None]
+
+    def finished_points(self, sweep: str) -> dict[str, float]:
+        """Tell the validation MSE of each point that is done, by the point's key.
+
+        Raises
+        ------
+        NotStoredError
+            If there is no sweep of that name.
+        """
+        return reader.finished_points(self.trials(sweep))
+
+    def _sweep_writer(self, run_id: str, config: SweepConfig, card: DatasetCard) -> SweepWriter:
+        return SweepWriter(
+            self._client,
+            place=self._place,
+            experiment_id=self._experiment_id,
+            run_id=run_id,
+            name=config.name,
+            card=card,
+        )
+
+    def _search(self, filter_string: str, *, newest_first: bool = False) -> list[Run]:
+        return reader.search(
+            self._client,
+            experiment_id=self._experiment_id,
+            filter_string=filter_string,
+            newest_first=newest_first,
+        )
+
+    def _find(self, name: str) -> Run | None:
+        if not NAME_PATTERN.fullmatch(name):  # it would not be safe inside a filter
+            return None
+        runs = self._search(layout.sweep_filter(name), newest_first=True)
+        return runs[0] if runs else None
+
+    def _parent(self, name: str) -> Run:
+        if (run := self._find(name)) is not None:
+            return run
+        parents = self._search(layout.sweeps_filter(), newest_first=True)
+        raise _no_such_sweep(name, [run.data.tags[layout.SWEEP] for run in parents], self._place)
+
+    def _latest(self) -> Run:
+        runs = self._search(layout.sweeps_filter(), newest_first=True)
+        if not runs:
+            raise _nothing_stored(self._place)
+        return runs[0]
+
+    def _end_abandoned(self, sweep: str) -> None:
+        running = f"{layout.trials_filter(sweep)} AND attributes.status = 'RUNNING'"
+        for run in self._search(running):
+            self._client.set_tag(run.info.run_id, layout.OUTCOME, "interrupted")
+            self._client.set_terminated(run.info.run_id, status="KILLED")
+
+
+def _place(store: Store) -> str:
+    return store.tracking_override or str(store.root)
+
+
+def _nothing_stored(place: str) -> NotStoredError:
+    return NotStoredError(
+        f"nothing is stored in {shorten(place, 200)}; run `ae-sweep run --dims 2 8 32` first, or "
+        "name another --store"
+    )
+
+
+def _no_such_sweep(name: str, stored: list[str], place: str) -> NotStoredError:
+    if not stored:
+        return _nothing_stored(place)
+    near = difflib.get_close_matches(name, stored, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"the latest is {stored[0]};"
+    return NotStoredError(
+        f"no sweep is named {shorten(name)}; {hint} `ae-sweep list` tells all of them"
+    )
+
+
+def _refuse_a_file(store: Store) -> None:
+    if store.tracking_override is None and store.root.is_file():
+        raise StoreError(
+            f"the store {store.root} is a file; name a directory with --store, or move the file"
+        )
+
+
+def _checked_file(store: Store) -> Path | None:
+    """Tell the SQLite file, checked if it is there; None where the runs are kept elsewhere."""
+    # A database address ends at '?', and '%41' in it means 'A' to some versions of SQLAlchemy.
+    if store.tracking_override is None and (sign := re.search(r"[?%]", str(store.root))):
+        raise StoreError(
+            f"the store {store.root} has a {sign[0]!r} in its path, which MLflow's SQLite "
+            "addresses cannot hold; name another --store"
+        )
+    file = database.sqlite_file(store.tracking_uri)
+    if file is not None and database.is_there(file):
+        database.check(file)
+    return file
+
+
+def _connect(store: Store, place: str) -> MlflowClient:
+    _check_reachable(store.tracking_uri, place)
+    try:
+        return MlflowClient(tracking_uri=store.tracking_uri)
+    except Exception as error:
+        # A missing database driver, a failed migration: whatever it is, the store did not open.
+        raise store_error(place, error) from error
+
+
+def _check_reachable(uri: str, place: str) -> None:
+    """Try to reach a server once, briefly: MLflow would retry for minutes."""
+    parts = urlsplit(uri)
+    try:
+        if parts.scheme in ("http", "https"):
+            _knock(uri)
+        elif parts.hostname and (port := _database_port(parts)):
+            socket.create_connection((parts.hostname, port), timeout=REACH_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"the tracking server {shorten(place, 200)} cannot be reached: {first_line(error)}; "
+            "start it, or unset MLFLOW_TRACKING_URI to keep the runs in --store"
+        ) from error
+
+
+def _database_port(parts: SplitResult) -> int | None:
+    return parts.port or DATABASE_PORTS.get(parts.scheme.partition("+")[0])
+
+
+def _knock(uri: str) -> None:
+    address = f"{uri.rstrip('/')}/health"
+    try:
+        urllib.request.urlopen(address, timeout=REACH_SECONDS).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code >= 500:
+                raise
+    except urllib.error.URLError as error:
+        # Certificates are judged by MLflow, which has its own settings for them.
+        if not isinstance(error.reason, ssl.SSLError):
+            raise
+
+
+def _create_experiment(client: MlflowClient, store: Store) -> Experiment:
+    root = store.artifact_root
+    experiment_id = client.create_experiment(
+        layout.EXPERIMENT,
+        artifact_location=None if root is None else root.as_uri(),
+        tags=layout.EXPERIMENT_TAGS,
+    )
+    return client.get_experiment(experiment_id)
+
+
+def _refuse_deleted(experiment: Experiment, place: str) -> None:
+    if experiment.lifecycle_stage == "deleted":
+        raise StoreError(
+            f"the experiment {layout.EXPERIMENT} in {shorten(place, 200)} is deleted; restore it "
+            f"with `mlflow experiments restore -x {experiment.experiment_id}`, or name another "
+            "--store"
+        )
+
+
+def _refuse_moved(experiment: Experiment, store: Store) -> None:
+    """Refuse to write beside a moved database: MLflow keeps artifacts under absolute paths."""
+    if store.artifact_root is None:
+        return
+    stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
+    if stored.resolve() != store.artifact_root.resolve():
+        raise StoreError(
+            f"the store {store.root} keeps its artifacts in {stored}: it was moved or copied; "
+            "move it back, or name a new --store"
+        )
+
+
+def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:
+    wanted = as_flat_dict(config)
+    for key in sorted(set(wanted) - set(MAY_GROW)):
+        if stored.config.get(key) != wanted[key]:
+            raise ConflictError(
+                f"the sweep {config.name} is stored with {key} {stored.config.get(key)}, not "
+                f"{wanted[key]}; resume it with the same settings, or choose another --name"
+            )
+    if stored.dataset_digest != card.digest:
+        raise ConflictError(
+            f"the sweep {config.name} was measured on other images of {card.name} (digest "
+            f"{stored.dataset_digest}, now {card.digest}); choose another --name"
+        )

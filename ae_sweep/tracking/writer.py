@@ -1,0 +1,434 @@
+"""Owns how a sweep and its trials are written down, from their start to one of their ends."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from ae_sweep.config import as_flat_dict
+from ae_sweep.errors import ConfigError, TrainingDivergedError
+from ae_sweep.records import Outcome, Role
+from ae_sweep.tracking import layout, models
+from ae_sweep.tracking.dataset import dataset_input
+from ae_sweep.tracking.edge import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlflow import MlflowClient
+
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.records import DatasetCard, EpochResult, Point, TrialResult
+
+RUN_STATUS = {
+    Outcome.FINISHED: "FINISHED",
+    Outcome.PRUNED: "KILLED",
+    Outcome.INTERRUPTED: "KILLED",
+    Outcome.FAILED: "FAILED",
+}
+"""MLflow knows no pruned runs; the tag tells them from interrupted ones."""
+
+
+class RunWriter:
+    """Writes one run; what sweeps and trials have in common."""
+
+    def __init__(
+        self, client: MlflowClient, *, place: str, experiment_id: str, run_id: str
+    ) -> None:
+        self._client = client
+        self._place = place
+        self._experiment_id = experiment_id
+        self._run_id = run_id
+        self._ended = False
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run."""
+        return self._run_id
+
+    def fail(self, reason: str) -> None:
+        """End the run as failed, with the reason as a tag."""
+        self._end(Outcome.FAILED, {layout.FAILURE: reason[: layout.MAX_TAG_CHARACTERS]})
+
+    def interrupt(self) -> None:
+        """End the run as interrupted."""
+        self._end(Outcome.INTERRUPTED)
+
+    def _end(
+        self,
+        outcome: Outcome,
+        tags: Mapping[str, str] | None = None,
+        metrics: Sequence[Metric] = (),
+    ) -> None:
+        """Write what is left and close the run; an ended run stays as it is."""
+        if self._ended:
+            return
+        with translated(self._place):
+            self._client.log_batch(
+                self._run_id,
+                metrics=metrics,
+                tags=_tags({**(tags or {}), layout.OUTCOME: outcome}),
+            )
+            # The status comes last: whatever is cut off before it does not count as finished.
+            self._client.set_terminated(self._run_id, status=RUN_STATUS[outcome])
+        self._ended = True
+
+    def _log_files(self, files: Mapping[str, bytes]) -> None:
+        with tempfile.TemporaryDirectory(prefix="ae-sweep-files-") as scratch:
+            for name, content in files.items():
+                if Path(name).name != name:
+                    raise ValueError(f"{name!r} is no plain file name")
+                Path(scratch, name).write_bytes(content)
+            self._client.log_artifacts(self._run_id, scratch)
+
+
+class TrialWriter(RunWriter):
+    """Writes one trial, a child run."""
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        *,
+        place: str,
+        experiment_id: str,
+        run_id: str,
+        tags: Mapping[str, str],
+        parameters: Mapping[str, str],
+        loader_module: str = models.LOADER_MODULE,
+    ) -> None:
+        super().__init__(client, place=place, experiment_id=experiment_id, run_id=run_id)
+        self._tags = tags
+        self._parameters = parameters
+        self._loader_module = loader_module
+        self._last_epoch_ms: dict[int, int] = {}
+
+    def log_epoch(self, result: EpochResult) -> None:
+        """Write the metrics of one validation.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a number is not finite; then nothing of it is written.
+        """
+        values = {
+            "epoch": result.epoch,
+            "train_mse": result.train_mse,
+            "val_mse": result.val_mse,
+            "val_psnr": result.val_psnr,
+            "images_per_second": result.images_per_second,
+            "epoch_seconds": result.epoch_seconds,
+        }
+        now_ms = _now_ms()
+        metrics = _metrics(values, step=result.step, timestamp_ms=now_ms)
+        with translated(self._place):
+            self._client.log_batch(self._run_id, metrics=metrics)
+        self._last_epoch_ms = {result.step: now_ms}
+
+    def finish(self, result: TrialResult, *, picture: bytes) -> str:
+        """Write the result, the picture and the model, and end the run as finished.
+
+        Parameters
+        ----------
+        picture
+            A PNG of original and reconstructed test images.
+
+        Returns
+        -------
+        str
+            MLflow's id of the logged model.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a number is not finite; then nothing of it is written.
+        """
+        values = {
+            "val_mse": result.val_mse,
+            "test_mse": result.test_mse,
+            "test_psnr": result.test_psnr,
+            "compression_ratio": result.compression_ratio,
+            "parameters": result.parameters,
+            "train_seconds": result.train_seconds,
+        }
+        # At the last epoch's time, a val_mse that is logged already is linked, not logged twice.
+        timestamp_ms = self._last_epoch_ms.get(result.step, _now_ms())
+        _metrics(values, step=result.step, timestamp_ms=timestamp_ms)  # before anything is written
+        with translated(self._place):
+            model_id = self._log_model(result)
+            self._log_files({layout.PICTURE: picture})
+        metrics = _metrics(values, step=result.step, timestamp_ms=timestamp_ms, model_id=model_id)
+        self._end(Outcome.FINISHED, metrics=metrics)
+        return model_id
+
+    def prune(self) -> None:
+        """End the run as pruned."""
+        self._end(Outcome.PRUNED)
+
+    def _log_model(self, result: TrialResult) -> str:
+        _, channels, height, width = result.pictures.shape
+        model_id = models.log_model(
+            self._client,
+            experiment_id=self._experiment_id,
+            run_id=self._run_id,
+            step=result.step,
+            weights=result.weights,
+            image_shape=(channels, height, width),
+            parameters=self._parameters,
+            tags=self._tags,
+            loader_module=self._loader_module,
+        )
+        self._client.finalize_logged_model(model_id, "READY")
+        return model_id
+
+
+class SweepWriter(RunWriter):
+    """Writes one sweep, the parent run of its trials."""
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        *,
+        place: str,
+        experiment_id: str,
+        run_id: str,
+        name: str,
+        card: DatasetCard,
+    ) -> None:
+        super().__init__(client, place=place, experiment_id=experiment_id, run_id=run_id)
+        self._name = name
+        self._card = card
+
+    def start_trial(
+        self,
+        *,
+        name: str,
+        point: Point,
+        role: Role,
+        parameters: Mapping[str, str | int | float],
+        loader_module: str = models.LOADER_MODULE,
+    ) -> TrialWriter:
+        """Start a trial's run.
+
+        Parameters
+        ----------
+        name
+            What the run is called in the UI.
+        point
+            Its fields become parameters, its key a tag.
+        parameters
+            What else decides the result or tells where it came from: batch_size, precision,
+            device, versions; ``git_commit``, if there is one, becomes MLflow's tag as well.
+        loader_module
+            Loads the trial's logged model; see `models.log_model`.
+        """
+        texts = _trial_parameters(point, card=self._card, parameters=parameters)
+        tags = {layout.SWEEP: self._name, layout.POINT: point.key, layout.ROLE: str(role)}
+        run_tags = {
+            **tags,
+            **_commit_tag(texts),
+            layout.KIND: layout.KIND_TRIAL,
+            layout.PARENT: self._run_id,
+        }
+        with translated(self._place):
+            run_id = _create_run(
+                self._client,
+                experiment_id=self._experiment_id,
+                name=name,
+                tags=run_tags,
+                parameters=texts,
+                card=self._card,
+            )
+        return TrialWriter(
+            self._client,
+            place=self._place,
+            experiment_id=self._experiment_id,
+            run_id=run_id,
+            tags=tags,
+            parameters=texts,
+            loader_module=loader_module,
+        )
+
+    def finish(
+        self,
+        *,
+        figures: Mapping[str, bytes],
+        table: Sequence[Mapping[str, object]],
+        document: Mapping[str, object],
+    ) -> None:
+        """Write the frontier and end the run as finished.
+
+        Parameters
+        ----------
+        figures
+            File name → content.
+        table
+            Rows with the same columns; None and NaN are cells without a value.
+        document
+            The frontier as a JSON-able value without NaN.
+        """
+        files = {
+            **figures,
+            layout.TABLE_JSON: _table_json(table),
+            layout.TABLE_CSV: _table_csv(table),
+            layout.DOCUMENT: json.dumps(document, indent=2, allow_nan=False).encode(),
+        }
+        shown = json.dumps([{"path": layout.TABLE_JSON, "type": "table"}])
+        with translated(self._place):
+            self._log_files(files)
+        self._end(Outcome.FINISHED, {layout.TABLES: shown})
+
+
+def create_sweep_run(
+    client: MlflowClient,
+    *,
+    experiment_id: str,
+    config: SweepConfig,
+    card: DatasetCard,
+    environment: Mapping[str, str],
+) -> str:
+    """Make a sweep's parent run and tell its id."""
+    return _create_run(
+        client,
+        experiment_id=experiment_id,
+        name=config.name,
+        tags={**sweep_tags(config, card), **_commit_tag(environment)},
+        parameters={**environment, **as_flat_dict(config)},
+        card=card,
+    )
+
+
+def reopen_sweep_run(
+    client: MlflowClient, *, run_id: str, config: SweepConfig, card: DatasetCard
+) -> None:
+    """Let a sweep's run go on, with the configuration it has now."""
+    client.log_batch(run_id, tags=_tags(sweep_tags(config, card)))
+    client.update_run(run_id, status="RUNNING")
+
+
+def sweep_tags(config: SweepConfig, card: DatasetCard) -> dict[str, str]:
+    """Tell a sweep's tags.
+
+    The configuration is a tag, since a run's parameters can never change and a resumed sweep
+    may have more dims, trials and repeats.
+
+    Raises
+    ------
+    ConfigError
+        If there are so many dims that MLflow would cut the tag off.
+    """
+    text = json.dumps(as_flat_dict(config))
+    if len(text) > layout.MAX_TAG_CHARACTERS:
+        raise ConfigError(
+            f"the sweep's settings take {len(text)} characters with {len(config.dims)} dims, and "
+            f"MLflow holds {layout.MAX_TAG_CHARACTERS}; sweep fewer dims at once"
+        )
+    return {
+        layout.SWEEP: config.name,
+        layout.KIND: layout.KIND_SWEEP,
+        layout.OUTCOME: Outcome.RUNNING,
+        layout.CONFIG: text,
+        layout.DATASET_DIGEST: card.digest,
+    }
+
+
+def _create_run(
+    client: MlflowClient,
+    *,
+    experiment_id: str,
+    name: str,
+    tags: Mapping[str, str],
+    parameters: Mapping[str, str],
+    card: DatasetCard,
+) -> str:
+    all_tags = {layout.OUTCOME: str(Outcome.RUNNING), **layout.SOURCE, **tags}
+    run = client.create_run(experiment_id, tags=all_tags, run_name=name)
+    run_id = str(run.info.run_id)
+    try:
+        client.log_batch(run_id, params=[Param(key, text) for key, text in parameters.items()])
+        client.log_inputs(run_id, [dataset_input(card)])
+    except BaseException:
+        with contextlib.suppress(MlflowException):
+            client.delete_run(run_id)  # half a run would hold the name of a sweep
+        raise
+    return run_id
+
+
+def _trial_parameters(
+    point: Point, *, card: DatasetCard, parameters: Mapping[str, str | int | float]
+) -> dict[str, str]:
+    values = {
+        "dataset": card.name,
+        layout.PIXELS_PARAMETER: card.pixels,
+        **parameters,
+        "latent_dim": point.latent_dim,
+        "lr": point.lr,
+        "epochs": point.epochs,
+        "seed": point.seed,
+        "model": point.model,
+        "recipe": point.recipe,
+        "dataset_digest": point.dataset_digest,
+    }
+    return {key: str(value) for key, value in values.items()}
+
+
+def _metrics(
+    values: Mapping[str, float | None],
+    *,
+    step: int,
+    timestamp_ms: int,
+    model_id: str | None = None,
+) -> list[Metric]:
+    metrics = []
+    for key, value in values.items():
+        if value is None:
+            continue
+        if not math.isfinite(value):
+            raise TrainingDivergedError(
+                f"{key} is {value} at step {step}, which cannot be recorded as a measurement; "
+                "try a smaller lr"
+            )
+        metrics.append(Metric(key, value, timestamp_ms, step, model_id=model_id))
+    return metrics
+
+
+def _tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(key, str(value)) for key, value in tags.items()]
+
+
+def _commit_tag(texts: Mapping[str, str]) -> dict[str, str]:
+    commit = texts.get(layout.COMMIT_PARAMETER)
+    return {layout.GIT_COMMIT: commit} if commit else {}
+
+
+def _table_json(table: Sequence[Mapping[str, object]]) -> bytes:
+    """Write the form that MLflow's UI shows as a table."""
+    columns = list(table[0]) if table else []
+    rows = [[_cell(row.get(column)) for column in columns] for row in table]
+    return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
+
+
+def _table_csv(table: Sequence[Mapping[str, object]]) -> bytes:
+    text = io.StringIO(newline="")
+    columns = list(table[0]) if table else []
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[_cell(row.get(column)) for column in columns] for row in table])
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,531 @@
+"""Sweeps and trials are written, and come back as they were; what is unfinished is told so."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tracking_support as support
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from ae_sweep import tracking
+from ae_sweep.config import Choices, SearchSpace, Store
+from ae_sweep.errors import ConfigError, ConflictError, NotStoredError, TrainingDivergedError
+from ae_sweep.records import Outcome, Role
+from ae_sweep.tracking import reader, writer
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return support.fresh_store(tmp_path)
+
+
+@pytest.fixture
+def opened(store: Store) -> tracking.TrackingStore:
+    return tracking.open_for_writing(store)
+
+
+@pytest.fixture
+def sweep(opened: tracking.TrackingStore) -> tracking.SweepWriter:
+    return opened.start_sweep(support.config(), card=support.CARD, environment=support.ENVIRONMENT)
+
+
+@pytest.fixture
+def client(store: Store) -> MlflowClient:
+    return MlflowClient(tracking_uri=store.tracking_uri)
+
+
+def artifacts(run: Run) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://"))
+
+
+def test_a_sweep_is_a_parent_run_with_its_settings_and_its_data_set(
+    sweep: tracking.SweepWriter, client: MlflowClient
+) -> None:
+    run = client.get_run(sweep.run_id)
+    assert run.info.run_name == "first"
+    assert run.info.status == "RUNNING"
+    assert run.data.params["dims"] == "2 8"
+    assert run.data.params["lr"] == "0.001:0.01"
+    assert run.data.params["torch"] == "2.14.1"
+    assert run.data.tags["sweep"] == "first"
+    assert run.data.tags["kind"] == "sweep"
+    assert run.data.tags["outcome"] == "running"
+    assert run.data.tags["mlflow.source.git.commit"] == support.ENVIRONMENT["git_commit"]
+    [dataset_input] = run.inputs.dataset_inputs
+    assert dataset_input.dataset.name == "mnist"
+    assert dataset_input.dataset.digest == support.CARD.digest
+    assert json.loads(dataset_input.dataset.source) == {"uri": "/data/mnist"}
+    assert json.loads(dataset_input.dataset.profile)["train_images"] == 55_000
+
+
+def test_a_trial_is_a_child_run_with_all_that_decides_its_result(
+    sweep: tracking.SweepWriter, client: MlflowClient
+) -> None:
+    trial = support.start(sweep, role=Role.REPEAT)
+    run = client.get_run(trial.run_id)
+    expected = {
+        "latent_dim": "8",
+        "lr": "0.004",
+        "epochs": "2",
+        "batch_size": "128",
+        "seed": "0",
+        "model": "conv",
+        "dataset": "mnist",
+        "dataset_digest": support.CARD.digest,
+        "recipe": "1",
+        "precision": "bf16",
+        "device": "cpu",
+        "torch": "2.14.1",
+        "python": "3.11.7",
+        "git_commit": support.ENVIRONMENT["git_commit"],
+    }
+    assert {key: run.data.params.get(key) for key in expected} == expected
+    tags = {
+        "mlflow.parentRunId": sweep.run_id,
+        "mlflow.source.git.commit": support.ENVIRONMENT["git_commit"],
+        "sweep": "first",
+        "kind": "trial",
+        "point": support.point().key,
+        "role": "repeat",
+        "outcome": "running",
+    }
+    assert {key: run.data.tags.get(key) for key in tags} == tags
+    assert run.info.run_name == "d=8 trial 0"
+    assert [item.dataset.digest for item in run.inputs.dataset_inputs] == [support.CARD.digest]
+
+
+def test_a_finished_trial_has_metrics_picture_and_model(
+    sweep: tracking.SweepWriter, client: MlflowClient
+) -> None:
+    trial = support.start(sweep)
+    for step in (100, 200):
+        trial.log_epoch(support.epoch(step))
+    model_id = support.finish(trial)
+    run = client.get_run(trial.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time >= run.info.start_time
+    assert run.data.tags["outcome"] == "finished"
+    assert run.data.metrics == {
+        "epoch": 2.0,
+        "train_mse": 0.01,
+        "val_mse": 0.005,
+        "val_psnr": 20.0,
+        "images_per_second": 1_000.0,
+        "epoch_seconds": 55.0,
+        "test_mse": 0.0051,
+        "test_psnr": 22.9,
+        "compression_ratio": 98.0,
+        "parameters": 292_493.0,
+        "train_seconds": 12.5,
+    }
+    history = client.get_metric_history(trial.run_id, "val_mse")
+    assert [(metric.step, metric.value) for metric in history] == [(100, 0.01), (200, 0.005)]
+    assert (artifacts(run) / "reconstructions.png").read_bytes() == support.png()
+    [output] = run.outputs.model_outputs
+    assert (output.model_id, output.step) == (model_id, 200)
+    model = client.get_logged_model(model_id)
+    assert model.status == "READY"
+    assert model.source_run_id == trial.run_id
+    assert model.params["latent_dim"] == "8"
+    linked = {metric.key: (metric.value, metric.step) for metric in model.metrics}
+    assert linked["test_mse"] == (0.0051, 200)
+    assert linked["val_mse"] == (0.005, 200)
+
+
+def test_each_validation_is_one_commit(
+    sweep: tracking.SweepWriter, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = support.start(sweep)
+    calls: list[str] = []
+    monkeypatch.setattr(
+        trial._client,
+        "log_batch",
+        lambda run_id, metrics: calls.extend(metric.key for metric in metrics),
+    )
+    trial.log_epoch(support.epoch())
+    assert sorted(calls) == sorted(
+        ["epoch", "train_mse", "val_mse", "val_psnr", "images_per_second", "epoch_seconds"]
+    )
+
+
+def test_the_psnr_of_a_perfect_reconstruction_is_left_out(
+    sweep: tracking.SweepWriter, client: MlflowClient, opened: tracking.TrackingStore
+) -> None:
+    trial = support.start(sweep)
+    trial.log_epoch(support.epoch(100, val_mse=0.0, val_psnr=None))
+    support.finish(trial, val_mse=0.0, test_mse=0.0, test_psnr=None)
+    metrics = client.get_run(trial.run_id).data.metrics
+    assert not {"val_psnr", "test_psnr"} & set(metrics)
+    [record] = opened.trials("first")
+    assert (record.test_mse, record.test_psnr) == (0.0, None)
+    assert record.outcome is Outcome.FINISHED
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_finite_is_never_written(
+    sweep: tracking.SweepWriter, client: MlflowClient, value: float
+) -> None:
+    trial = support.start(sweep)
+    with pytest.raises(TrainingDivergedError, match=r"train_mse is -?(nan|inf) at step 100"):
+        trial.log_epoch(support.epoch(train_mse=value))
+    with pytest.raises(TrainingDivergedError, match="test_mse"):
+        support.finish(trial, test_mse=value)
+    run = client.get_run(trial.run_id)
+    assert run.data.metrics == {}
+    assert run.outputs.model_outputs == []
+    assert run.info.status == "RUNNING"
+
+
+def test_pruned_failed_and_interrupted_trials_are_told_apart(
+    sweep: tracking.SweepWriter, client: MlflowClient, opened: tracking.TrackingStore
+) -> None:
+    trials = [support.start(sweep, support.point(seed=seed), name=f"t{seed}") for seed in range(5)]
+    trials[0].prune()
+    trials[1].fail("val_mse is nan at step 3\nwith lr 0.1")
+    trials[2].interrupt()
+    support.finish(trials[3])
+    runs = [client.get_run(trial.run_id) for trial in trials]
+    assert [(run.info.status, run.data.tags["outcome"]) for run in runs] == [
+        ("KILLED", "pruned"),
+        ("FAILED", "failed"),
+        ("KILLED", "interrupted"),
+        ("FINISHED", "finished"),
+        ("RUNNING", "running"),
+    ]
+    assert runs[1].data.tags["failure"] == "val_mse is nan at step 3\nwith lr 0.1"
+    outcomes = {record.name: record.outcome for record in opened.trials("first")}
+    assert outcomes == {
+        "t0": Outcome.PRUNED,
+        "t1": Outcome.FAILED,
+        "t2": Outcome.INTERRUPTED,
+        "t3": Outcome.FINISHED,
+        "t4": Outcome.RUNNING,
+    }
+    assert opened.sweep("first").counts == dict.fromkeys(Outcome, 1)
+    assert [record.counts for record in opened.sweeps()] == [dict.fromkeys(Outcome, 1)]
+
+
+def test_an_ended_run_stays_as_it_ended(sweep: tracking.SweepWriter, client: MlflowClient) -> None:
+    trial = support.start(sweep)
+    trial.prune()
+    trial.interrupt()
+    trial.fail("late")
+    run = client.get_run(trial.run_id)
+    assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "pruned")
+    assert "failure" not in run.data.tags
+
+
+def test_a_trial_cut_off_before_its_status_is_no_point(
+    sweep: tracking.SweepWriter,
+    opened: tracking.TrackingStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = support.start(sweep)
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial._client, "set_terminated", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            support.finish(trial)
+    [record] = opened.trials("first")
+    assert record.outcome is Outcome.RUNNING
+    assert record.test_mse is None
+    assert opened.finished_points("first") == {}
+
+
+def test_a_run_cut_off_at_its_start_leaves_nothing(
+    opened: tracking.TrackingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opened._client, "log_inputs", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            opened.start_sweep(support.config(), card=support.CARD, environment={})
+    assert opened.sweeps() == []
+    opened.start_sweep(support.config(), card=support.CARD, environment={})
+
+
+def test_a_trial_comes_back_as_it_was_written(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore
+) -> None:
+    point = support.point(lr=0.1 + 0.2, seed=2**31 - 1)
+    trial = support.start(sweep, point)
+    support.finish(trial)
+    [record] = opened.trials("first")
+    assert record.point == point
+    assert record.point.key == point.key
+    assert record.run_id == trial.run_id
+    assert (record.sweep, record.name, record.role) == ("first", "d=8 trial 0", Role.SEARCH)
+    assert record.compression_ratio == 98.0
+    assert (record.val_mse, record.test_mse, record.test_psnr) == (0.005, 0.0051, 22.9)
+    assert record.train_seconds == 12.5
+    assert opened.finished_points("first") == {point.key: 0.005}
+
+
+def test_a_running_trial_tells_its_validation_but_no_result(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore
+) -> None:
+    trial = support.start(sweep)
+    [before] = opened.trials("first")
+    assert before.val_mse is None
+    trial.log_epoch(support.epoch())
+    [record] = opened.trials("first")
+    assert record.val_mse == 0.01
+    assert (record.test_mse, record.train_seconds) == (None, None)
+    assert record.compression_ratio == 98.0
+
+
+@pytest.mark.parametrize("missing", ["val_mse", "test_mse"])
+def test_a_finished_trial_without_a_measurement_has_failed(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, store: Store, missing: str
+) -> None:
+    support.finish(support.start(sweep))
+    with sqlite3.connect(store.root / "mlflow.db") as connection:
+        connection.execute("DELETE FROM latest_metrics WHERE key = ?", (missing,))
+    connection.close()
+    [record] = opened.trials("first")
+    assert record.outcome is Outcome.FAILED
+    assert opened.finished_points("first") == {}
+
+
+def test_an_infinity_that_another_program_logged_is_no_measurement(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, client: MlflowClient
+) -> None:
+    trial = support.start(sweep)
+    client.log_batch(trial.run_id, metrics=[Metric("val_mse", math.inf, 1, 1)])
+    assert client.get_run(trial.run_id).data.metrics["val_mse"] > 1e307
+    [record] = opened.trials("first")
+    assert record.val_mse is None
+
+
+def test_a_run_that_tells_no_point_is_passed_over(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, client: MlflowClient
+) -> None:
+    tags = {"sweep": "first", "kind": "trial", "role": "search"}
+    client.create_run(opened.experiment_id, tags=tags)
+    lost = client.create_run(opened.experiment_id, tags=tags)
+    client.log_param(lost.info.run_id, "latent_dim", "eight")
+    support.finish(support.start(sweep))
+    assert len(opened.trials("first")) == 1
+
+
+def test_hostile_texts_come_back_as_they_are(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, client: MlflowClient
+) -> None:
+    hostile = "[bold]d=8[/bold] ' OR 1=1 -- <script>\x1b[31m é \U0001f600"
+    trial = support.start(sweep, support.point(model=hostile), name=hostile)
+    trial.fail(hostile)
+    [record] = opened.trials("first")
+    assert (record.name, record.point.model) == (hostile, hostile)
+    assert client.get_run(trial.run_id).data.tags["failure"] == hostile
+
+
+def test_a_sweep_of_that_name_is_a_conflict(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore
+) -> None:
+    with pytest.raises(ConflictError, match=r"first is stored already; .*--resume.*--name"):
+        opened.start_sweep(support.config(), card=support.CARD, environment={})
+    assert len(opened.sweeps()) == 1
+
+
+def test_a_resumed_sweep_goes_on_with_what_it_has_grown_to(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, client: MlflowClient
+) -> None:
+    support.finish(support.start(sweep))
+    abandoned = support.start(sweep, support.point(seed=1))
+    sweep.interrupt()
+    assert opened.sweep("first").outcome is Outcome.INTERRUPTED
+    grown = support.config(dims=(2, 8, 32), trials=9, repeats=2)
+    resumed = opened.resume_sweep(grown, card=support.CARD)
+    assert resumed.run_id == sweep.run_id
+    record = opened.sweep("first")
+    assert record.outcome is Outcome.RUNNING
+    assert (record.config["dims"], record.config["trials"]) == ("2 8 32", "9")
+    assert client.get_run(abandoned.run_id).info.status == "KILLED"
+    support.finish(support.start(resumed, support.point(32)))
+    support.finish_sweep(resumed)
+    assert client.get_run(sweep.run_id).info.status == "FINISHED"
+    assert len(opened.finished_points("first")) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"model": "mlp"},
+        {"sampler": "random"},
+        {"train_limit": 100},
+        {"space": SearchSpace(lr=Choices((1e-3,)), epochs=Choices((2, 4)))},
+    ],
+)
+def test_a_sweep_with_other_settings_cannot_be_resumed(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, changes: dict[str, Any]
+) -> None:
+    sweep.interrupt()
+    with pytest.raises(ConflictError, match=r"first is stored with .*--name"):
+        opened.resume_sweep(support.config(**changes), card=support.CARD)
+    assert opened.sweep().outcome is Outcome.INTERRUPTED, "it stays as it was"
+
+
+def test_a_sweep_on_other_images_cannot_be_resumed(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore
+) -> None:
+    import dataclasses
+
+    other = dataclasses.replace(support.CARD, digest="f" * 16)
+    with pytest.raises(ConflictError, match=r"other images of mnist"):
+        opened.resume_sweep(support.config(), card=other)
+
+
+def test_more_dims_than_mlflow_holds_are_refused_before_anything_is_written(
+    opened: tracking.TrackingStore,
+) -> None:
+    with pytest.raises(ConfigError, match=r"2000 dims.*sweep fewer dims"):
+        opened.start_sweep(
+            support.config(dims=tuple(range(1, 2_001))), card=support.CARD, environment={}
+        )
+    assert opened.sweeps() == []
+
+
+def test_sweeps_come_newest_first_and_the_latest_is_the_default(
+    opened: tracking.TrackingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        opened.start_sweep(support.config(name), card=support.CARD, environment={})
+    assert [record.name for record in opened.sweeps()] == ["three", "two", "one"]
+    assert opened.sweep().name == "three"
+    record = opened.sweep("one")
+    assert record.dataset_digest == support.CARD.digest
+    assert record.experiment_id == opened.experiment_id
+    assert record.started_ms > 1_600_000_000_000
+
+
+def test_an_unknown_sweep_is_told_with_the_nearest_name(opened: tracking.TrackingStore) -> None:
+    with pytest.raises(NotStoredError, match="nothing is stored"):
+        opened.sweep()
+    with pytest.raises(NotStoredError, match="nothing is stored"):
+        opened.sweep("any")
+    for name in ("mnist-small", "fashion"):
+        opened.start_sweep(support.config(name), card=support.CARD, environment={})
+    for ask in (opened.sweep, opened.trials, opened.finished_points):
+        with pytest.raises(NotStoredError, match=r"'mnist-smal'; did you mean mnist-small\?"):
+            ask("mnist-smal")
+    with pytest.raises(NotStoredError, match=r"the latest is fashion; `ae-sweep list`"):
+        opened.sweep("zzz")
+
+
+@pytest.mark.parametrize("name", ["x' OR tags.kind = 'sweep", "", "a/b", "é" * 5_000, "%"])
+def test_a_name_that_no_sweep_can_have_is_unknown(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, name: str
+) -> None:
+    with pytest.raises(NotStoredError, match="no sweep is named") as caught:
+        opened.trials(name)
+    assert len(str(caught.value)) < 300
+
+
+def test_reading_goes_through_all_pages(
+    sweep: tracking.SweepWriter,
+    opened: tracking.TrackingStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader, "PAGE_RUNS", 2)
+    for seed in range(5):
+        support.start(sweep, support.point(seed=seed), name=str(seed))
+    assert [trial.name for trial in opened.trials("first")] == list("01234")
+    assert opened.sweep("first").counts[Outcome.RUNNING] == 5
+    assert gc.isenabled()
+
+
+def test_trials_of_other_sweeps_stay_apart(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore
+) -> None:
+    second = opened.start_sweep(support.config("second"), card=support.CARD, environment={})
+    support.finish(support.start(sweep))
+    support.finish(support.start(second, support.point(2)))
+    assert [trial.point.latent_dim for trial in opened.trials("first")] == [8]
+    assert [trial.point.latent_dim for trial in opened.trials("second")] == [2]
+
+
+def test_a_run_deleted_in_the_ui_is_gone(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, client: MlflowClient
+) -> None:
+    trial = support.start(sweep)
+    support.finish(trial)
+    client.delete_run(trial.run_id)
+    assert opened.trials("first") == []
+
+
+def test_a_finished_sweep_has_figure_table_and_document(
+    sweep: tracking.SweepWriter, client: MlflowClient
+) -> None:
+    support.finish_sweep(sweep)
+    run = client.get_run(sweep.run_id)
+    assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "finished")
+    folder = artifacts(run)
+    assert (folder / "frontier.png").read_bytes() == support.png()
+    assert support.read_json(folder / "frontier.json") == {"points": [8]}
+    assert support.read_json(folder / "frontier_table.json") == {
+        "columns": ["Latent dim", "Test MSE", "PSNR (dB)"],
+        "data": [[8, 0.0051, None]],
+    }
+    assert (folder / "frontier_table.csv").read_text() == (
+        "Latent dim,Test MSE,PSNR (dB)\n8,0.0051,\n"
+    )
+    table = client.get_run(sweep.run_id).data.tags["mlflow.loggedArtifacts"]
+    assert json.loads(table) == [{"path": "frontier_table.json", "type": "table"}]
+
+
+def test_a_sweep_finished_twice_has_one_table(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, client: MlflowClient
+) -> None:
+    support.finish_sweep(sweep)
+    resumed = opened.resume_sweep(support.config(), card=support.CARD)
+    support.finish_sweep(resumed)
+    folder = artifacts(client.get_run(sweep.run_id))
+    assert len(support.read_json(folder / "frontier_table.json")["data"]) == 1
+
+
+def test_a_failed_sweep_tells_why(
+    sweep: tracking.SweepWriter, opened: tracking.TrackingStore, client: MlflowClient
+) -> None:
+    sweep.fail("x" * 10_000)
+    assert opened.sweep().outcome is Outcome.FAILED
+    assert client.get_run(sweep.run_id).data.tags["failure"] == "x" * 8_000
+
+
+def test_a_file_outside_the_run_is_refused(sweep: tracking.SweepWriter) -> None:
+    with pytest.raises(ValueError, match="no plain file name"):
+        sweep.finish(figures={"../escape.png": b""}, table=[], document={})
+
+
+def test_a_document_with_nan_is_refused(sweep: tracking.SweepWriter, client: MlflowClient) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        sweep.finish(figures={}, table=[], document={"mse": math.nan})
+    assert client.get_run(sweep.run_id).info.status == "RUNNING"
+
+
+def test_the_global_state_of_mlflow_is_left_alone(sweep: tracking.SweepWriter) -> None:
+    import mlflow
+    from mlflow.tracking._tracking_service import utils
+
+    support.finish(support.start(sweep))
+    assert mlflow.active_run() is None
+    assert utils._tracking_uri is None
+
+
+def test_every_outcome_but_running_has_a_status() -> None:
+    assert set(writer.RUN_STATUS) == set(Outcome) - {Outcome.RUNNING}
