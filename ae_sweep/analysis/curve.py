@@ -1,0 +1,285 @@
+"""Owns the frontier: from the trials of a sweep to its empirical rate-distortion curve.
+
+Chosen on validation, reported on test. The rate axis is latent_dim, a count of float32 numbers:
+no bit rate.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ae_sweep.analysis.distortion import Refusal, psnr_db
+from ae_sweep.analysis.knee import find_knee
+from ae_sweep.analysis.power_law import fit_power_law
+from ae_sweep.config import shorten
+from ae_sweep.errors import ConfigError, NotStoredError, StoreError
+from ae_sweep.records import Outcome, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ae_sweep.analysis.knee import Knee
+    from ae_sweep.analysis.power_law import PowerLaw
+    from ae_sweep.records import TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontierPoint:
+    """What the best configuration of one latent_dim reached."""
+
+    latent_dim: int
+    compression_ratio: float
+    """Pixels of an image / latent_dim. No bit rate: a latent is a float32."""
+    lr: float
+    epochs: int
+    val_mse: float
+    """Of the search trial that was chosen by it: a little optimistic for that reason."""
+    test_mse: float
+    """Per pixel; the mean over the seeds of the configuration."""
+    test_mse_std: float | None
+    """Sample standard deviation over those seeds; None for one seed."""
+    test_psnr: float | None
+    """10·log10(1 / test_mse) in dB; None for a perfect reconstruction."""
+    seeds: int
+    """How many seeds ``test_mse`` is the mean of."""
+    db_per_doubling: float | None
+    """dB of PSNR per doubling of latent_dim since the point before; None where either has none."""
+    run_id: str
+    """The search trial that was chosen."""
+    trials_finished: int
+    """Of this latent_dim, repeats included."""
+    trials_total: int
+    """The same, however they ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedTrial:
+    """One finished trial, chosen or not."""
+
+    latent_dim: int
+    test_mse: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """The empirical rate-distortion curve of one model on one data set."""
+
+    sweep: str
+    """Where trials of several sweeps were joined, their names with commas between."""
+    model: str
+    dataset: str | None
+    """None where the caller did not name it."""
+    dataset_digest: str
+    recipe: str
+    pixels: int
+    """Numbers in one image: where latent_dim stops being a compression."""
+    points: tuple[FrontierPoint, ...]
+    """One for each latent_dim with a finished search trial, ascending; at least one."""
+    all_trials: tuple[FinishedTrial, ...]
+    """Every finished trial, ascending by latent_dim, then test_mse."""
+    fit: PowerLaw | None
+    fit_refusal: str | None
+    """Why there is no fit; None where there is one."""
+    knee: Knee | None
+    knee_refusal: str | None
+    """Why there is no knee; None where there is one."""
+    notes: tuple[str, ...]
+    """What was left out of the curve or of the fit, and why."""
+
+
+def frontier(trials: Sequence[TrialRecord], *, pixels: int, dataset: str | None = None) -> Frontier:
+    """Draw the best of each latent_dim from a sweep's trials, with a fit and a knee.
+
+    Parameters
+    ----------
+    trials
+        All trials of one model on one data set by one recipe, however they ended. Only finished
+        ones are measured.
+    pixels
+        Numbers in one image, channels included.
+    dataset
+        The data set's name, carried into the result.
+
+    Returns
+    -------
+    Frontier
+        The fit takes the points below ``pixels`` with an MSE above 0; the knee takes all that
+        have a PSNR (docs/decisions/0004-frontier-fit.md).
+
+    Raises
+    ------
+    ConfigError
+        Where trials of several models, data sets or recipes are mixed, or ``pixels`` < 1.
+    NotStoredError
+        Where no search trial is finished.
+    StoreError
+        Where a finished trial lacks its validation or test MSE, or it is no finite number.
+    """
+    if pixels < 1:
+        raise ConfigError(f"pixels must be at least 1, got {pixels}")
+    finished = [trial for trial in trials if trial.outcome is Outcome.FINISHED]
+    if not any(trial.role is Role.SEARCH for trial in finished):
+        raise NotStoredError(
+            f"none of the {len(trials)} trials has finished, so there is no frontier; run the "
+            "sweep to its end (ae-sweep run --resume)"
+        )
+    _refuse_mixture(trials)
+    points = _with_gains([*_points(trials, pixels)])
+    fit, left_out = _fit(points, pixels)
+    knee = _knee(points)
+    some = finished[0].point
+    return Frontier(
+        sweep=", ".join(sorted({trial.sweep for trial in trials})),
+        model=some.model,
+        dataset=dataset,
+        dataset_digest=some.dataset_digest,
+        recipe=some.recipe,
+        pixels=pixels,
+        points=points,
+        all_trials=_all_trials(finished),
+        fit=None if isinstance(fit, Refusal) else fit,
+        fit_refusal=fit.reason if isinstance(fit, Refusal) else None,
+        knee=None if isinstance(knee, Refusal) else knee,
+        knee_refusal=knee.reason if isinstance(knee, Refusal) else None,
+        notes=(*_unmeasured(trials, points), *left_out),
+    )
+
+
+def _refuse_mixture(trials: Sequence[TrialRecord]) -> None:
+    kinds = {
+        "models": {trial.point.model for trial in trials},
+        "data sets": {trial.point.dataset_digest for trial in trials},
+        "recipes": {trial.point.recipe for trial in trials},
+    }
+    for kind, names in kinds.items():
+        if len(names) > 1:
+            listed = ", ".join(shorten(name) for name in sorted(names))
+            raise ConfigError(
+                f"trials of different {kind} ({listed}) are not points of one curve; "
+                "take the frontier of each by itself"
+            )
+
+
+def _points(trials: Iterable[TrialRecord], pixels: int) -> Iterable[FrontierPoint]:
+    by_dim: dict[int, list[TrialRecord]] = defaultdict(list)
+    for trial in trials:
+        by_dim[trial.point.latent_dim].append(trial)
+    for _, of_dim in sorted(by_dim.items()):
+        finished = [trial for trial in of_dim if trial.outcome is Outcome.FINISHED]
+        searched = [trial for trial in finished if trial.role is Role.SEARCH]
+        if searched:
+            best = min(searched, key=_merit)
+            yield _point(best, finished, pixels=pixels, trials_total=len(of_dim))
+
+
+def _merit(trial: TrialRecord) -> tuple[float, int, float, str]:
+    """Order by validation alone; ties go to the cheaper, so that the choice is the same always."""
+    return _val_mse(trial), trial.point.epochs, trial.point.lr, trial.run_id
+
+
+def _point(
+    best: TrialRecord, finished: Sequence[TrialRecord], *, pixels: int, trials_total: int
+) -> FrontierPoint:
+    chosen = best.point
+    # One value a seed: the same training run twice is no second measurement.
+    by_seed = {
+        trial.point.seed: _test_mse(trial)
+        for trial in finished
+        if (trial.point.lr, trial.point.epochs) == (chosen.lr, chosen.epochs)
+    }
+    by_seed[chosen.seed] = _test_mse(best)
+    mses = [mse for _, mse in sorted(by_seed.items())]
+    test_mse = statistics.fmean(mses)
+    return FrontierPoint(
+        latent_dim=chosen.latent_dim,
+        compression_ratio=pixels / chosen.latent_dim,
+        lr=chosen.lr,
+        epochs=chosen.epochs,
+        val_mse=_val_mse(best),
+        test_mse=test_mse,
+        test_mse_std=statistics.stdev(mses) if len(mses) > 1 else None,
+        test_psnr=psnr_db(test_mse),
+        seeds=len(mses),
+        db_per_doubling=None,
+        run_id=best.run_id,
+        trials_finished=len(finished),
+        trials_total=trials_total,
+    )
+
+
+def _with_gains(points: Sequence[FrontierPoint]) -> tuple[FrontierPoint, ...]:
+    gains = [_db_per_doubling(*pair) for pair in pairwise(points)]
+    return tuple(
+        replace(point, db_per_doubling=gain)
+        for point, gain in zip(points, [None, *gains], strict=True)
+    )
+
+
+def _db_per_doubling(before: FrontierPoint, after: FrontierPoint) -> float | None:
+    if before.test_psnr is None or after.test_psnr is None:
+        return None
+    return (after.test_psnr - before.test_psnr) / math.log2(after.latent_dim / before.latent_dim)
+
+
+def _fit(
+    points: Sequence[FrontierPoint], pixels: int
+) -> tuple[PowerLaw | Refusal, tuple[str, ...]]:
+    """Fit what compresses and has a logarithm; say in words what was left out."""
+    perfect = [point.latent_dim for point in points if point.test_mse == 0]
+    idle = [
+        point.latent_dim for point in points if point.latent_dim >= pixels and point.test_mse > 0
+    ]
+    left_out = []
+    if perfect:
+        left_out.append(
+            f"{_list(perfect)} left out of the fit: a perfect reconstruction has no logarithm"
+        )
+    if idle:
+        left_out.append(
+            f"{_list(idle)} left out of the fit: no compression at or above {pixels} pixels"
+        )
+    used = [point for point in points if point.latent_dim not in {*perfect, *idle}]
+    fit = fit_power_law([point.latent_dim for point in used], [point.test_mse for point in used])
+    return fit, tuple(left_out)
+
+
+def _knee(points: Sequence[FrontierPoint]) -> Knee | Refusal:
+    rated = [(point.latent_dim, point.test_psnr) for point in points if point.test_psnr is not None]
+    return find_knee([dim for dim, _ in rated], [psnr for _, psnr in rated])
+
+
+def _all_trials(finished: Iterable[TrialRecord]) -> tuple[FinishedTrial, ...]:
+    pairs = sorted((trial.point.latent_dim, _test_mse(trial)) for trial in finished)
+    return tuple(FinishedTrial(latent_dim=dim, test_mse=mse) for dim, mse in pairs)
+
+
+def _unmeasured(trials: Iterable[TrialRecord], points: Iterable[FrontierPoint]) -> tuple[str, ...]:
+    measured = {point.latent_dim for point in points}
+    missing = sorted({trial.point.latent_dim for trial in trials} - measured)
+    return (f"{_list(missing)} not on the curve: no finished search trial",) if missing else ()
+
+
+def _list(dims: Iterable[int]) -> str:
+    return "d=" + ", ".join(map(str, dims))
+
+
+def _val_mse(trial: TrialRecord) -> float:
+    return _measured(trial, "val_mse", trial.val_mse)
+
+
+def _test_mse(trial: TrialRecord) -> float:
+    return _measured(trial, "test_mse", trial.test_mse)
+
+
+def _measured(trial: TrialRecord, name: str, mse: float | None) -> float:
+    if mse is None or not math.isfinite(mse) or mse < 0:
+        raise StoreError(
+            f"run {shorten(trial.run_id)} is marked finished, but its {name} is {mse}; delete "
+            "that run in the MLflow UI and resume the sweep"
+        )
+    return mse

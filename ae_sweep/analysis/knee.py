@@ -1,0 +1,103 @@
+"""Owns the knee: the latent_dim beyond which more dimensions buy clearly less.
+
+It is found on measured points in the plane of log2 d and PSNR, where a slope has a meaning: dB
+gained per doubling of the bottleneck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ae_sweep.analysis.distortion import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MIN_POINTS = 3
+"""Two ends of a chord and one point that can lie above it."""
+MAX_GAIN_RATIO = 0.5
+"""A knee halves what a doubling buys; a smaller bend is a straight line with noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knee:
+    """The measured point where the returns of more latent dimensions diminish most."""
+
+    latent_dim: int
+    height: float
+    """Distance above the chord, with both axes scaled to [0, 1]."""
+    db_per_doubling_before: float
+    """Mean dB of PSNR per doubling of latent_dim, from the smallest dim to the knee."""
+    db_per_doubling_after: float
+    """The same from the knee to the largest dim; negative where more dims did harm."""
+
+    @property
+    def advice(self) -> str:
+        """Say in words what the knee means for choosing a bottleneck."""
+        before, after = self.db_per_doubling_before, self.db_per_doubling_after
+        if after <= 0:
+            return (
+                f"beyond d={self.latent_dim}, doubling latent_dim bought nothing "
+                f"({before:.1f} dB up to there)"
+            )
+        return (
+            f"beyond d={self.latent_dim}, doubling latent_dim bought {after:.1f} dB "
+            f"({before:.1f} dB up to there)"
+        )
+
+
+def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | Refusal:
+    """Find the knee of PSNR over log2 d.
+
+    The place is Kneedle's: both axes scaled to [0, 1], the point highest above the diagonal
+    (Satopää, Albrecht, Irwin & Raghavan, "Finding a 'Kneedle' in a Haystack", ICDCS workshops
+    2011). Its sensitivity threshold is a multiple of the spacing of the points and means little
+    for five of them, so that a stated condition stands in its stead: beyond a knee, a doubling
+    buys at most half of what it bought up to there. The knee belongs to the range that was
+    measured: a longer sweep may move it.
+
+    Parameters
+    ----------
+    latent_dims
+        N distinct latent dimensions, ascending.
+    psnrs_db
+        N finite PSNRs in dB.
+
+    Returns
+    -------
+    Knee or Refusal
+        A refusal in words for a straight line, a curve that bends upwards, or one that never
+        rises.
+    """
+    if len(latent_dims) < MIN_POINTS:
+        return Refusal(
+            f"a knee needs at least {MIN_POINTS} latent dims to show, got {len(latent_dims)}"
+        )
+    x_N = np.log2(np.asarray(latent_dims, dtype=np.float64))
+    y_N = np.asarray(psnrs_db, dtype=np.float64)
+    # Relative to the level: equal MSEs may differ in the last digit once they are averaged.
+    if np.argmax(y_N) == 0 or np.ptp(y_N) < 1e-9 * np.abs(y_N).max():
+        return Refusal("PSNR does not rise as latent_dim grows")
+    heights_N = (y_N - y_N.min()) / np.ptp(y_N) - (x_N - x_N[0]) / np.ptp(x_N)
+    at = int(np.argmax(heights_N))
+    if at in (0, len(x_N) - 1):
+        return Refusal(
+            "no point lies above the straight line from the first to the best, so the "
+            "returns of a doubling do not diminish over the measured range"
+        )
+    before = float((y_N[at] - y_N[0]) / (x_N[at] - x_N[0]))
+    after = float((y_N[-1] - y_N[at]) / (x_N[-1] - x_N[at]))
+    if before <= 0 or after > MAX_GAIN_RATIO * before:
+        return Refusal(
+            f"doubling latent_dim buys {before:.1f} dB up to "
+            f"d={latent_dims[at]} and still {after:.1f} dB beyond"
+        )
+    return Knee(
+        latent_dim=int(latent_dims[at]),
+        height=float(heights_N[at]),
+        db_per_doubling_before=before,
+        db_per_doubling_after=after,
+    )

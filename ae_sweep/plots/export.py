@@ -1,0 +1,54 @@
+"""Owns how a figure becomes bytes: the same bytes for the same figure."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from ae_sweep.config import shorten
+from ae_sweep.errors import ConfigError
+from ae_sweep.plots.style import paper_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# None keeps matplotlib from writing it: dates differ from call to call.
+_METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
+
+
+def render(figure: Figure, kind: str, *, dpi: float = 200.0) -> bytes:
+    """Draw a figure into a file's content.
+
+    Parameters
+    ----------
+    figure
+        Left as it was.
+    kind
+        ``png``, ``svg`` or ``pdf``: the ending of the file it will be, in any case.
+    dpi
+        Dots per inch of a PNG, and of pictures inside the other two.
+
+    Returns
+    -------
+    bytes
+        Equal for equal figures on one version of matplotlib.
+
+    Raises
+    ------
+    ConfigError
+        For another kind, or a dpi that is not positive.
+    """
+    if kind.lower() not in _METADATA:
+        raise ConfigError(
+            f"a figure cannot be written as {shorten(kind)}; end the file's name in png, svg or pdf"
+        )
+    if not dpi > 0:
+        raise ConfigError(f"dpi must be positive, got {dpi:g}")
+    content = io.BytesIO()
+    with paper_style():
+        figure.savefig(content, format=kind.lower(), dpi=dpi, metadata=_METADATA[kind.lower()])
+    return content.getvalue()

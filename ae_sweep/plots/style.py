@@ -1,0 +1,65 @@
+"""Owns how figures look, whatever the user's matplotlibrc says, and how foreign text enters one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib.style
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+# Okabe & Ito, "Color Universal Design" (2008): told apart by colour-blind eyes. Line styles and
+# markers tell the same apart in greyscale.
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+INK = "#1a1a1a"
+DARK_GREY = "#595959"
+GREY = "#8c8c8c"
+
+LATIN_END = "\u0250"
+"""The first sign after the Latin letters, all of which the figure's font has."""
+
+_PAPER = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
+    "font.size": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "text.color": INK,
+    "figure.constrained_layout.w_pad": 0.07,  # inches
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType: what journals ask for, and text stays text
+    "svg.fonttype": "path",  # a reader's machine need not have the font
+    "svg.hashsalt": "ae-sweep",  # ids of an SVG are random without one
+}
+
+
+def paper_style() -> AbstractContextManager[None]:
+    """Set matplotlib's defaults and the paper's style for the length of a ``with`` block."""
+    return matplotlib.style.context(["default", _PAPER])
+
+
+def plain(text: str, *, limit: int = 60) -> str:
+    """Make a text from outside printable: one line, Latin, at most ``limit`` characters.
+
+    Anything else is written as its escape, as the figure's font may lack its glyph. The middle
+    gives way in a long text: names of a family differ at their ends.
+    """
+    escaped = "".join(
+        sign if sign.isprintable() and sign < LATIN_END else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+    if len(escaped) <= limit:
+        return escaped
+    kept = limit - 3
+    return f"{escaped[: kept - kept // 2]}...{escaped[-(kept // 2) :]}"
