@@ -14,11 +14,11 @@ from ae_sweep.cli.talk import print_json, print_table, say
 
 @handled
 def data(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of a data set.")] = "mnist",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.")] = "mnist",
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Fetch and verify a data set, and tell where its files are.
+    """Fetch and verify a data set, and tell where it is.
 
     Example: ae-sweep data fashion-mnist
     """

@@ -28,7 +28,7 @@ def frontier(
     store: StoreOption = DEFAULT_STORE,
     json_output: JsonOption = False,
 ) -> None:
-    """Fit and plot the empirical rate-distortion curve of a stored sweep.
+    """Fit and plot a sweep's empirical rate-distortion curve.
 
     Runs are read back from MLflow. Of each dim the best by validation is reported by its test MSE.
 

@@ -23,7 +23,7 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 SweepArgument = Annotated[
-    str | None, typer.Argument(metavar="[SWEEP]", help="Name of a sweep; the latest if left out.")
+    str | None, typer.Argument(metavar="SWEEP", help="Name of a sweep; the latest if left out.")
 ]
 DataDirOption = Annotated[
     Path | None,

@@ -102,7 +102,10 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     json_output: JsonOption = False,
 ) -> None:
-    """Run Optuna studies over latent dim, learning rate and epochs; track every trial in MLflow.
+    """Run a tracked sweep: one Optuna study for each latent dim.
+
+    Each study tunes learning rate and epochs; every trial becomes an MLflow run with its picture
+    and model.
 
     A list of values is separated by spaces, LO:HI is a range, one value is fixed. The table of
     results goes to stdout, everything else to stderr.

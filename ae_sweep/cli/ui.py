@@ -23,7 +23,9 @@ def ui(
     browser: Annotated[bool, typer.Option("--open", help="Open the address in a browser.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Browse runs, pictures and models in the MLflow UI, on 127.0.0.1 only; Ctrl-C ends it.
+    """Browse runs, pictures and models in the MLflow UI.
+
+    It listens on 127.0.0.1 only and prints the address of the latest sweep; Ctrl-C ends it.
 
     Example: ae-sweep ui --port 5001
     """

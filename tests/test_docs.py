@@ -1,0 +1,103 @@
+"""Docs say what the code does: commands parse, links resolve, the file map is the tree."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ae_sweep.cli.app import app
+from ae_sweep.cli.spread import spread
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = sorted({ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")})
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def _commands() -> list[str]:
+    lines = [
+        line.partition("  #")[0].strip() for block in _blocks("bash") for line in block.splitlines()
+    ]
+    return [line for line in lines if line.startswith("ae-sweep ")]
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_every_command_in_the_readme_has_the_options_it_shows(command: str) -> None:
+    words = spread(shlex.split(command)[1:])
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0, result.output
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"make ([a-z-]+)", README))
+    assert targets, "the README shows how to begin"
+    for target in targets - {"alone"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_resolves(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_file_map_is_the_tree() -> None:
+    mapped = set(re.findall(r"^\| .*?\]\(([^)]+)\)", README, re.MULTILINE))
+    mapped |= set(re.findall(r"\]\((ae_sweep/\w+\.py)\)", README))
+    package = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "ae_sweep").iterdir()
+        if path.name not in {"__init__.py", "__pycache__", "py.typed"}
+    }
+    top = {"cli.py", "tests", "benchmarks", "docs", "mlruns"}
+    assert mapped == package | top
+
+
+def test_the_top_level_holds_what_the_design_allows_and_nothing_else() -> None:
+    allowed = {
+        "pyproject.toml", "README.md", "ae_sweep", "cli.py", "mlruns", "tests", "Makefile",
+        ".gitignore", ".ci", "CHANGELOG.md", "LICENSE", "docs", "benchmarks",
+    }  # fmt: skip
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    assert {line.partition("/")[0] for line in listed.stdout.splitlines()} == allowed
+
+
+def test_the_command_line_reference_is_what_help_says() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_readmes_python_block_runs_on_a_real_sweep(tmp_path: Path) -> None:
+    ae_sweep = [sys.executable, ROOT / "cli.py"]
+    sweep = ["run", "--dims", "2", "4", "--trials", "1", "--epochs", "1", "--dataset", "shapes"]
+    subprocess.run([*ae_sweep, *sweep], cwd=tmp_path, check=True, capture_output=True)
+    (block,) = _blocks("python")
+    shown = (
+        block
+        + "\nassert rebuilt.shape == images.shape and latents.shape == (4, network.latent_dim)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", shown], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
