@@ -37,7 +37,7 @@ def test_originals_lie_over_their_reconstructions_in_one_image():
 def test_more_images_than_a_row_holds_begin_a_new_pair_of_rows():
     figure = reconstructions_figure(pictures(20))
     (axes,) = figure.axes
-    assert axes.images[0].get_array().shape == (4 * 5 - 1, 16 * 5 - 1)
+    assert axes.images[0].get_array().shape == (4 * 5 - 1, 10 * 5 - 1)
     assert len(axes.get_yticklabels()) == 4
 
 

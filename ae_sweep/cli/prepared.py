@@ -80,9 +80,7 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
         train_limit=config.train_limit,
         announce=say,
     )
-    _check_memory(
-        config, image_shape=dataset.card.image_shape, has=training.memory_bytes(device)
-    )
+    _check_memory(config, image_shape=dataset.card.image_shape, has=training.memory_bytes(device))
     training.keep_freed_memory()
     precision = training.choose_precision(
         device,

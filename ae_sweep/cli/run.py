@@ -124,6 +124,11 @@ def run(
     title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"])
     config = make_config(title, given, stored)
 
+    from ae_sweep import sweep
+
+    # Before anything is fetched or measured; the data set's digest is compared later.
+    sweep.check_conflict(place.optuna_path, config, identity=config.identity(), resume=resume)
+
     from ae_sweep.cli.prepared import prepare
 
     prepared = prepare(config, data_dir=data_dir, device_name=device)
@@ -143,8 +148,7 @@ def _outlook(prepared: Prepared, store: Store, *, resume: bool) -> Outlook:
 
     config, identity = prepared.config, prepared.identity()
     sweep.check_conflict(store.optuna_path, config, identity=identity, resume=resume)
-    studies = sweep.open_studies(store.optuna_path, config, identity=identity) if resume else []
-    plan = sweep.make_plan(config, studies)
+    plan = sweep.make_plan(config, filled=sweep.filled_slots(store.optuna_path, config))
     say("measuring the speed of a few training steps")
     return Outlook(plan, prepared, store=store, speeds=prepared.measure_speed())
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Bytes: TypeAlias = NDArray[np.uint8]
 
-COLUMNS = 16
+COLUMNS = 10
 """Images side by side before a new pair of rows begins."""
 GAP = 1
 """Pixels of paper between two images."""
@@ -33,7 +33,7 @@ MARGIN_INCHES = 0.06
 def reconstructions_figure(
     reconstructions: Reconstructions, *, title: str = "", test_mse: float | None = None
 ) -> Figure:
-    """Draw originals over their reconstructions, up to 16 side by side.
+    """Draw originals over their reconstructions, up to 10 side by side.
 
     All images are tiled into one array and drawn at once: an axis each costs seconds.
 

@@ -9,7 +9,7 @@ from ae_sweep.sweep.driver import (
     TrialValidated,
 )
 from ae_sweep.sweep.plan import Plan, make_plan
-from ae_sweep.sweep.studies import check_conflict, open_studies
+from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
 from ae_sweep.sweep.study import DimStudy
 from ae_sweep.sweep.tracker import Tracker, TrialLog
 from ae_sweep.sweep.worker import InlineWorker, Worker
@@ -28,6 +28,7 @@ __all__ = [
     "TrialValidated",
     "Worker",
     "check_conflict",
+    "filled_slots",
     "make_plan",
     "open_studies",
 ]

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from ae_sweep.config import SweepConfig
-    from ae_sweep.sweep.study import DimStudy
-
-PRUNED_SHARE = 0.6
+    PRUNED_SHARE = 0.6
 """Share of its schedule that a trial trains on average where a pruner may stop it (docs/LOG.md)."""
 
 
@@ -64,11 +62,15 @@ class Plan:
         return seconds
 
 
-def make_plan(config: SweepConfig, studies: Sequence[DimStudy]) -> Plan:
-    """Count what is wanted and not finished; without studies, nothing is finished."""
-    if not studies:
-        return Plan(config=config, open_trials=dict.fromkeys(config.dims, config.wanted_trials))
+def make_plan(config: SweepConfig, *, filled: Mapping[int, int]) -> Plan:
+    """Count what is wanted and not finished.
+
+    Parameters
+    ----------
+    filled
+        By latent_dim: wanted trials that are finished already.
+    """
     return Plan(
         config=config,
-        open_trials={study.latent_dim: len(study.open_slots()) for study in studies},
+        open_trials={dim: config.wanted_trials - filled.get(dim, 0) for dim in config.dims},
     )

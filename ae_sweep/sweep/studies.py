@@ -54,6 +54,28 @@ def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resum
         )
 
 
+def filled_slots(path: Path, config: SweepConfig) -> dict[int, int]:
+    """Count the finished trials of each stored study of a sweep; write nothing.
+
+    Raises
+    ------
+    StoreError
+        If the file is no database of Optuna.
+    """
+    if not path.exists():
+        return {}
+    with storage_errors(path):
+        storage = open_storage(path)
+        stored = set(optuna.get_all_study_names(storage))
+        names = {dim: study_name(config.name, dim) for dim in config.dims}
+        studies = [
+            DimStudy(optuna.load_study(study_name=name, storage=storage), config, latent_dim=dim)
+            for dim, name in names.items()
+            if name in stored
+        ]
+        return {study.latent_dim: study.filled() for study in studies}
+
+
 def open_studies(path: Path, config: SweepConfig, *, identity: Identity) -> list[DimStudy]:
     """Open the studies of all dims of a sweep, creating those that are missing.
 

@@ -58,6 +58,10 @@ class DimStudy:
         filled = {_slot(trial) for trial in self._trials(*FILLED)}
         return [slot for slot in range(self._config.wanted_trials) if slot not in filled]
 
+    def filled(self) -> int:
+        """Count the wanted slots that are filled."""
+        return self._config.wanted_trials - len(self.open_slots())
+
     def ask(self, slot: int) -> Ask:
         """Suggest a trial for a slot.
 
