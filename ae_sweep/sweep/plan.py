@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ae_sweep.config import SweepConfig
-    PRUNED_SHARE = 0.6
+
+PRUNED_SHARE = 0.6
 """Share of its schedule that a trial trains on average where a pruner may stop it (docs/LOG.md)."""
 
 
