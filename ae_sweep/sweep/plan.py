@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ae_sweep.config import SweepConfig
 
-PRUNED_SHARE = 0.6
+PRUNED_SHARE = 0.4
 """Share of its schedule that a trial trains on average where a pruner may stop it (docs/LOG.md)."""
 
 
