@@ -8,7 +8,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
 from ae_sweep.errors import ConfigError
 
@@ -19,6 +19,7 @@ Number = TypeVar("Number", int, float)
 SamplerName = Literal["tpe", "random", "grid", "gp"]
 PrunerName = Literal["median", "hyperband", "none"]
 
+MAX_SEED = 2**31 - 1
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -31,6 +32,9 @@ class Choices(Generic[Number]):
     def __post_init__(self) -> None:
         if not self.values:
             raise ConfigError("no values to choose from; give at least one")
+        repeated = [value for value in self.values if self.values.count(value) > 1]
+        if repeated:
+            raise ConfigError(f"the choice {repeated[0]!r} is given twice; once is enough")
 
     def __str__(self) -> str:
         return " ".join(map(repr, self.values))
@@ -163,6 +167,13 @@ class SweepConfig:
         if self.train_limit is not None and self.train_limit < 1:
             raise ConfigError(f"train-limit must be at least 1, got {self.train_limit}")
         _check_seed(self.seed)
+        if self.seed + self.repeats > MAX_SEED:
+            raise ConfigError(
+                f"seed {self.seed} leaves no room for the seeds of {self.repeats} repeats; "
+                f"give at most {MAX_SEED - self.repeats}"
+            )
+        _check_one_of("sampler", self.sampler, get_args(SamplerName))
+        _check_one_of("pruner", self.pruner, get_args(PrunerName))
         if self.sampler == "grid" and self.space.size is None:
             raise ConfigError(
                 f"the grid sampler needs choices, and lr is the range {self.space.lr}; list the "
@@ -251,5 +262,10 @@ def _bounds(values: Choices[Number] | Range[Number]) -> tuple[Number, ...]:
 
 
 def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**31:
-        raise ConfigError(f"seed must be from 0 to {2**31 - 1}, got {seed}")
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"seed must be from 0 to {MAX_SEED}, got {seed}")
+
+
+def _check_one_of(what: str, name: str, names: tuple[str, ...]) -> None:
+    if name not in names:
+        raise ConfigError(f"{what} must be one of {', '.join(names)}, got {shorten(name)}")

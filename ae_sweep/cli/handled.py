@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING, ParamSpec
 
 import typer
@@ -19,6 +20,8 @@ P = ParamSpec("P")
 
 EXIT_INTERRUPTED = 130
 EXIT_BUG = 1
+MAX_REASON = 300
+"""Characters of a foreign message."""
 DEBUG_VARIABLE = "AE_SWEEP_DEBUG"
 """Set by ``--debug``: errors keep their traceback."""
 
@@ -32,9 +35,9 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except (typer.Exit, BrokenPipeError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, not thrown
             if os.environ.get(DEBUG_VARIABLE):
-                raise
+                traceback.print_exc()
             raise typer.Exit(_tell(error)) from None
         except KeyboardInterrupt:
             say("interrupted")
@@ -48,7 +51,13 @@ def _tell(error: Exception) -> int:
         say(f"error: {error}")
         return error.exit_code
     say(
-        f"error: this is a bug in ae-sweep: {type(error).__name__}: {error}; "
+        f"error: this is a bug in ae-sweep: {type(error).__name__}: {_short(error)}; "
         f"run again with --debug and report the traceback (Python {sys.version.split()[0]})"
     )
     return EXIT_BUG
+
+
+def _short(error: Exception) -> str:
+    """Tell a foreign message in one line; torch's hold pages of stack frames."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."

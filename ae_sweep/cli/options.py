@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ae_sweep.config import Store
+from ae_sweep.config import Store, shorten
+from ae_sweep.errors import StoreError
 
 DEFAULT_STORE = Path("mlruns")
 
@@ -36,8 +37,36 @@ DataDirOption = Annotated[
 
 
 def open_at(store: Path) -> Store:
-    """Make the store's path absolute; a tracking URI of the user's own is respected."""
-    return Store(store.expanduser().absolute(), os.environ.get("MLFLOW_TRACKING_URI") or None)
+    """Make the store's path absolute; a tracking URI of the user's own is respected.
+
+    Raises
+    ------
+    StoreError
+        If no system could hold such a path.
+    """
+    try:
+        root = store.expanduser().absolute()
+        root.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(
+            f"the store cannot be at {shorten(str(store), 200)}: {reason}; name another --store"
+        ) from error
+    return Store(root, os.environ.get("MLFLOW_TRACKING_URI") or None)
+
+
+def whole_number(text: str) -> int:
+    """Read a number of an option.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is none; Typer's own message would not repeat the value.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{shorten(text)} is not a whole number") from None
 
 
 def cache_dir() -> Path:

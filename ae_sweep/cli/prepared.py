@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ae_sweep.config import SweepConfig
 
 GIGABYTE = 10**9
+MAX_ESTIMATED_DIM = 10**12
+"""torch cannot tell the size of much wider layers."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,13 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
 
 def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> None:
     dim = config.dims[-1]
-    needed = training.training_bytes(config.model, latent_dim=dim, image_shape=image_shape)
+    needed = training.training_bytes(
+        config.model, latent_dim=min(dim, MAX_ESTIMATED_DIM), image_shape=image_shape
+    )
     if needed > has:
+        about = "over" if dim > MAX_ESTIMATED_DIM else "about"
         raise ConfigError(
-            f"latent dimension {dim} needs about {needed / GIGABYTE:,.0f} GB to train (weights, "
+            f"latent dimension {dim} needs {about} {needed / GIGABYTE:,.0f} GB to train (weights, "
             f"gradients and the optimiser's state), and the device has {has / GIGABYTE:,.0f} GB; "
             "leave it out of --dims"
         )

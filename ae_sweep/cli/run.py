@@ -11,9 +11,17 @@ import typer
 
 from ae_sweep.cli.handled import EXIT_INTERRUPTED, handled
 from ae_sweep.cli.interrupts import Interrupts
-from ae_sweep.cli.options import DEFAULT_STORE, DataDirOption, JsonOption, StoreOption, open_at
+from ae_sweep.cli.options import (
+    DEFAULT_STORE,
+    DataDirOption,
+    JsonOption,
+    StoreOption,
+    open_at,
+    whole_number,
+)
 from ae_sweep.cli.settings import DEFAULTS, make_config, stored_settings
 from ae_sweep.cli.talk import print_json, say
+from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
 
 if TYPE_CHECKING:
@@ -50,18 +58,24 @@ def run(
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(metavar="N", help="Trials per dim." + _default("trials"))
+        int | None,
+        typer.Option(parser=whole_number, metavar="N", help="Trials per dim." + _default("trials")),
     ] = None,
     repeats: Annotated[
         int | None,
         typer.Option(
+            parser=whole_number,
             metavar="N",
             help="Train the best of each dim again with N other seeds." + _default("repeats"),
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Seeds suggestions and trainings." + _default("seed")),
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="Seeds suggestions and trainings." + _default("seed"),
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -73,7 +87,10 @@ def run(
     ] = None,
     data_dir: DataDirOption = None,
     train_limit: Annotated[
-        int | None, typer.Option(metavar="N", help="Train on N images only; all if left out.")
+        int | None,
+        typer.Option(
+            parser=whole_number, metavar="N", help="Train on N images only; all if left out."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Architecture." + _default("model"))
@@ -124,9 +141,11 @@ def run(
     title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"])
     config = make_config(title, given, stored)
 
-    from ae_sweep import sweep
+    from ae_sweep import sweep, tracking
 
     # Before anything is fetched or measured; the data set's digest is compared later.
+    with contextlib.suppress(NotStoredError):
+        tracking.open_for_reading(place)
     sweep.check_conflict(place.optuna_path, config, identity=config.identity(), resume=resume)
 
     from ae_sweep.cli.prepared import prepare
@@ -139,7 +158,9 @@ def run(
 
 
 def _new_name(dataset: str) -> str:
-    return f"{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    # A data set that cannot be is refused as such later, not as a part of this name.
+    stem = dataset if len(dataset) < 80 and NAME_PATTERN.fullmatch(dataset) else "sweep"
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _outlook(prepared: Prepared, store: Store, *, resume: bool) -> Outlook:

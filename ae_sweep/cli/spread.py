@@ -27,7 +27,7 @@ def _spread(arguments: Sequence[str]) -> Iterator[str]:
         name, equals, value = word.partition("=")
         if name in LIST_OPTIONS:
             if pending and option:
-                yield option
+                yield from _repeat(option, "")
             option, pending = name, not equals
             if equals:
                 yield from _repeat(name, value)
@@ -36,11 +36,11 @@ def _spread(arguments: Sequence[str]) -> Iterator[str]:
             pending = False
         else:
             if pending and option:
-                yield option
+                yield from _repeat(option, "")
             option, pending = None, False
             yield word
     if pending and option:
-        yield option
+        yield from _repeat(option, "")
 
 
 def _repeat(option: str, value: str) -> Iterator[str]:

@@ -10,16 +10,19 @@ import typer
 
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.interrupts import Interrupts
-from ae_sweep.cli.options import DEFAULT_STORE, StoreOption, open_at
+from ae_sweep.cli.options import DEFAULT_STORE, StoreOption, open_at, whole_number
 from ae_sweep.cli.talk import say
-from ae_sweep.errors import StoreError
+from ae_sweep.errors import ConfigError, StoreError
 
 DEFAULT_PORT = 5000
+MAX_PORT = 65_535
 
 
 @handled
 def ui(
-    port: Annotated[int, typer.Option(metavar="N", help="Port on 127.0.0.1.")] = DEFAULT_PORT,
+    port: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="Port on 127.0.0.1.")
+    ] = DEFAULT_PORT,
     browser: Annotated[bool, typer.Option("--open", help="Open the address in a browser.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -29,6 +32,9 @@ def ui(
 
     Example: ae-sweep ui --port 5001
     """
+    if not 1 <= port <= MAX_PORT:
+        raise ConfigError(f"a port is from 1 to {MAX_PORT}, got {port}; choose one with --port")
+
     from ae_sweep import tracking
 
     place = open_at(store)

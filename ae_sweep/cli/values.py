@@ -57,6 +57,8 @@ def parse_epochs(texts: Sequence[str]) -> Choices[int] | Range[int]:
 def _parse(
     texts: Sequence[str], kind: Callable[[str], Number], option: str, form: str
 ) -> Choices[Number] | Range[Number]:
+    if not texts:
+        raise ConfigError(f"{option} is empty; give {form}")
     ranges = [text for text in texts if ":" in text]
     if not ranges:
         values = {_number(text, kind, option, form) for text in texts}

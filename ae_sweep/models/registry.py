@@ -44,7 +44,8 @@ def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0)
     """
     builder = _builder(name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed, which seeds every GPU's generator as well.
+        torch.default_generator.manual_seed(seed)
         return builder(latent_dim=latent_dim, image_shape=image_shape)
 
 

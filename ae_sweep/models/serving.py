@@ -55,7 +55,8 @@ class ServedAutoencoder:
         output: Literal["reconstruction", "latent"] = (params or {}).get("output", "reconstruction")
         if output not in ("reconstruction", "latent"):
             raise ConfigError(f"output must be 'reconstruction' or 'latent', got {output!r}")
-        x_NCHW = torch.from_numpy(np.asarray(data, dtype=np.float32))
+        # A copy where torch could not share the memory: read-only, or with negative strides.
+        x_NCHW = torch.from_numpy(np.require(data, np.float32, ["C", "W"]))
         if tuple(x_NCHW.shape[1:]) != self._model.image_shape:
             raise ConfigError(
                 f"images must be N×{'×'.join(map(str, self._model.image_shape))}, got "

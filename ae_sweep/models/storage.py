@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import safetensors
 import safetensors.torch
 
-from ae_sweep.errors import DataError
+from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.models import registry
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def load(path: Path) -> Autoencoder:
         )
         model.load_state_dict(safetensors.torch.load_file(path))
     except (
+        ConfigError,  # an unknown model, or images it cannot take
         OSError,
         KeyError,
         TypeError,

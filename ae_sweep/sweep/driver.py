@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -157,13 +157,19 @@ class Driver:
     def _start_search(self, study: DimStudy, slot: int) -> _Job | None:
         ask = study.ask(slot)
         config = self._trial_config(study, **ask.params, seed=self._config.seed)
-        known = self._tracker.finished(config)
+        trial = Trial(name=f"d={study.latent_dim} trial {slot}", config=config, role=Role.SEARCH)
+        try:
+            known = self._tracker.finished(config)
+            log = None if known is not None else self._log_of(trial)
+        except BaseException:
+            study.fail(ask, reason="not started: the tracker failed")
+            raise
+        if log is not None:
+            return self._start(_Job(trial=trial, log=log, study=study, ask=ask))
         if known is not None:
             # Finished by a process that was killed before it could tell the study.
             study.complete(ask, val_mse=known)
-            return None
-        name = f"d={study.latent_dim} trial {slot}"
-        return self._start(Trial(name=name, config=config, role=Role.SEARCH), study, ask)
+        return None
 
     def _start_repeat(self, study: DimStudy, number: int) -> _Job | None:
         best = study.best()
@@ -173,14 +179,17 @@ class Driver:
         if self._tracker.finished(config) is not None:
             return None
         name = f"d={study.latent_dim} repeat {number}"
-        return self._start(Trial(name=name, config=config, role=Role.REPEAT))
+        trial = Trial(name=name, config=config, role=Role.REPEAT)
+        return self._start(_Job(trial=trial, log=self._log_of(trial)))
 
-    def _start(self, trial: Trial, study: DimStudy | None = None, ask: Ask | None = None) -> _Job:
-        log = self._tracker.start_trial(trial.config, name=trial.name, role=trial.role)
+    def _log_of(self, trial: Trial) -> TrialLog:
+        return self._tracker.start_trial(trial.config, name=trial.name, role=trial.role)
+
+    def _start(self, job: _Job) -> _Job:
         number = next(self._numbers)
-        self._jobs[number] = _Job(trial=trial, log=log, study=study, ask=ask)
-        self._worker.submit(number, trial.config)
-        return self._jobs[number]
+        self._jobs[number] = job
+        self._worker.submit(number, job.trial.config)
+        return job
 
     def _handle(self, event: WorkerEvent) -> list[SweepEvent]:
         job = self._jobs[event.job]
@@ -201,9 +210,9 @@ class Driver:
         if not hopeless or result.quarter == QUARTERS:
             return []
         self._worker.stop(number)
-        del self._jobs[number]
         job.log.prune()
         job.study.prune(job.ask)
+        del self._jobs[number]
         return [TrialEnded(job.trial, Outcome.PRUNED)]
 
     def _finish(self, number: int, job: _Job, result: TrialResult) -> SweepEvent:
@@ -214,19 +223,21 @@ class Driver:
         return TrialEnded(job.trial, Outcome.FINISHED, result=result)
 
     def _fail(self, number: int, job: _Job, reason: str) -> SweepEvent:
-        del self._jobs[number]
         job.log.fail(reason)
         if job.study is not None and job.ask is not None:
             job.study.fail(job.ask, reason=reason)
+        del self._jobs[number]
         return TrialEnded(job.trial, Outcome.FAILED, reason=reason)
 
     def _abandon(self) -> None:
-        for number, job in list(self._jobs.items()):
-            self._worker.stop(number)
-            del self._jobs[number]
-            job.log.interrupt()
-            if job.study is not None and job.ask is not None:
-                job.study.fail(job.ask, reason="interrupted")
+        # The stack carries all of it out in reverse order, whatever part of it fails.
+        with ExitStack() as stack:
+            for number, job in self._jobs.items():
+                if job.study is not None and job.ask is not None:
+                    stack.callback(job.study.fail, job.ask, reason="interrupted")
+                stack.callback(job.log.interrupt)
+                stack.callback(self._worker.stop, number)
+            self._jobs = {}
 
     def _trial_config(self, study: DimStudy, *, lr: float, epochs: int, seed: int) -> TrialConfig:
         return TrialConfig(

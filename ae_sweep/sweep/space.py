@@ -13,6 +13,8 @@ from ae_sweep.config import Choices, Range, SearchSpace, digest
 from ae_sweep.records import QUARTERS
 
 if TYPE_CHECKING:
+    import random
+
     from ae_sweep.config import PrunerName, SamplerName
 
 Number = TypeVar("Number", int, float)
@@ -63,6 +65,16 @@ def all_params(space: SearchSpace) -> list[Params]:
     product = [Params(lr=lr, epochs=n) for lr, n in itertools.product(space.lr.values, epochs)]
     first = known_good(space)
     return [first, *(params for params in product if params != first)]
+
+
+def draw(space: SearchSpace, rng: random.Random) -> Params:
+    """Draw a configuration at random, lr log-uniformly from a range."""
+    lr = space.lr
+    if isinstance(lr, Range):
+        value = min(max(lr.low * (lr.high / lr.low) ** rng.random(), lr.low), lr.high)
+    else:
+        value = rng.choice(lr.values)
+    return Params(lr=value, epochs=rng.choice(_values(space.epochs)))
 
 
 def make_sampler(name: SamplerName, *, seed: int) -> optuna.samplers.BaseSampler:

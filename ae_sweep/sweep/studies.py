@@ -115,5 +115,6 @@ def _stored_identity(path: Path, sweep: str) -> dict[str, str | int | None] | No
         if name.rpartition("/d=")[0] == sweep:
             study = optuna.load_study(study_name=name, storage=storage)
             identity: dict[str, str | int | None] = study.user_attrs.get("identity", {})
-            return identity
+            if identity:  # else a process was killed while it made the study
+                return identity
     return None

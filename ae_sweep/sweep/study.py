@@ -17,6 +17,7 @@ from ae_sweep.sweep.space import (
     all_params,
     derive_seed,
     distributions,
+    draw,
     known_good,
     make_sampler,
 )
@@ -99,8 +100,10 @@ class DimStudy:
         self._study.tell(ask.trial, state=TrialState.FAIL)
 
     def reap(self) -> list[FrozenTrial]:
-        """Fail the trials that a killed process left running."""
-        dead = self._trials(TrialState.RUNNING)
+        """Fail the trials that a killed process left running, or waiting to be asked for."""
+        while self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self._study.ask()  # the next ask would train it, in whatever slot
+        dead = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for trial in dead:
             self._study.tell(trial.number, state=TrialState.FAIL)
         return dead
@@ -123,10 +126,10 @@ class DimStudy:
         return known_good(self._config.space) if slot == 0 else None
 
     def _ask(self, slot: int, planned: Params | None) -> Ask:
-        if planned is not None:
-            self._study.enqueue_trial(dict(planned))
+        # Enqueued even without a plan: so a trial has its slot from the first moment, whenever the
+        # process is killed.
+        self._study.enqueue_trial(dict(planned or {}), user_attrs={"slot": slot})
         trial = self._study.ask(distributions(self._config.space))
-        trial.set_user_attr("slot", slot)
         return Ask(trial, Params(lr=trial.params["lr"], epochs=trial.params["epochs"]))
 
     def _twin(self, ask: Ask) -> FrozenTrial | None:
@@ -134,9 +137,12 @@ class DimStudy:
         return next((trial for trial in filled if _params(trial) == ask.params), None)
 
     def _unseen(self, seed: int) -> Params:
+        rng = random.Random(seed)  # noqa: S311 - no secret
+        space = self._config.space
+        if space.size is None:
+            return draw(space, rng)
         seen = [_params(trial) for trial in self._trials(*TrialState) if _is_whole(trial)]
-        unseen = [params for params in all_params(self._config.space) if params not in seen]
-        return random.Random(seed).choice(unseen)  # noqa: S311 - no secret
+        return rng.choice([params for params in all_params(space) if params not in seen])
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False, states=states)

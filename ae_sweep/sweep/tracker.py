@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class TrialLog(Protocol):
-    """Writes one trial."""
+    """Writes one trial; once it has ended, it stays as it ended."""
 
     def log_epoch(self, result: EpochResult) -> None:
         """Write what a validation told."""
