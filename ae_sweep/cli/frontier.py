@@ -10,6 +10,7 @@ import typer
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DEFAULT_STORE, JsonOption, StoreOption, SweepArgument, open_at
 from ae_sweep.cli.talk import print_json, say
+from ae_sweep.config import shorten
 from ae_sweep.errors import StoreError
 
 
@@ -58,5 +59,6 @@ def _write(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise StoreError(
-            f"the figure cannot be written to {path}: {error.strerror}; choose another --out"
+            f"the figure cannot be written to {shorten(str(path), 200)}: {error.strerror}; "
+            "choose another --out"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -184,23 +185,27 @@ def _tell_plan(outlook: Outlook, *, json_output: bool) -> None:
 def _run(prepared: Prepared, store: Store, *, resume: bool, json_output: bool) -> None:
     from ae_sweep import tracking
 
-    outlook = _outlook(prepared, store, resume=resume)
-    for line in outlook.lines():
-        say(line)
-    runs = tracking.open_for_writing(store)
-    writer = _open_sweep(runs, prepared, resume=resume)
     interrupts = Interrupts()
-    try:
-        with interrupts.caught():
+    with interrupts.caught(), contextlib.ExitStack() as held:
+        outlook = _outlook(prepared, store, resume=resume)
+        for line in outlook.lines():
+            say(line)
+        runs = tracking.open_for_writing(store)
+        # From its creation to the try that ends it, no interruption may come between.
+        held.enter_context(interrupts.shield())
+        writer = _open_sweep(runs, prepared, resume=resume)
+        try:
+            held.close()
             _train(prepared, store, runs, writer, outlook=outlook, interrupts=interrupts)
             _tell_result(prepared.config, store, runs, writer, json_output=json_output)
-    except KeyboardInterrupt:
-        writer.interrupt()
-        say(f"interrupted; complete it with: {_again(prepared.config, store)}")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except Exception as error:
-        writer.fail(f"{type(error).__name__}: {error}")
-        raise
+        except KeyboardInterrupt:
+            with interrupts.shield():
+                writer.interrupt()
+                say(f"interrupted; complete it with: {_again(prepared.config, store)}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception as error:
+            writer.fail(f"{type(error).__name__}: {error}")
+            raise
 
 
 def _open_sweep(runs: TrackingStore, prepared: Prepared, *, resume: bool) -> SweepWriter:
@@ -294,4 +299,8 @@ def _again(config: SweepConfig, store: Store) -> str:
 
 
 def _where(store: Store) -> str:
-    return "" if store.root == Path.cwd() / DEFAULT_STORE else f" --store {store.root}"
+    return (
+        ""
+        if store.root == Path.cwd() / DEFAULT_STORE
+        else f" --store {shlex.quote(str(store.root))}"
+    )

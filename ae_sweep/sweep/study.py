@@ -73,12 +73,13 @@ class DimStudy:
         self._study.sampler = make_sampler(self._config.sampler, seed=seed)
         planned = self._planned(slot)
         ask = self._ask(slot, planned)
-        twin = self._twin(ask)
+        twin = self._twin(ask, slot)
         if twin is None:
             return ask
         ask.trial.set_user_attr("duplicate_of", twin.number)
         value = twin.value if twin.state == TrialState.COMPLETE else None
-        self._study.tell(ask.trial, value, state=twin.state)
+        state = twin.state if twin.state in FILLED else TrialState.FAIL
+        self._study.tell(ask.trial, value, state=state)
         return self._ask(slot, self._unseen(seed))
 
     def report(self, ask: Ask, *, quarter: int, val_mse: float) -> bool:
@@ -132,9 +133,9 @@ class DimStudy:
         trial = self._study.ask(distributions(self._config.space))
         return Ask(trial, Params(lr=trial.params["lr"], epochs=trial.params["epochs"]))
 
-    def _twin(self, ask: Ask) -> FrozenTrial | None:
-        filled = self._trials(*FILLED)
-        return next((trial for trial in filled if _params(trial) == ask.params), None)
+    def _twin(self, ask: Ask, slot: int) -> FrozenTrial | None:
+        others = [t for t in self._trials(*TrialState) if _is_whole(t) and _slot(t) != slot]
+        return next((trial for trial in others if _params(trial) == ask.params), None)
 
     def _unseen(self, seed: int) -> Params:
         rng = random.Random(seed)  # noqa: S311 - no secret
@@ -142,7 +143,9 @@ class DimStudy:
         if space.size is None:
             return draw(space, rng)
         seen = [_params(trial) for trial in self._trials(*TrialState) if _is_whole(trial)]
-        return rng.choice([params for params in all_params(space) if params not in seen])
+        filled = [_params(trial) for trial in self._trials(*FILLED)]
+        unseen = [params for params in all_params(space) if params not in seen]
+        return rng.choice(unseen or [p for p in all_params(space) if p not in filled])
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False, states=states)

@@ -1,0 +1,149 @@
+"""A search space in Optuna's words, and the plan of a sweep, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import optuna
+import pytest
+from fakes import sweep_config
+
+from ae_sweep.config import Choices, Range, SearchSpace
+from ae_sweep.sweep import make_plan
+from ae_sweep.sweep.plan import PRUNED_SHARE
+from ae_sweep.sweep.space import (
+    GOOD_LR,
+    all_params,
+    derive_seed,
+    distributions,
+    draw,
+    known_good,
+    make_pruner,
+    make_sampler,
+)
+
+
+def space(lr: Any, epochs: Any) -> SearchSpace:
+    return SearchSpace(lr=lr, epochs=epochs)
+
+
+def test_choices_are_categorical_and_a_range_of_lr_is_log_uniform() -> None:
+    finite = distributions(space(Choices((1e-3, 4e-3)), Choices((4, 2))))
+    assert finite == {
+        "lr": optuna.distributions.CategoricalDistribution((1e-3, 4e-3)),
+        "epochs": optuna.distributions.CategoricalDistribution((4, 2)),
+    }
+    spans = distributions(space(Range(1e-3, 1e-2), Range(2, 8)))
+    assert spans == {
+        "lr": optuna.distributions.FloatDistribution(1e-3, 1e-2, log=True),
+        "epochs": optuna.distributions.IntDistribution(2, 8),
+    }
+
+
+@pytest.mark.parametrize(
+    ("lr", "expected"),
+    [
+        (Choices((1e-3,)), 1e-3),
+        (Choices((1e-4, 3e-3, 1e-2)), 3e-3),
+        (Choices((1e-3, 1e-2)), 1e-2),
+        (Choices((0.002, 0.0081)), 0.002),
+        (Range(1e-3, 1e-2), GOOD_LR),
+        (Range(1e-5, 1e-3), 1e-3),
+        (Range(1e-2, 1.0), 1e-2),
+    ],
+)
+def test_the_good_start_is_the_nearest_lr_by_its_factor_and_all_epochs(
+    lr: Any, expected: float
+) -> None:
+    assert known_good(space(lr, Choices((2, 8, 4)))) == {"lr": expected, "epochs": 8}
+    assert known_good(space(lr, Range(2, 5))) == {"lr": expected, "epochs": 5}
+
+
+def test_all_configurations_are_listed_once_with_the_good_start_first() -> None:
+    finite = space(Choices((1e-3, 4e-3)), Choices((4, 2)))
+    assert all_params(finite) == [
+        {"lr": 4e-3, "epochs": 4},
+        {"lr": 1e-3, "epochs": 4},
+        {"lr": 1e-3, "epochs": 2},
+        {"lr": 4e-3, "epochs": 2},
+    ]
+    steps = all_params(space(Choices((1e-3,)), Range(2, 5)))
+    assert [params["epochs"] for params in steps] == [5, 2, 3, 4]
+
+
+def test_a_continuous_space_has_no_list() -> None:
+    assert all_params(space(Range(1e-3, 1e-2), Choices((2,)))) == []
+
+
+def test_drawing_from_a_space_stays_within_it_and_spreads_lr_by_its_factor() -> None:
+    rng = random.Random(0)
+    drawn = [draw(space(Range(1e-5, 1e-1), Range(2, 4)), rng) for _ in range(400)]
+    rates = [params["lr"] for params in drawn]
+    assert 1e-5 <= min(rates) < 1e-4
+    assert 1e-2 < max(rates) <= 1e-1
+    assert -3.3 < sum(map(math.log10, rates)) / 400 < -2.7
+    assert {params["epochs"] for params in drawn} == {2, 3, 4}
+    picked = [draw(space(Range(1e-5, 1e-1), Choices((2, 9))), rng) for _ in range(40)]
+    assert {params["epochs"] for params in picked} == {2, 9}
+
+
+def test_seeds_differ_with_each_part_and_are_the_same_in_every_process() -> None:
+    seeds = {derive_seed(*parts) for parts in [(0, 2, 1), (1, 2, 0), (0, 1, 2), (0, 21, 0)]}
+    assert len(seeds) == 4
+    assert derive_seed(0, 2, 1) == 401_361_509  # pinned: another would resume differently
+    assert all(0 <= derive_seed(0, 2, slot) < 2**32 for slot in range(100))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("tpe", optuna.samplers.TPESampler),
+        ("gp", optuna.samplers.GPSampler),
+        ("random", optuna.samplers.RandomSampler),
+    ],
+)
+def test_a_sampler_is_what_its_name_says_and_never_shared(name: Any, kind: type) -> None:
+    assert type(make_sampler(name, seed=1)) is kind
+    assert make_sampler(name, seed=1) is not make_sampler(name, seed=1)
+
+
+def test_pruners_are_what_their_names_say() -> None:
+    assert type(make_pruner("median")) is optuna.pruners.MedianPruner
+    assert type(make_pruner("none")) is optuna.pruners.NopPruner
+    assert "Hyperband" in type(make_pruner("hyperband")).__name__
+
+
+def seconds(dim: int, epochs: int) -> float:
+    return dim * epochs
+
+
+def test_a_plan_counts_trials_and_epochs_at_most() -> None:
+    plan = make_plan(sweep_config(trials=3, repeats=2), filled={})
+    assert plan.open_trials == {2: 3, 8: 3}
+    assert plan.trials == 6 + 4
+    assert plan.max_epochs == 10 * 4
+    assert plan.most_seconds(seconds) == (3 + 2) * 4 * (2 + 8)
+
+
+def test_a_plan_wants_no_more_trials_than_there_are_configurations() -> None:
+    plan = make_plan(sweep_config(trials=50), filled={})
+    assert plan.open_trials == {2: 6, 8: 6}
+
+
+def test_a_resumed_plan_counts_what_is_missing() -> None:
+    plan = make_plan(sweep_config(trials=3), filled={2: 1})
+    assert plan.open_trials == {2: 2, 8: 3}
+    # The one of d=2 that is done was its first, the longest; the others are of middling length.
+    assert plan.expected_seconds(seconds) == pytest.approx(
+        2 * 2 * 3 * PRUNED_SHARE + 8 * (4 + 2 * 3 * PRUNED_SHARE)
+    )
+
+
+def test_a_plan_expects_pruning_only_where_there_is_a_pruner() -> None:
+    pruned = make_plan(sweep_config(trials=3, repeats=1), filled={})
+    whole = make_plan(sweep_config(trials=3, repeats=1, pruner="none"), filled={})
+    assert whole.expected_seconds(seconds) == (2 * 4 + 2 * 3) * 10
+    assert pruned.expected_seconds(seconds) == pytest.approx((2 * 4 + 2 * 3 * PRUNED_SHARE) * 10)
+    assert pruned.expected_seconds(seconds) < pruned.most_seconds(seconds)

@@ -1,0 +1,134 @@
+"""What the driver expects of a tracker holds for the fake and for MLflow behind its wire."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes import FakeTracker, epoch_result, trial_config, trial_result
+
+from ae_sweep.records import Outcome, Reconstructions, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ae_sweep.config import TrialConfig
+    from ae_sweep.records import TrialResult
+    from ae_sweep.sweep import Tracker, TrialLog
+
+PICTURES = Reconstructions(
+    shape=(2, 1, 8, 8), originals=bytes(range(128)), reconstructions=bytes(128)
+)
+
+
+def result(config: TrialConfig) -> TrialResult:
+    return trial_result(config, pictures=PICTURES, weights=b"not read here")
+
+
+ENDS: dict[Outcome, Callable[[TrialLog], None]] = {
+    Outcome.FINISHED: lambda log: log.finish(result(trial_config())),
+    Outcome.PRUNED: lambda log: log.prune(),
+    Outcome.FAILED: lambda log: log.fail("loss nan at step 3"),
+    Outcome.INTERRUPTED: lambda log: log.interrupt(),
+}
+
+
+class TrackerContract(abc.ABC):
+    """Tests of any tracker; a subclass tells how one is opened and what it has stored."""
+
+    @abc.abstractmethod
+    def open(self) -> Tracker:
+        """Open the store, again after the first time."""
+
+    @abc.abstractmethod
+    def outcomes(self) -> list[Outcome]:
+        """Tell how the trials of the store ended, in the order they were started."""
+
+    def start(self, tracker: Tracker, config: TrialConfig | None = None) -> TrialLog:
+        return tracker.start_trial(config or trial_config(), name="d=2 trial 0", role=Role.SEARCH)
+
+    def test_a_trial_that_is_only_started_is_not_finished(self) -> None:
+        tracker = self.open()
+        log = self.start(tracker)
+        log.log_epoch(epoch_result(1, 0.5))
+        assert tracker.finished(trial_config()) is None
+        assert self.outcomes() == [Outcome.RUNNING]
+        log.interrupt()
+
+    @pytest.mark.parametrize("outcome", ENDS)
+    def test_a_trial_is_stored_with_its_outcome_and_only_a_finished_one_as_finished(
+        self, outcome: Outcome
+    ) -> None:
+        log = self.start(self.open())
+        for quarter in range(1, 5):
+            log.log_epoch(epoch_result(quarter, 1 / quarter))
+        ENDS[outcome](log)
+        assert self.outcomes() == [outcome]
+        expected = result(trial_config()).val_mse if outcome is Outcome.FINISHED else None
+        assert self.open().finished(trial_config()) == expected
+
+    @pytest.mark.parametrize("outcome", ENDS)
+    def test_a_trial_that_has_ended_stays_as_it_ended(self, outcome: Outcome) -> None:
+        log = self.start(self.open())
+        ENDS[outcome](log)
+        log.interrupt()
+        log.fail("too late")
+        assert self.outcomes() == [outcome]
+
+    def test_another_training_is_not_the_finished_one(self) -> None:
+        ENDS[Outcome.FINISHED](self.start(self.open()))
+        tracker = self.open()
+        for change in ({"seed": 1}, {"lr": 4.1e-3}, {"epochs": 3}, {"latent_dim": 3}):
+            assert tracker.finished(trial_config(**change)) is None, change
+
+    def test_a_point_that_failed_first_and_finished_later_is_finished(self) -> None:
+        tracker = self.open()
+        self.start(tracker).fail("out of memory")
+        ENDS[Outcome.FINISHED](self.start(tracker))
+        assert self.outcomes() == [Outcome.FAILED, Outcome.FINISHED]
+        assert self.open().finished(trial_config()) == result(trial_config()).val_mse
+
+
+class TestFakeTracker(TrackerContract):
+    @pytest.fixture(autouse=True)
+    def store(self) -> None:
+        self.tracker = FakeTracker()
+
+    def open(self) -> Tracker:
+        return self.tracker
+
+    def outcomes(self) -> list[Outcome]:
+        return self.tracker.outcomes()
+
+
+class TestTrackedSweep(TrackerContract):
+    """The wire of the command line, over a real store of MLflow."""
+
+    @pytest.fixture(autouse=True)
+    def store(self, tmp_path: Path) -> None:
+        import tracking_support as support
+
+        from ae_sweep import tracking
+
+        self.support = support
+        self.runs = tracking.open_for_writing(support.fresh_store(tmp_path))
+        self.writer = None
+
+    def open(self) -> Tracker:
+        from ae_sweep.cli.tracked import TrackedSweep
+
+        config = self.support.config()
+        if self.writer is None:
+            self.writer = self.runs.start_sweep(config, card=self.support.CARD, environment={})
+        return TrackedSweep(
+            self.writer,
+            card=self.support.CARD,
+            recipe="1",
+            parameters=self.support.PARAMETERS,
+            finished=self.runs.finished_points(config.name),
+        )
+
+    def outcomes(self) -> list[Outcome]:
+        return [trial.outcome for trial in self.runs.trials(self.support.config().name)]

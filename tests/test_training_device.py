@@ -1,0 +1,200 @@
+"""Devices are found by name, precision by what proves right, and time is foretold."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from fakes import tiny_images, trial_config
+
+from ae_sweep import training
+from ae_sweep.errors import ConfigError, DeviceError
+from ae_sweep.training import precision as precisions
+from ae_sweep.training.evaluate import mean_squared_error
+from ae_sweep.training.images import as_bytes, as_floats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ae_sweep import models
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny images train no faster with more, and much slower beside another busy process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def choose() -> training.Precision:
+    return training.choose_precision(CPU, model="conv", image_shape=(1, 8, 8), batch_size=16)
+
+
+def test_the_cpu_is_always_there_and_auto_takes_the_first_device() -> None:
+    assert training.available_devices()[-1] == "cpu"
+    assert training.resolve_device("cpu") == CPU
+    assert str(training.resolve_device("auto")) == training.available_devices()[0]
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:3", "mps"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=rf"no device '{name}' .*it has: cpu \(--device auto"):
+        training.resolve_device(name)
+
+
+def test_a_gpu_is_chosen_before_the_cpu_and_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert training.available_devices() == ("cuda:0", "cuda:1", "cpu")
+    assert training.resolve_device("auto") == torch.device("cuda:0")
+    assert training.resolve_device("cuda") == torch.device("cuda:0")
+    assert training.resolve_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(DeviceError, match="it has: cuda:0, cuda:1, cpu"):
+        training.resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "gpu", "CPU", "cuda:", "cuda:-1", "cuda:1000", "cpu:0", "tpu", "[bold]", "x" * 5_000],
+)
+def test_a_name_that_is_no_device_is_wrong_usage(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"there is no device .*; use auto, cpu") as refusal:
+        training.resolve_device(name)
+    assert len(str(refusal.value)) < 200
+
+
+def test_a_device_is_described_in_words_and_has_memory() -> None:
+    assert platform.machine() in training.describe_device(CPU)
+    assert training.memory_bytes(CPU) > 2**28
+
+
+def test_keeping_freed_memory_changes_no_number() -> None:
+    images = tiny_images()
+    before = next(training.train(trial_config(), images)).val_mse
+    training.keep_freed_memory()
+    assert next(training.train(trial_config(), images)).val_mse == before
+
+
+def test_the_choice_of_precision_is_the_same_each_time_and_says_why() -> None:
+    first = choose()
+    assert choose() == first
+    assert first.name in {"fp32", "bf16"}
+    assert first.reason
+
+
+def with_bf16(monkeypatch: pytest.MonkeyPatch, *, error: float) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(precisions, "_gradient_error", lambda *_, **__: error)
+
+
+@pytest.mark.parametrize("error", [0.11, 2.0, float("nan"), float("inf")])
+def test_bf16_that_computes_wrongly_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, error: float
+) -> None:
+    with_bf16(monkeypatch, error=error)
+    assert choose().name == "fp32"
+    assert "gradients are off by" in choose().reason
+
+
+def test_bf16_that_computes_rightly_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_bf16(monkeypatch, error=0.02)
+    assert choose() == training.Precision("bf16", "native here; gradients within 2.0% of fp32")
+
+
+def test_a_cpu_without_bf16_trains_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert choose() == training.Precision("fp32", "no bf16 on this CPU")
+
+
+def test_a_gradient_in_bf16_is_close_to_but_not_equal_to_the_exact_one() -> None:
+    error = precisions._gradient_error(CPU, model="conv", image_shape=(1, 8, 8), batch_size=16)
+    assert 0 < error < precisions.MAX_GRADIENT_ERROR
+
+
+def test_images_are_placed_as_bytes_with_two_pictures_of_each_class() -> None:
+    images = tiny_images(train=30, val=5, test=12)
+    for x_NCHW, count in ((images.train_NCHW, 30), (images.val_NCHW, 5), (images.test_NCHW, 12)):
+        assert x_NCHW.dtype == torch.uint8
+        assert tuple(x_NCHW.shape) == (count, 1, 8, 8)
+    assert images.device == CPU
+    assert images.image_shape == (1, 8, 8)
+    assert len(images.pictures_NCHW) == 6
+
+
+def test_pictures_are_the_first_two_of_each_class_in_the_order_of_classes() -> None:
+    labels = np.array([7, 7, 1, 7, 1, 1, 3], np.uint8)
+    from ae_sweep.training.images import _picture_indices
+
+    assert _picture_indices(labels).tolist() == [2, 4, 6, 0, 1]
+
+
+def test_all_bytes_survive_the_way_to_numbers_and_back() -> None:
+    x_BCHW = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    floats = as_floats(x_BCHW)
+    assert (floats.min(), floats.max()) == (0, 1)
+    assert torch.equal(as_bytes(floats), x_BCHW)
+
+
+class Halver(torch.nn.Module):
+    """Rebuilds images at half their brightness."""
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return x_BCHW / 2
+
+
+@pytest.mark.parametrize("count", [1, 499, 500, 501, 1_003])
+def test_distortion_is_the_mean_over_all_pixels_whatever_the_batches(count: int) -> None:
+    x_NCHW = torch.randint(
+        0, 256, (count, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    model: Any = Halver()
+    expected = (x_NCHW.double() / 255 / 2).square().mean().item()
+    told = mean_squared_error(model, x_NCHW, precision=training.FP32)
+    assert told == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_measuring_leaves_the_model_in_its_mode_and_its_statistics_alone(mode: bool) -> None:
+    from ae_sweep import models
+
+    model: models.Autoencoder = models.build("conv", latent_dim=2, image_shape=(1, 8, 8))
+    model.train(mode)
+    before = models.to_bytes(model, name="conv")
+    x_NCHW = tiny_images().val_NCHW
+    first = mean_squared_error(model, x_NCHW, precision=training.FP32)
+    assert model.training is mode
+    assert models.to_bytes(model, name="conv") == before
+    assert mean_squared_error(model, x_NCHW, precision=training.FP32) == first
+
+
+def test_the_probe_tells_positive_times() -> None:
+    speed = training.measure_speed(2, tiny_images(), model="conv", precision=training.FP32)
+    assert min(dataclasses.astuple(speed)) > 0
+
+
+def test_a_trial_takes_its_epochs_its_validations_and_one_test() -> None:
+    speed = training.Speed(epoch_seconds=10, validation_seconds=1, test_seconds=0.5)
+    assert speed.trial_seconds(1) == 10 + 4 + 0.5
+    assert speed.trial_seconds(8) == 80 + 8 + 0.5
+
+
+def test_speeds_between_two_dims_are_interpolated() -> None:
+    low = training.Speed(epoch_seconds=1, validation_seconds=2, test_seconds=3)
+    high = training.Speed(epoch_seconds=3, validation_seconds=6, test_seconds=3)
+    assert training.between(low, high, 0) == low
+    assert training.between(low, high, 1) == high
+    assert training.between(low, high, 0.25) == training.Speed(
+        epoch_seconds=1.5, validation_seconds=3, test_seconds=3
+    )
