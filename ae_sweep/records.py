@@ -46,7 +46,7 @@ class Point:
     @property
     def key(self) -> str:
         """16 hexadecimal digits, equal for equal points in every process."""
-        return digest(dataclasses.asdict(self))
+        return digest(dataclasses.asdict(self) | {"lr": float(self.lr)})
 
 
 @dataclass(frozen=True, kw_only=True)

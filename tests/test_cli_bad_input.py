@@ -290,6 +290,7 @@ def test_a_damaged_image_file_is_named_and_nothing_is_stored(
     assert snapshot() == before
 
 
+@pytest.mark.slow
 def test_without_network_and_npm_one_message_lists_every_source_with_its_reason(
     process: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ def test_shapes_is_the_same_on_every_machine(tmp_path: Path) -> None:
     assert card.source == "generated"
 
 
+@pytest.mark.slow
 def test_shapes_needs_many_numbers_to_describe() -> None:
     images = data.load("shapes", cache_dir=Path()).train_NCHW.reshape(2_200, 784) / 255.0
     variance = np.linalg.svd(images - images.mean(0), compute_uv=False) ** 2

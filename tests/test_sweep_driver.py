@@ -15,10 +15,12 @@ from fakes import (
     FakeTraining,
     careless_sqlite,
     difficulty,
+    epoch_result,
     fresh_optuna_file,
     optuna_trials,
     run_sweep,
     sweep_config,
+    trial_result,
 )
 from optuna.trial import TrialState
 
@@ -29,10 +31,11 @@ from ae_sweep.records import Outcome, Role
 from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated, studies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from ae_sweep.config import SweepConfig, TrialConfig
+    from ae_sweep.records import EpochResult, TrialResult
 
 CONTINUOUS = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Range(2, 9))
 
@@ -155,6 +158,24 @@ def test_a_pruned_trial_is_told_and_its_training_is_closed(storage: Any) -> None
     assert all(event.result is None and event.reason is None for event in pruned)
 
 
+def test_a_trial_that_looks_hopeless_at_its_very_end_is_finished_not_pruned(
+    storage: Any,
+) -> None:
+    errors = iter([(1.0, 0.5, 0.35, 0.2), (0.4, 0.4, 0.34, 0.3)])
+
+    def train(config: TrialConfig) -> Generator[EpochResult, None, TrialResult]:
+        last = 0.0
+        for quarter, last in enumerate(next(errors), start=1):
+            yield epoch_result(quarter, last)
+        return trial_result(config, val_mse=last)
+
+    training: Any = train
+    tracker = FakeTracker()
+    run_sweep(None, sweep_config(trials=2, dims=(2,)), training=training, tracker=tracker)
+    assert tracker.outcomes() == [Outcome.FINISHED] * 2
+    assert [log.val_mse for log in tracker.logs] == [0.2, 0.3]
+
+
 def test_repeats_train_the_best_of_each_dim_with_the_seeds_that_follow(storage: Any) -> None:
     training, tracker = FakeTraining(), FakeTracker()
     config = sweep_config(trials=6, repeats=3, seed=10)
@@ -208,13 +229,6 @@ def interrupted_everywhere(
 
 SWEEPS: dict[str, dict[str, Any]] = {
     "tpe and median": {"trials": 4, "repeats": 1},
-    "random and hyperband": {
-        "sampler": "random",
-        "pruner": "hyperband",
-        "space": CONTINUOUS,
-        "trials": 12,
-        "dims": (2,),
-    },
     "tpe and hyperband": {"pruner": "hyperband", "space": CONTINUOUS, "trials": 14, "dims": (2,)},
     "grid": {"sampler": "grid"},
 }

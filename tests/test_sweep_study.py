@@ -138,6 +138,7 @@ def test_suggestions_stay_within_the_ranges_and_never_repeat(
     assert len(set(map(str, suggested))) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_suggestions_depend_on_seed_and_dim_and_on_nothing_else(
     monkeypatch: pytest.MonkeyPatch, path: Path, sampler: str
@@ -348,6 +349,21 @@ def test_a_pruner_stops_what_is_worse_at_each_quarter(
     else:
         assert set(stopped_at) == {1, 2}
         assert len(stopped_at) < 19, "a bracket of hyperband stops nothing early"
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_a_trial_that_failed_is_nothing_to_be_compared_with(
+    in_memory: None, path: Path, pruner: str
+) -> None:
+    study = open_one(path, pruner=pruner, trials=6)
+    first = study.ask(0)
+    assert not any(study.report(first, quarter=quarter, val_mse=1.0) for quarter in range(1, 5))
+    study.complete(first, val_mse=1.0)
+    failed = study.ask(2)
+    study.report(failed, quarter=1, val_mse=0.1)
+    study.fail(failed, reason="interrupted")
+    better_than_the_first = study.ask(3)
+    assert not study.report(better_than_the_first, quarter=1, val_mse=0.9)
 
 
 def test_without_a_pruner_nothing_is_stopped(in_memory: None, path: Path) -> None:

@@ -294,6 +294,7 @@ def test_a_broken_database_is_told_by_every_call(store: Store) -> None:
             call()
 
 
+@pytest.mark.slow
 def test_mlflow_says_nothing_and_reports_nothing(tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path

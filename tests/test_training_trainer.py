@@ -86,6 +86,7 @@ def test_a_training_repeats_to_the_last_digit(images, threads: int) -> None:
     assert again == first
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_numbers(images) -> None:
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); import test_training_trainer as t;"

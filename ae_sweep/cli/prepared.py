@@ -40,7 +40,7 @@ class Prepared:
     def parameters(self) -> dict[str, str | int | float]:
         """Tell what decides the result beside the point."""
         return {
-            "batch_size": training.RECIPE.batch_size,
+            "batch_size": min(training.RECIPE.batch_size, self.images.card.train_images),
             "precision": self.precision.name,
             "precision_reason": self.precision.reason,
             "device": str(self.images.device),
