@@ -68,7 +68,9 @@ def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 def environment(**changes: str) -> dict[str, str]:
     """Tell the environment of a process: this one's without what would change the test."""
     kept = {key: value for key, value in os.environ.items() if key not in FOREIGN_VARIABLES}
-    return {**kept, **changes}
+    # One thread: several of a small training would wait for each other, and longer where the
+    # machine has other work.
+    return {**kept, "OMP_NUM_THREADS": "1", **changes}
 
 
 @pytest.fixture(scope="session")
