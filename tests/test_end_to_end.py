@@ -498,12 +498,14 @@ def test_an_interrupted_sweep_is_whole_and_resumes_to_what_an_undisturbed_one_is
     assert left.filled.items() <= whole.filled.items(), "what was there is left as it was"
 
 
-@pytest.mark.parametrize("delay_seconds", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("delay_seconds", [0.0, 0.1, 0.3])
 def test_ctrl_c_at_the_very_end_loses_nothing(
     process: Callable[..., Done], undisturbed: Path, tmp_path: Path, delay_seconds: float
 ) -> None:
     stopped = _stop(tmp_path, r"\[6/6\]", delay_seconds=delay_seconds, signal_number=signal.SIGINT)
-    assert stopped.code in (0, 130), stopped
+    # While Python shuts down the signal itself ends it, which a shell tells as 130 too.
+    assert stopped.code in (0, 130, -signal.SIGINT), stopped
+    assert "Traceback" not in stopped.err
     left = _stored(tmp_path / "store")
     assert left.statuses["RUNNING"] == 0
     assert left.filled == _stored(undisturbed).filled
