@@ -11,6 +11,7 @@ from ae_sweep.cli.spread import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("no_probe")
 
@@ -91,3 +92,18 @@ def test_a_list_ends_at_the_next_option_and_other_words_stay_as_they_are() -> No
     assert spread(words) == [
         "run", "--dims=2", "--dims=-3", "--name", "8", "--lr=1e-3", "--json", "9",
     ]  # fmt: skip
+
+
+def test_a_dry_run_tells_the_plan_on_stdout_and_stores_nothing(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    words = ["run", "--dataset", "shapes", "--dims", "2", "4", "--repeats", "1", "--dry-run"]
+    plain, document = cli(*words), cli(*words, "--json")
+    assert plain.code == document.code == 0
+    for needle in ("2 studies (d = 2, 4) × 3 trials", "8 to train", "at most 16 epochs", "cpu"):
+        assert needle in plain.out
+    assert str(tmp_path / "mlruns") in plain.out
+    plan = json.loads(document.out)
+    assert (plan["trials_to_train"], plan["max_epochs"]) == (8, 16)
+    assert 0 < plan["expected_seconds"] <= plan["most_seconds"]
+    assert not list(tmp_path.iterdir()), "not even a directory"

@@ -308,7 +308,7 @@ def test_optuna_dashboard_shows_the_studies(real_sweep: Sweep) -> None:
 
 SMALL = (
     "--dataset", "shapes", "--train-limit", "512", "--trials", "2", "--repeats", "1",
-    "--epochs", "2:4", "--seed", "5", "--name", "small",
+    "--epochs", "1:2", "--seed", "5", "--name", "small",
 )  # fmt: skip
 DIMS = ("--dims", "2", "4")
 
@@ -403,6 +403,13 @@ def _trial_states(optuna: Any, store: Path) -> list[str]:
         storage.engine.dispose()
 
 
+def _check_databases(store: Path) -> None:
+    assert sorted(path.name for path in store.iterdir()) == ["artifacts", "mlflow.db", "optuna.db"]
+    for name in ("mlflow.db", "optuna.db"):
+        with contextlib.closing(sqlite3.connect(store / name)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 @pytest.fixture(scope="session")
 def undisturbed(process: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("undisturbed")
@@ -456,9 +463,8 @@ def _resume(process: Callable[..., Done], cwd: Path, *words: str) -> Done:
 
 MOMENTS = {
     "before a first step": (r"d=2 trial 0: lr", 0.0),
-    "in mid-trial": (r"d=4 trial 0: epoch 1", 0.05),
-    "while a trial is finished": (r"d=2 trial 0: epoch \d of", 0.35),
-    "while a model is logged": (r"d=4 trial 0: epoch (2 of 2|3 of 3|4 of 4)", 0.1),
+    "in mid-trial": (r"d=4 trial 0: epoch 0\.5", 0.0),
+    "while a model is logged": (r"d=4 trial 0: epoch 2 of 2", 0.1),
     "between search and repeats": (r"\[4/6\]", 0.1),
     "in the last repeat": (r"d=4 repeat 1: epoch", 0.0),
 }
@@ -488,6 +494,7 @@ def test_an_interrupted_sweep_is_whole_and_resumes_to_what_an_undisturbed_one_is
     assert left.parent == "KILLED"
     assert "RUNNING" not in left.trials
     assert "WAITING" not in left.trials
+    _check_databases(tmp_path / "store")
 
     words = shlex.split(again)[1:]
     resumed = process(*words, cwd=tmp_path)
@@ -498,7 +505,7 @@ def test_an_interrupted_sweep_is_whole_and_resumes_to_what_an_undisturbed_one_is
     assert left.filled.items() <= whole.filled.items(), "what was there is left as it was"
 
 
-@pytest.mark.parametrize("delay_seconds", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("delay_seconds", [0.0, 0.15])
 def test_ctrl_c_at_the_very_end_loses_nothing(
     process: Callable[..., Done], undisturbed: Path, tmp_path: Path, delay_seconds: float
 ) -> None:
@@ -528,13 +535,12 @@ def test_a_second_ctrl_c_does_no_harm(process: Callable[..., Done], tmp_path: Pa
     with _running(*SMALL, *DIMS, "--store", "store", cwd=tmp_path) as running:
         assert running.stderr is not None
         next(line for line in running.stderr if line.startswith("d=2 trial 0: epoch"))
-        for _ in range(20):
+        for _ in range(3):
             running.send_signal(signal.SIGINT)
-            if running.poll() is not None:
-                break
-            time.sleep(0.01)
+            time.sleep(0.01)  # bookkeeping takes longer
         _, err = running.communicate(timeout=120)
     assert running.returncode == 130, err
+    assert err.count("interrupted") == 1
     assert "Traceback" not in err
     left = _stored(tmp_path / "store")
     assert left.statuses["RUNNING"] == 0
@@ -544,7 +550,9 @@ def test_a_second_ctrl_c_does_no_harm(process: Callable[..., Done], tmp_path: Pa
 def test_a_killed_sweep_resumes_without_training_a_finished_point_and_may_grow(
     process: Callable[..., Done], undisturbed: Path, tmp_path: Path
 ) -> None:
-    killed = _stop(tmp_path, r"d=2 trial 1: epoch", delay_seconds=0.0, signal_number=signal.SIGKILL)
+    killed = _stop(
+        tmp_path, r"d=4 trial 0: epoch 0\.5", delay_seconds=0.0, signal_number=signal.SIGKILL
+    )
     assert killed.code == -signal.SIGKILL
     left = _stored(tmp_path / "store")
     assert left.statuses["RUNNING"] == 2, "the sweep and its trial: nobody could end them"
@@ -578,7 +586,7 @@ def test_a_killed_sweep_resumes_without_training_a_finished_point_and_may_grow(
     [
         ([], ["'small' is stored already", "--resume"]),
         (["--resume", "--lr", "1e-4:1e-3"], ["lr", "0.0001:0.001", "0.001:0.01", "--name"]),
-        (["--resume", "--epochs", "2", "4"], ["epochs", "2:4", "2 4", "--name"]),
+        (["--resume", "--epochs", "2", "4"], ["epochs", "1:2", "2 4", "--name"]),
         (["--resume", "--seed", "6"], ["seed", "5", "6", "--name"]),
         (["--resume", "--dataset", "mnist"], ["dataset", "shapes", "mnist", "--name"]),
         (["--resume", "--train-limit", "600"], ["train_limit", "512", "600", "--name"]),
@@ -605,36 +613,10 @@ def test_a_finished_sweep_that_is_resumed_trains_nothing_and_tells_the_same_tabl
     process: Callable[..., Done], undisturbed: Path
 ) -> None:
     before = _stored(undisturbed)
-    first, second = (_resume(process, undisturbed.parent) for _ in range(2))
-    assert "[1/" not in first.err
-    assert first.out == second.out
-    assert len(first.out.splitlines()) == 3
+    resumed = _resume(process, undisturbed.parent)
+    assert "[1/" not in resumed.err
+    shown = process("frontier", "small", "--store", "store", cwd=undisturbed.parent)
+    assert resumed.out == shown.out
+    assert len(resumed.out.splitlines()) == 3
     after = _stored(undisturbed)
     assert (after.filled, after.parent, after.trials) == (before.filled, "FINISHED", before.trials)
-
-
-def test_dry_run_tells_the_plan_on_stdout_and_stores_nothing(
-    process: Callable[..., Done], tmp_path: Path
-) -> None:
-    words = ["run", *SMALL, *DIMS, "--dry-run", "--store", "store"]
-    plain, document = process(*words, cwd=tmp_path), process(*words, "--json", cwd=tmp_path)
-    assert plain.code == document.code == 0
-    for needle in ("2 studies (d = 2, 4)", "6 to train", "at most 24 epochs", "device", "time"):
-        assert needle in plain.out
-    assert str(tmp_path / "store") in plain.out
-    plan = json.loads(document.out)
-    assert (plan["dims"], plan["trials_to_train"], plan["max_epochs"]) == ([2, 4], 6, 24)
-    assert 0 < plan["expected_seconds"] <= plan["most_seconds"]
-    assert not list(tmp_path.iterdir()), "not even a directory"
-
-
-def test_the_database_of_an_interrupted_sweep_passes_sqlites_own_check(tmp_path: Path) -> None:
-    _stop(tmp_path, r"d=2 trial 0: epoch", delay_seconds=0.0, signal_number=signal.SIGINT)
-    for name in ("mlflow.db", "optuna.db"):
-        with contextlib.closing(sqlite3.connect(tmp_path / "store" / name)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [
-        "artifacts",
-        "mlflow.db",
-        "optuna.db",
-    ]

@@ -199,7 +199,8 @@ def _run(prepared: Prepared, store: Store, *, resume: bool, json_output: bool) -
             _train(prepared, store, runs, writer, outlook=outlook, interrupts=interrupts)
             _tell_result(prepared.config, store, runs, writer, json_output=json_output)
         except KeyboardInterrupt:
-            with interrupts.shield():
+            # A second Ctrl-C has nothing to add.
+            with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
                 writer.interrupt()
                 say(f"interrupted; complete it with: {_again(prepared.config, store)}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
