@@ -1,8 +1,10 @@
-"""What a person sees who types ``ae-sweep ui``: runs, charts, pictures and models in a browser."""
+"""A reader's way through the UI that `ae-sweep ui` starts, in a real browser."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,172 +12,270 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
+from conftest import REAL_DIMS, ROOT, environment
+from mlflow import MlflowClient
+from tracking_support import free_port, group_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from conftest import Done, Sweep
+    from mlflow.entities import Run
     from selenium.webdriver import Chrome
 
-CLI = [sys.executable, str(Path(__file__).parent.parent / "cli.py")]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+
+pytestmark = pytest.mark.slow
+
+WAIT_SECONDS = 90
+"""MLflow's page is megabytes of script, and machines are busy."""
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 DRIVER = shutil.which("chromedriver")
-WAIT_SECONDS = 60
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="no Chromium with chromedriver on this machine"
-    ),
-]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small finished sweep."""
-    directory = tmp_path_factory.mktemp("browsed")
-    command = "run --name seen --dims 2 8 --trials 1 --epochs 2 --dataset shapes --store"
-    subprocess.run([*CLI, *command.split(), str(directory)], check=True, capture_output=True)
-    return directory
+@dataclass(frozen=True)
+class Ui:
+    """The UI of the real sweep, and the address the command printed."""
+
+    address: str
+    port: int
+    process: subprocess.Popen[str]
+    parent: Run
+    child: Run
+    model_id: str
+
+    @property
+    def experiment(self) -> str:
+        return f"http://127.0.0.1:{self.port}/#/experiments/{self.parent.info.experiment_id}"
+
+    def run(self, run: Run, tab: str = "") -> str:
+        return f"{self.experiment}/runs/{run.info.run_id}{tab}"
 
 
-@pytest.fixture(scope="module")
-def address(store: Path) -> Iterator[str]:
-    """The address that ``ae-sweep ui`` prints while it runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [*CLI, "ui", "--port", str(port), "--store", str(store)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ui:
+@contextlib.contextmanager
+def _serving(store: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), "ui", "--port", str(port), "--store", str(store)],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
         try:
-            assert ui.stdout is not None
-            yield ui.stdout.readline().strip()
+            yield process
         finally:
-            ui.send_signal(signal.SIGINT)
-            assert ui.wait(30) == 0
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server is still there"
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=30)
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def ui(real_sweep: Sweep) -> Iterator[Ui]:
+    port = free_port()
+    client = MlflowClient(f"sqlite:///{real_sweep.store}/mlflow.db")
+    experiment = client.get_experiment_by_name("ae-sweep")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if run.data.tags["kind"] == "sweep"]
+    child = next(run for run in runs if run.info.run_name == "d=8 trial 0")
+    with _serving(real_sweep.store, port) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, process.stderr.read() if process.stderr else ""
+        yield Ui(address, port, process, parent, child, child.outputs.model_outputs[0].model_id)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for switch in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", "--window-size=1600,2800",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("there is no chromium with a chromedriver on the PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+        "disable-background-networking", "disable-component-update", "disable-sync",
+        "disable-dev-shm-usage", "window-size=1400,1000",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):  # fmt: skip
-        options.add_argument(switch)
-    chrome = Chrome(options=options, service=Service(str(DRIVER)))
-    yield chrome
-    chrome.quit()
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=DRIVER)
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        driver.set_page_load_timeout(WAIT_SECONDS)
+        yield driver
+    finally:
+        driver.quit()
 
 
-@pytest.fixture(scope="module")
-def child(store: Path) -> Any:
-    """The MLflow run of the trial with the widest bottleneck."""
-    from mlflow import MlflowClient
+@pytest.fixture
+def see(browser: Chrome, tmp_path: Path) -> Callable[..., str]:
+    """Open an address and wait until its page shows all the words; keep a picture of it."""
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("ae-sweep")
-    runs = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
-    return next(run for run in runs if run.data.params["latent_dim"] == "8")
+    def look(address: str, *words: str) -> str:
+        browser.get("about:blank")
+        browser.get(address)
+        with contextlib.suppress(Exception):
+            _wait(browser, lambda: all(word in _text(browser) for word in words))
+        browser.save_screenshot(str(tmp_path / "page.png"))
+        text = _text(browser)
+        missing = [word for word in words if word not in text]
+        assert not missing, f"{address} lacks {missing}; it says: {text}"
+        return text
+
+    return look
 
 
-def see(browser: Chrome, *texts: str) -> None:
-    """Wait until all texts stand on the page."""
-    from selenium.webdriver.common.by import By
+def _text(browser: Chrome) -> str:
+    text: str = browser.execute_script("return document.body ? document.body.innerText : ''")
+    return text
+
+
+def _wait(browser: Chrome, condition: Callable[[], object]) -> None:
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    def all_there(page: Chrome) -> bool:
-        body = page.find_element(By.TAG_NAME, "body").text
-        return all(text in body for text in texts)
-
-    WebDriverWait(browser, WAIT_SECONDS, ignored_exceptions=[Exception]).until(
-        all_there, f"not all of {texts} came onto {browser.current_url}"
+    WebDriverWait(browser, WAIT_SECONDS, ignored_exceptions=[WebDriverException]).until(
+        lambda _: condition()
     )
 
 
-def keep(browser: Chrome, name: str) -> None:
-    """Save a screenshot where AE_SWEEP_SCREENSHOTS names a directory."""
-    directory = os.environ.get("AE_SWEEP_SCREENSHOTS")
-    if directory:
-        browser.save_screenshot(str(Path(directory) / f"{name}.png"))
-
-
-def test_the_printed_address_shows_the_sweep_with_its_settings(
-    browser: Chrome, address: str
+def test_the_printed_address_is_the_page_of_the_latest_sweep(
+    ui: Ui, see: Callable[..., str]
 ) -> None:
-    browser.get(address)
-    see(browser, "seen", "dims", "2 8", "dataset", "shapes")
-    keep(browser, "parent")
+    assert ui.address == ui.run(ui.parent)
+    text = see(ui.address, "real", "Finished", "2 4 8 16", "shapes")
+    assert "0.001:0.01" in text, "the configuration"
 
 
-def test_a_trial_shows_its_parameters_and_metrics(
-    browser: Chrome, address: str, child: Any
+def test_the_sweep_shows_its_frontier(ui: Ui, see: Callable[..., str], browser: Chrome) -> None:
+    see(ui.run(ui.parent, "/artifacts/frontier.png"), "frontier.png", "frontier_table.json")
+    _wait(browser, lambda: _largest_picture(browser) > 300)
+
+
+def test_the_list_of_runs_shows_the_sweep_and_what_became_of_its_trials(
+    ui: Ui, see: Callable[..., str]
 ) -> None:
-    browser.get(f"{address.rpartition('/')[0]}/{child.info.run_id}")
-    see(browser, "d=8 trial 0", "test_mse", "val_mse", "latent_dim", "precision")
-    keep(browser, "trial")
+    see(f"{ui.experiment}/runs", "real", f"d={REAL_DIMS[0]} repeat 1", f"d={REAL_DIMS[-1]} trial 1")
 
 
-def test_a_trial_shows_charts_of_its_metrics(browser: Chrome, address: str, child: Any) -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
+def test_a_trial_shows_its_parameters_and_final_metrics(ui: Ui, see: Callable[..., str]) -> None:
+    metrics = ui.child.data.metrics
+    text = see(ui.run(ui.child), "d=8 trial 0", "latent_dim", "test_mse", "compression_ratio")
+    assert "98" in text
+    assert f"{metrics['test_mse']:.4f}"[:6] in text
 
-    browser.get(f"{address.rpartition('/')[0]}/{child.info.run_id}/model-metrics")
 
-    def drawn(page: Chrome) -> bool:
-        charts = page.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .main-svg")
-        return bool(charts) and "val_mse" in page.page_source
-
-    try:
-        WebDriverWait(browser, WAIT_SECONDS).until(drawn, "no chart was drawn")
-    finally:
-        keep(browser, "chart")
+def test_a_trial_shows_charts_of_its_metrics(
+    ui: Ui, see: Callable[..., str], browser: Chrome
+) -> None:
+    see(ui.run(ui.child, "/model-metrics"), "val_mse", "train_mse")
+    drawn = "return document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length"
+    _wait(browser, lambda: browser.execute_script(drawn) >= 2)
 
 
 def test_a_trial_shows_the_picture_of_its_reconstructions(
-    browser: Chrome, address: str, child: Any
+    ui: Ui, see: Callable[..., str], browser: Chrome, tmp_path: Path
 ) -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
+    see(ui.run(ui.child, "/artifacts/reconstructions.png"), "reconstructions.png")
+    _wait(browser, lambda: _largest_picture(browser) >= 400)
+    browser.save_screenshot(str(tmp_path / "page.png"))
 
-    browser.get(f"{address.rpartition('/')[0]}/{child.info.run_id}/artifacts/reconstructions.png")
-    see(browser, "reconstructions.png")
 
-    def drawn(page: Chrome) -> bool:
-        widths = [
-            int(page.execute_script("return arguments[0].naturalWidth", image))
-            for image in page.find_elements(By.TAG_NAME, "img")
-        ]
-        return max(widths, default=0) > 500
+def test_the_logged_model_has_a_page_with_its_parameters(ui: Ui, see: Callable[..., str]) -> None:
+    text = see(f"{ui.experiment}/models/{ui.model_id}", "autoencoder", "latent_dim", "Ready")
+    assert ui.model_id in text
 
-    WebDriverWait(browser, WAIT_SECONDS, ignored_exceptions=[Exception]).until(
-        drawn, "the picture was not drawn"
+
+def test_the_pages_report_no_error_and_ask_nothing_of_other_hosts(ui: Ui, browser: Chrome) -> None:
+    browser.get(ui.address)
+    _wait(browser, lambda: "Finished" in _text(browser))
+    own = f"http://127.0.0.1:{ui.port}/"
+    asked = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(entry => entry.name)"
     )
-    keep(browser, "picture")
+    assert asked
+    assert [url for url in asked if not url.startswith((own, "data:", "blob:"))] == []
 
 
-def test_the_logged_model_has_its_page_with_the_linked_metric(
-    browser: Chrome, address: str, child: Any
+def _largest_picture(browser: Chrome) -> int:
+    """Tell the width of the widest picture that is drawn, in its own pixels."""
+    width: int = browser.execute_script(
+        "return Math.max(0, ...[...document.images].filter(image => image.complete)"
+        ".map(image => image.naturalWidth))"
+    )
+    return width
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("10.evil.com", 403), ("evil.com:{port}", 403), ("localhost:{port}", 200)],
+)
+def test_only_exact_host_names_are_answered(ui: Ui, host: str, status: int) -> None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{ui.port}/", headers={"Host": host.format(port=ui.port)}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=30) as answer:
+            assert answer.status == status
+    except urllib.error.HTTPError as error:
+        with error:
+            assert error.code == status
+
+
+def test_the_ui_listens_on_the_loopback_address_only(ui: Ui) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing; tells the machine's own address
+        own = probe.getsockname()[0]
+    if own.startswith("127."):
+        pytest.skip("this machine has no other address")
+    with pytest.raises(OSError, match="refused|timed out"):
+        socket.create_connection((own, ui.port), timeout=10)
+
+
+def test_a_second_ui_on_the_port_is_refused_with_a_free_one(
+    ui: Ui, real_sweep: Sweep, process: Callable[..., Done], tmp_path: Path
 ) -> None:
-    (output,) = child.outputs.model_outputs
-    experiment = address.partition("/runs/")[0]
-    browser.get(f"{experiment}/models/{output.model_id}")
-    see(browser, output.model_id, "test_mse", "autoencoder")
-    keep(browser, "model")
+    done = process("ui", "--port", str(ui.port), "--store", str(real_sweep.store), cwd=tmp_path)
+    assert (done.code, done.out) == (3, "")
+    assert re.search(rf"port {ui.port} on 127\.0\.0\.1 is taken .* --port \d+", done.err)
 
 
-def test_another_host_name_is_refused(address: str) -> None:
-    request = urllib.request.Request(address.partition("/#")[0], headers={"Host": "10.evil.com"})
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(request, timeout=10)
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_ui_with_exit_code_0_and_leaves_no_process(
+    real_sweep: Sweep, signal_number: int
+) -> None:
+    port = free_port()
+    with _serving(real_sweep.store, port) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"http://127.0.0.1:{port}/#/experiments/")
+        groups = _children(process.pid)
+        assert groups, "the server is a process of its own"
+        process.send_signal(signal_number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert err.splitlines()[-1] == "ended"
+    assert "Traceback" not in err
+    assert [member for group in groups for member in group_members(group)] == []
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", port))
+
+
+def _children(parent: int) -> list[int]:
+    """Tell the processes that were started by one; each leads a group of its own."""
+    done = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False
+    )
+    return [pid for pid in map(int, done.stdout.split()) if os.getpgid(pid) == pid]

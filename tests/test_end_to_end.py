@@ -404,7 +404,8 @@ def _trial_states(optuna: Any, store: Path) -> list[str]:
 
 
 def _check_databases(store: Path) -> None:
-    assert sorted(path.name for path in store.iterdir()) == ["artifacts", "mlflow.db", "optuna.db"]
+    names = {path.name for path in store.iterdir() if not path.name.endswith(("-wal", "-shm"))}
+    assert names == {"artifacts", "mlflow.db", "optuna.db"}, "nothing half-made"
     for name in ("mlflow.db", "optuna.db"):
         with contextlib.closing(sqlite3.connect(store / name)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -574,7 +575,7 @@ def test_a_killed_sweep_resumes_without_training_a_finished_point_and_may_grow(
     assert "RUNNING" not in whole.trials
 
     grown = _resume(process, tmp_path, "--dims", "2", "4", "8")
-    assert re.findall(r"^\[\d/3\] d=(\d)", grown.err, re.MULTILINE) == ["8"] * 3, grown.err
+    assert re.findall(r"^\[\d/\d\] d=(\d)", grown.err, re.MULTILINE) == ["8"] * 3, grown.err
     assert [line.split()[0] for line in grown.out.splitlines()[1:]] == ["2", "4", "8"]
     after = _stored(tmp_path / "store")
     assert whole.filled.items() < after.filled.items()

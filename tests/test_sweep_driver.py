@@ -234,6 +234,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["interrupted", "closed", "killed"])
 @pytest.mark.parametrize("changes", SWEEPS.values(), ids=SWEEPS)
 def test_a_sweep_cut_off_at_any_moment_comes_to_the_end_of_an_undisturbed_one(
@@ -246,6 +247,7 @@ def test_a_sweep_cut_off_at_any_moment_comes_to_the_end_of_an_undisturbed_one(
     assert ends >= 20
 
 
+@pytest.mark.slow
 def test_a_sweep_in_a_file_cut_off_again_and_again_comes_to_the_same_end(tmp_path: Path) -> None:
     config = sweep_config(trials=3, repeats=1)
     calm_path = fresh_optuna_file(tmp_path)

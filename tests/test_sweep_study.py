@@ -123,6 +123,7 @@ def test_a_finite_space_is_exhausted_without_training_anything_twice(
     assert sorted(map(str, suggested)) == sorted(map(str, all_params(sweep_config().space)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_suggestions_stay_within_the_ranges_and_never_repeat(
     in_memory: None, path: Path, sampler: str
