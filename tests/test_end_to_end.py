@@ -555,6 +555,7 @@ def test_a_second_ctrl_c_does_no_harm(process: Callable[..., Done], tmp_path: Pa
     assert "RUNNING" not in left.trials
 
 
+@TIMING
 def test_a_killed_sweep_resumes_without_training_a_finished_point_and_may_grow(
     process: Callable[..., Done], undisturbed: Path, tmp_path: Path
 ) -> None:
