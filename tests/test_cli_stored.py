@@ -81,6 +81,28 @@ def test_list_and_show_give_one_json_document_each(at: Callable[..., Any]) -> No
     assert shown["config"]["dims"] == "2 4 8 16"
 
 
+@pytest.mark.parametrize("columns", ["20", "80", "300"])
+def test_a_table_is_whole_however_narrow_the_place(
+    at: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    whole = at("show", "four").out
+    monkeypatch.setenv("COLUMNS", columns)
+    assert at("show", "four").out == whole
+    assert "…" not in whole
+    assert "4.00e-03" in whole
+
+
+def test_a_long_list_of_dims_is_listed_in_full(cli: Callable[..., Any], tmp_path: Path) -> None:
+    root = support.fresh_store(tmp_path).root
+    dims = tuple(range(1, 200))
+    tracking.open_for_writing(support.Store(root)).start_sweep(
+        support.config("n" * 100, dims=dims), card=support.CARD, environment={}
+    )
+    listed = cli("list", "--store", str(root)).out
+    assert " ".join(map(str, dims)) in listed
+    assert "n" * 100 in listed
+
+
 def test_show_tells_settings_on_stderr_and_every_trial_on_stdout(at: Callable[..., Any]) -> None:
     done = at("show", "lonely")
     assert done.code == 0

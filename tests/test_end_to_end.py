@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from conftest import Done, Sweep
 
 pytestmark = pytest.mark.slow
-TIMING = pytest.mark.xfail(
-    strict=False, reason="signals at chosen moments failed on a loaded machine; not yet understood"
-)
 
 READER = """
 import json, pickle, sys
@@ -408,7 +405,8 @@ def _trial_states(optuna: Any, store: Path) -> list[str]:
 
 def _check_databases(store: Path) -> None:
     names = {path.name for path in store.iterdir() if not path.name.endswith(("-wal", "-shm"))}
-    assert names == {"artifacts", "mlflow.db", "optuna.db"}, "nothing half-made"
+    assert names <= {"artifacts", "mlflow.db", "optuna.db"}, "nothing half-made"
+    assert names >= {"mlflow.db", "optuna.db"}
     for name in ("mlflow.db", "optuna.db"):
         with contextlib.closing(sqlite3.connect(store / name)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -474,7 +472,6 @@ MOMENTS = {
 }
 
 
-@TIMING
 @pytest.mark.parametrize(
     ("moment", "signal_number"),
     [(moment, signal.SIGINT) for moment in MOMENTS] + [("in mid-trial", signal.SIGTERM)],
@@ -510,7 +507,6 @@ def test_an_interrupted_sweep_is_whole_and_resumes_to_what_an_undisturbed_one_is
     assert left.filled.items() <= whole.filled.items(), "what was there is left as it was"
 
 
-@TIMING
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.15])
 def test_ctrl_c_at_the_very_end_loses_nothing(
     process: Callable[..., Done], undisturbed: Path, tmp_path: Path, delay_seconds: float
@@ -527,7 +523,6 @@ def test_ctrl_c_at_the_very_end_loses_nothing(
     assert _stored(tmp_path / "store").parent == "FINISHED"
 
 
-@TIMING
 def test_ctrl_c_before_anything_is_stored_leaves_nothing_and_the_command_can_be_given_again(
     tmp_path: Path,
 ) -> None:
@@ -538,7 +533,6 @@ def test_ctrl_c_before_anything_is_stored_leaves_nothing_and_the_command_can_be_
     assert not list(tmp_path.iterdir())
 
 
-@TIMING
 def test_a_second_ctrl_c_does_no_harm(process: Callable[..., Done], tmp_path: Path) -> None:
     with _running(*SMALL, *DIMS, "--store", "store", cwd=tmp_path) as running:
         assert running.stderr is not None
@@ -555,7 +549,6 @@ def test_a_second_ctrl_c_does_no_harm(process: Callable[..., Done], tmp_path: Pa
     assert "RUNNING" not in left.trials
 
 
-@TIMING
 def test_a_killed_sweep_resumes_without_training_a_finished_point_and_may_grow(
     process: Callable[..., Done], undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -58,4 +59,8 @@ def main() -> None:
     # --debug is understood wherever it stands.
     if "--debug" in arguments:
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
-    app(args=arguments, prog_name="ae-sweep")
+    try:
+        app(args=arguments, prog_name="ae-sweep")
+    finally:
+        # All is told and stored: while Python shuts down, Ctrl-C could only print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -7,14 +7,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-PIPE_WIDTH = 160
-"""Columns where no terminal tells its own."""
+MAX_TABLE_WIDTH = 10_000
+"""Columns; a sweep's list of dims alone can take thousands."""
 
 
 def stderr() -> Console:
@@ -42,8 +43,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in body:
         table.add_row(*map(Text, row))
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=PIPE_WIDTH)
+    # Wider than the terminal rather than cut off: it is data.
+    options = console.options.update(max_width=MAX_TABLE_WIDTH)
+    console.width = Measurement.get(console, options, table).maximum
     console.print(table)
 
 
