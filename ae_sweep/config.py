@@ -20,6 +20,8 @@ SamplerName = Literal["tpe", "random", "grid", "gp"]
 PrunerName = Literal["median", "hyperband", "none"]
 
 MAX_SEED = 2**31 - 1
+MAX_COUNT = 100_000
+"""Of epochs, of trials and of repeats: more is a slip of the finger, and would fill the memory."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -71,8 +73,7 @@ class SearchSpace:
             if not (math.isfinite(lr) and lr > 0):
                 raise ConfigError(f"lr must be a positive finite number, got {lr:g}")
         for epochs in _bounds(self.epochs):
-            if epochs < 1:
-                raise ConfigError(f"epochs must be at least 1, got {epochs}")
+            _check_count("epochs", epochs)
 
     @property
     def max_epochs(self) -> int:
@@ -113,8 +114,7 @@ class TrialConfig:
     def __post_init__(self) -> None:
         if self.latent_dim < 1:
             raise ConfigError(f"latent_dim must be at least 1, got {self.latent_dim}")
-        if self.epochs < 1:
-            raise ConfigError(f"epochs must be at least 1, got {self.epochs}")
+        _check_count("epochs", self.epochs)
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ConfigError(f"lr must be a positive finite number, got {self.lr:g}")
         _check_seed(self.seed)
@@ -160,10 +160,8 @@ class SweepConfig:
                 raise ConfigError(f"a latent dimension must be at least 1, got {dim}")
         if list(self.dims) != sorted(set(self.dims)):
             raise ConfigError(f"dims must be ascending and distinct, got {self.dims}")
-        if self.trials < 1:
-            raise ConfigError(f"trials must be at least 1, got {self.trials}")
-        if self.repeats < 0:
-            raise ConfigError(f"repeats must not be negative, got {self.repeats}")
+        _check_count("trials", self.trials)
+        _check_count("repeats", self.repeats, least=0)
         if self.train_limit is not None and self.train_limit < 1:
             raise ConfigError(f"train-limit must be at least 1, got {self.train_limit}")
         _check_seed(self.seed)
@@ -259,6 +257,14 @@ def as_flat_dict(config: SweepConfig) -> dict[str, str]:
 
 def _bounds(values: Choices[Number] | Range[Number]) -> tuple[Number, ...]:
     return values.values if isinstance(values, Choices) else (values.low, values.high)
+
+
+def _check_count(what: str, count: int, *, least: int = 1) -> None:
+    if count < least:
+        floor = f"be at least {least}" if least else "not be negative"
+        raise ConfigError(f"{what} must {floor}, got {count}")
+    if count > MAX_COUNT:
+        raise ConfigError(f"{what} must be at most {MAX_COUNT}, got {count}")
 
 
 def _check_seed(seed: int) -> None:

@@ -249,3 +249,15 @@ def test_a_tracking_server_of_the_users_own_moves_the_tracking_alone() -> None:
     assert store.tracking_uri == "http://localhost:5000"
     assert store.artifact_root is None
     assert store.optuna_path == Path("/data/mlruns/optuna.db")
+
+
+@pytest.mark.parametrize("count", [100_001, 10**12, 10**30])
+def test_counts_that_would_fill_the_memory_are_refused(count: int) -> None:
+    with pytest.raises(ConfigError, match=f"epochs must be at most 100000, got {count}"):
+        SearchSpace(lr=Choices((1e-3,)), epochs=Choices((count,)))
+    with pytest.raises(ConfigError, match=f"epochs must be at most 100000, got {count}"):
+        trial_config(epochs=count)
+    with pytest.raises(ConfigError, match=f"trials must be at most 100000, got {count}"):
+        sweep_config(trials=count)
+    with pytest.raises(ConfigError, match=f"repeats must be at most 100000, got {count}"):
+        sweep_config(repeats=count)
