@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     as_json = parser.parse_args().json
-    training.keep_freed_memory()
+    training.prepare_process()
     device = training.resolve_device("auto")
     mnist = data.load("mnist", cache_dir=platformdirs.user_cache_path("ae-sweep"))
     precision = training.choose_precision(

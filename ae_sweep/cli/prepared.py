@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ae_sweep import data, models, training
+from ae_sweep.cli.calibration import remembered_precision
 from ae_sweep.cli.options import cache_dir
 from ae_sweep.cli.talk import say
 from ae_sweep.errors import ConfigError
@@ -83,12 +84,13 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
         announce=say,
     )
     _check_memory(config, image_shape=dataset.card.image_shape, has=training.memory_bytes(device))
-    training.keep_freed_memory()
-    precision = training.choose_precision(
+    training.prepare_process()
+    precision = remembered_precision(
         device,
         model=config.model,
         image_shape=dataset.card.image_shape,
         batch_size=training.RECIPE.batch_size,
+        cache=cache_dir(),
     )
     images = training.place(dataset, device)
     return Prepared(config, images, precision, training.describe_device(device))

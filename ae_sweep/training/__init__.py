@@ -3,8 +3,9 @@
 from ae_sweep.training.device import (
     available_devices,
     describe_device,
-    keep_freed_memory,
+    hardware,
     memory_bytes,
+    prepare_process,
     resolve_device,
 )
 from ae_sweep.training.images import DeviceImages, place
@@ -25,10 +26,11 @@ __all__ = [
     "between",
     "choose_precision",
     "describe_device",
-    "keep_freed_memory",
+    "hardware",
     "measure_speed",
     "memory_bytes",
     "place",
+    "prepare_process",
     "resolve_device",
     "train",
     "training_bytes",
