@@ -9,7 +9,8 @@ Shapes: B batch, C channels, H height, W width of an image, F features, D latent
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,18 +50,18 @@ class NestedAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         whole = registry.build(name, latent_dim=dims[-1], image_shape=image_shape, seed=seed)
-        into, out_of = _bottleneck(whole, name=name)
+        parts = _parts(whole, name=name)
         self.name = name
         self.dims = tuple(dims)
         self.image_shape = image_shape
-        self.trunk = whole.encoder[:-1]
+        self.trunk = parts.trunk
         # The latents between two widths are a parameter: a step of a width leaves those beyond it.
         sizes = [high - low for low, high in zip((0, *dims), dims, strict=False)]
-        self.into_DF = _blocks(into.weight, sizes, axis=0)
-        self.into_bias_D = _blocks(into.bias, sizes, axis=0)
-        self.out_of_FD = _blocks(out_of.weight, sizes, axis=1)
-        self.out_of_bias_F = nn.ParameterList(out_of.bias.detach().clone() for _ in dims)
-        self.tails = nn.ModuleList(_with_own_norms(whole.decoder[1:]) for _ in dims)
+        self.into_DF = _blocks(parts.into.weight, sizes, axis=0)
+        self.into_bias_D = _blocks(parts.into.bias, sizes, axis=0)
+        self.out_of_FD = _blocks(parts.out_of.weight, sizes, axis=1)
+        self.out_of_bias_F = nn.ParameterList(parts.out_of.bias.detach().clone() for _ in dims)
+        self.tails = nn.ModuleList(_with_own_norms(parts.tail) for _ in dims)
 
     def forward(self, x_BCHW: Tensor, latent_dim: int) -> Tensor:
         """Rebuild images from their first ``latent_dim`` latents; it must be one of the widths."""
@@ -77,14 +78,14 @@ class NestedAutoencoder(nn.Module):
         """Return a copy of the ordinary autoencoder that this is at one of its widths."""
         index = self.dims.index(latent_dim)
         model = registry.build(self.name, latent_dim=latent_dim, image_shape=self.image_shape)
-        into, out_of = _bottleneck(model, name=self.name)
+        parts = _parts(model, name=self.name)
         with torch.no_grad():
-            model.encoder[:-1].load_state_dict(self.trunk.state_dict())
-            model.decoder[1:].load_state_dict(self.tails[index].state_dict())
-            into.weight.copy_(self._first(self.into_DF, index))
-            into.bias.copy_(self._bias(index))
-            out_of.weight.copy_(self._first(self.out_of_FD, index, axis=1))
-            out_of.bias.copy_(self.out_of_bias_F[index])
+            parts.trunk.load_state_dict(self.trunk.state_dict())
+            parts.tail.load_state_dict(self.tails[index].state_dict())
+            parts.into.weight.copy_(self._first(self.into_DF, index))
+            parts.into.bias.copy_(self._bias(index))
+            parts.out_of.weight.copy_(self._first(self.out_of_FD, index, axis=1))
+            parts.out_of.bias.copy_(self.out_of_bias_F[index])
         return model.to(self.out_of_bias_F[index].device)
 
     def _bias(self, index: int) -> Tensor:
@@ -95,11 +96,21 @@ class NestedAutoencoder(nn.Module):
         return torch.cat(list(blocks[: index + 1]), dim=axis)
 
 
-def _bottleneck(model: Autoencoder, *, name: str) -> tuple[nn.Linear, nn.Linear]:
-    if isinstance(model.encoder, nn.Sequential) and isinstance(model.decoder, nn.Sequential):
-        into, out_of = model.encoder[-1], model.decoder[0]
+class _Parts(NamedTuple):
+    """An autoencoder taken apart at its bottleneck; the parts are the model's own."""
+
+    trunk: nn.Sequential
+    into: nn.Linear
+    out_of: nn.Linear
+    tail: nn.Sequential
+
+
+def _parts(model: Autoencoder, *, name: str) -> _Parts:
+    encoder, decoder = model.encoder, model.decoder
+    if isinstance(encoder, nn.Sequential) and isinstance(decoder, nn.Sequential):
+        into, out_of = encoder[-1], decoder[0]
         if isinstance(into, nn.Linear) and isinstance(out_of, nn.Linear):
-            return into, out_of
+            return _Parts(encoder[:-1], into, out_of, decoder[1:])
     raise ConfigError(
         f"the model {name!r} cannot be trained nested: its bottleneck is not two linear layers"
     )
@@ -111,6 +122,8 @@ def _blocks(weight: Tensor, sizes: list[int], *, axis: int) -> nn.ParameterList:
 
 
 def _with_own_norms(layers: nn.Sequential) -> nn.Sequential:
-    return nn.Sequential(
-        *(copy.deepcopy(layer) if isinstance(layer, nn.BatchNorm2d) else layer for layer in layers)
-    )
+    own = {
+        name: copy.deepcopy(layer) if isinstance(layer, nn.BatchNorm2d) else layer
+        for name, layer in layers.named_children()
+    }
+    return nn.Sequential(OrderedDict(own))

@@ -112,10 +112,15 @@ def orthogonalise(matrix_RS: Tensor, *, dtype: torch.dtype) -> Tensor:
 
 
 def _muon_weights(model: nn.Module) -> Iterator[_Weight]:
+    seen: set[int] = set()
     for module in model.modules():
-        if not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            continue
-        weight = module.weight
-        short_side = min(weight.shape[0], weight[0].numel())
-        if min(weight.shape[:2]) >= MIN_CHANNELS and short_side <= MAX_SHORT_SIDE:
-            yield _Weight(weight, inputs_first=isinstance(module, nn.ConvTranspose2d))
+        for weight in module.parameters(recurse=False):
+            if weight.requires_grad and id(weight) not in seen and _suits_muon(weight):
+                seen.add(id(weight))
+                yield _Weight(weight, inputs_first=isinstance(module, nn.ConvTranspose2d))
+
+
+def _suits_muon(weight: Tensor) -> bool:
+    if weight.ndim < 2 or min(weight.shape[:2]) < MIN_CHANNELS:
+        return False
+    return min(weight.shape[0], weight[0].numel()) <= MAX_SHORT_SIDE
