@@ -21,7 +21,7 @@ def main(measure: Callable[[], dict[str, Any]], report: Callable[[dict[str, Any]
 
 def section(title: str, *paragraphs: str, name: str) -> str:
     """Join a section: its title, its paragraphs, the command that measured it."""
-    command = f"Measured by `python benchmarks/{name}.py`."
+    command = f"Command: `python benchmarks/{name}.py`."
     return "\n\n".join([f"## {title}", *paragraphs, command])
 
 

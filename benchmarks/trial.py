@@ -1,6 +1,6 @@
-"""Measures what one trial costs on this machine: training, evaluation, and everything around.
+"""Measures how fast this machine trains, on a machine that does nothing else.
 
-Run it with ``make bench``, on a machine that does nothing else. JSON with ``--json``.
+JSON with ``--json``. What a trial costs beside its training, ``overhead.py`` measures.
 """
 
 from __future__ import annotations
@@ -8,15 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
-import time
-from pathlib import Path
 
 import platformdirs
 
-from ae_sweep import data, plots, tracking, training
-from ae_sweep.config import Choices, SearchSpace, Store, SweepConfig, TrialConfig
-from ae_sweep.records import Point, Role
+from ae_sweep import data, training
 
 DIMS = (2, 32, 128, 1024)
 ROUNDS = 5
@@ -43,47 +38,6 @@ def training_speed(images: training.DeviceImages, precision: training.Precision)
     return rows
 
 
-def tracking_seconds(dim: int) -> list[float]:
-    """Time all that tracking does for a trial of one epoch on generated images, a few times."""
-    with tempfile.TemporaryDirectory() as directory:
-        shapes = data.load("shapes", cache_dir=Path(directory))
-        images = training.place(shapes, training.resolve_device("cpu"))
-        config = SweepConfig(
-            name="bench",
-            dims=(dim,),
-            space=SearchSpace(lr=Choices((4e-3,)), epochs=Choices((1,))),
-            trials=1,
-        )
-        store = tracking.open_for_writing(Store(Path(directory)))
-        writer = store.start_sweep(config, card=shapes.card, environment={})
-        return [_track_one(writer, images, dim, seed) for seed in range(ROUNDS + 1)][1:]
-
-
-def _track_one(
-    writer: tracking.SweepWriter, images: training.DeviceImages, dim: int, seed: int
-) -> float:
-    trial = TrialConfig(latent_dim=dim, lr=4e-3, epochs=1, seed=seed)
-    running = training.train(trial, images)
-    results = []
-    while True:
-        try:
-            results.append(next(running))
-        except StopIteration as end:
-            result = end.value
-            break
-    point = Point(
-        dataset_digest=images.card.digest, model="conv", latent_dim=dim, lr=4e-3, epochs=1,
-        seed=seed, recipe=training.RECIPE.version,
-    )  # fmt: skip
-    started = time.perf_counter()
-    log = writer.start_trial(name=f"d={dim}", point=point, role=Role.SEARCH, parameters={})
-    for epoch in results:
-        log.log_epoch(epoch)
-    figure = plots.reconstructions_figure(result.pictures, test_mse=result.test_mse)
-    log.finish(result, picture=plots.render(figure, "png"))
-    return time.perf_counter() - started
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -96,19 +50,16 @@ def main() -> None:
         device, model="conv", image_shape=(1, 28, 28), batch_size=training.RECIPE.batch_size
     )
     speeds = training_speed(training.place(mnist, device), precision)
-    overheads = {dim: tracking_seconds(dim) for dim in DIMS}
     if as_json:
-        print(json.dumps({"precision": precision.name, "training": speeds, "tracking": overheads}))
+        print(json.dumps({"precision": precision.name, "training": speeds}))
         return
     print(f"{training.describe_device(device)}, {precision.name}; {ROUNDS} rounds, interleaved")
-    print("latent dim  images/s  epoch (s)  min to max    tracking (s)  min to max")
+    print("latent dim  images/s  epoch (s)  min to max")
     for row in speeds:
         low, high = row["epoch_seconds_min_max"]
-        seconds = overheads[row["latent_dim"]]
         print(
             f"{row['latent_dim']:>10}  {row['images_per_second']:>8}  {row['epoch_seconds']:>9}  "
-            f"{low:>4} to {high:<4}  {statistics.median(seconds):>14.2f}  "
-            f"{min(seconds):.2f} to {max(seconds):.2f}"
+            f"{low:>4} to {high:<4}"
         )
 
 
