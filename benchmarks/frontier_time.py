@@ -67,9 +67,7 @@ def compare(
     for pause in product.pauses:
         val_mse = product.train_until(pause).val_mse
         started = time.perf_counter()
-        speeds.append(
-            sum(itertools.islice(steps, SAMPLE_STEPS)) / (time.perf_counter() - started)
-        )
+        speeds.append(sum(itertools.islice(steps, SAMPLE_STEPS)) / (time.perf_counter() - started))
     reference_images = reference_epochs * len(images.train_NCHW)
     return {
         "latent_dim": dim,

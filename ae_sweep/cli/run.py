@@ -264,8 +264,8 @@ def _tell_result(
     from ae_sweep import analysis, plots
     from ae_sweep.cli.result import frontier_of, print_frontier, table_rows
 
-    record = runs.sweep(config.name)
-    frontier = frontier_of(record, runs.trials(config.name))
+    record, trials = runs.sweep_with_trials(config.name)
+    frontier = frontier_of(record, trials)
     document = analysis.to_document(frontier)
     figure = plots.frontier_figure(frontier)
     writer.finish(

@@ -78,18 +78,41 @@ def draw(space: SearchSpace, rng: random.Random) -> Params:
     return Params(lr=value, epochs=rng.choice(_values(space.epochs)))
 
 
-def make_sampler(name: SamplerName, *, seed: int) -> optuna.samplers.BaseSampler:
+def make_sampler(
+    name: SamplerName, *, seed: int, space: SearchSpace
+) -> optuna.samplers.BaseSampler:
     """Make a fresh sampler for one ask.
 
     ``grid`` suggests nothing by itself: a study hands it the product of the choices, point by
     point, so that only missing points are run.
     """
     if name == "tpe":
-        # One ask at a time needs no liar, and without one Optuna reads its trials from a cache.
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=False)
+        return SpacedTPE(space, seed=seed)
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+class SpacedTPE(optuna.samplers.TPESampler):
+    """TPE that is told its space.
+
+    Optuna's own finds it by comparing the distributions of all trials of the study, at every ask of
+    a fresh sampler: a third of an ask with 2,000 trials. Those of one study are all the same.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int) -> None:
+        # One ask at a time needs no liar, and without one Optuna reads its trials from a cache.
+        super().__init__(seed=seed, constant_liar=False)
+        told = sorted(distributions(space).items())
+        self._told = {name: found for name, found in told if not found.single()}
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trial: optuna.trial.FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Tell what is suggested together: everything that is no fixed value."""
+        return dict(self._told)
 
 
 def make_pruner(name: PrunerName) -> optuna.pruners.BasePruner:
