@@ -13,38 +13,36 @@ from ae_sweep import training
 from ae_sweep.cli.talk import say
 
 if TYPE_CHECKING:
-    import torch
-
-    from ae_sweep.models import ImageShape
+    from collections.abc import Callable
 
 FILE_NAME = "calibration.json"
 
 
 def remembered_precision(
-    device: torch.device, *, model: str, image_shape: ImageShape, batch_size: int, cache: Path
+    setting: str, calibrate: Callable[[], training.Precision], *, cache: Path
 ) -> training.Precision:
     """Choose the precision as this machine chose it before, or calibrate and keep the answer.
 
-    The answer is kept per processor or GPU, torch version, model, image shape and batch size. A
-    file that cannot be read is written anew; one that cannot be written is no hindrance.
+    A file that cannot be read is written anew; one that cannot be written is no hindrance.
+
+    Parameters
+    ----------
+    setting
+        All that the answer depends on: hardware, versions, shapes.
+    calibrate
+        Finds the answer.
+    cache
+        The directory that keeps it.
     """
-    key = " ".join(
-        [
-            training.hardware(device), f"model={model}", f"image={image_shape}",
-            f"batch={batch_size}",
-        ]
-    )  # fmt: skip
     path = cache / FILE_NAME
     known = _read(path)
-    entry = known.get(key)
+    entry = known.get(setting)
     if isinstance(entry, dict) and entry.get("name") in ("fp32", "bf16"):
         return training.Precision(entry["name"], str(entry.get("reason")))
     say("measuring once which precision is right and fastest here")
-    precision = training.choose_precision(
-        device, model=model, image_shape=image_shape, batch_size=batch_size
-    )
+    precision = calibrate()
     with contextlib.suppress(OSError):
-        _write(path, known | {key: asdict(precision)})
+        _write(path, known | {setting: asdict(precision)})
     return precision
 
 

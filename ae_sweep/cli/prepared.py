@@ -85,11 +85,12 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
     )
     _check_memory(config, image_shape=dataset.card.image_shape, has=training.memory_bytes(device))
     training.prepare_process()
+    batch_size, image_shape = training.RECIPE.batch_size, dataset.card.image_shape
     precision = remembered_precision(
-        device,
-        model=config.model,
-        image_shape=dataset.card.image_shape,
-        batch_size=training.RECIPE.batch_size,
+        f"{training.hardware(device)} {config.model} {image_shape} batch={batch_size}",
+        lambda: training.choose_precision(
+            device, model=config.model, image_shape=image_shape, batch_size=batch_size
+        ),
         cache=cache_dir(),
     )
     images = training.place(dataset, device)
