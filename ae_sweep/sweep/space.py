@@ -78,15 +78,22 @@ def draw(space: SearchSpace, rng: random.Random) -> Params:
     return Params(lr=value, epochs=rng.choice(_values(space.epochs)))
 
 
-def make_sampler(name: SamplerName, *, seed: int) -> optuna.samplers.BaseSampler:
+def make_sampler(
+    name: SamplerName, *, seed: int, parallel: bool = False
+) -> optuna.samplers.BaseSampler:
     """Make a fresh sampler for one ask.
 
     ``grid`` suggests nothing by itself: a study hands it the product of the choices, point by
     point, so that only missing points are run.
+
+    Parameters
+    ----------
+    parallel
+        Whether other trials of the study are running: TPE then keeps away from them.
     """
     if name == "tpe":
         # One ask at a time needs no liar, and without one Optuna reads its trials from a cache.
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=False)
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=parallel)
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)

@@ -66,11 +66,13 @@ class DimStudy:
     def ask(self, slot: int) -> Ask:
         """Suggest a trial for a slot.
 
-        Depends on the sweep's seed, the latent dimension, the slot and the filled slots alone. A
-        configuration that the study has seen is not suggested twice.
+        Depends on the sweep's seed, the latent dimension, the slot, the filled slots and the
+        running trials alone. A configuration that the study has seen, or that is being trained, is
+        not suggested again.
         """
         seed = derive_seed(self._config.seed, self.latent_dim, slot)
-        self._study.sampler = make_sampler(self._config.sampler, seed=seed)
+        parallel = bool(self._trials(TrialState.RUNNING))
+        self._study.sampler = make_sampler(self._config.sampler, seed=seed, parallel=parallel)
         planned = self._planned(slot)
         ask = self._ask(slot, planned)
         twin = self._twin(ask, slot)
@@ -143,9 +145,9 @@ class DimStudy:
         if space.size is None:
             return draw(space, rng)
         seen = [_params(trial) for trial in self._trials(*TrialState) if _is_whole(trial)]
-        filled = [_params(trial) for trial in self._trials(*FILLED)]
+        taken = [_params(t) for t in self._trials(*FILLED, TrialState.RUNNING) if _is_whole(t)]
         unseen = [params for params in all_params(space) if params not in seen]
-        return rng.choice(unseen or [p for p in all_params(space) if p not in filled])
+        return rng.choice(unseen or [p for p in all_params(space) if p not in taken])
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False, states=states)
