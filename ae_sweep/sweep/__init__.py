@@ -1,6 +1,6 @@
 """The sweep: what is to be trained, the studies that choose, the workers that train, the driver."""
 
-from ae_sweep.sweep.child import Child, Factory, run_together
+from ae_sweep.sweep.child import Child, Work, run_together
 from ae_sweep.sweep.driver import (
     Driver,
     SweepEvent,
@@ -20,7 +20,6 @@ __all__ = [
     "Child",
     "DimStudy",
     "Driver",
-    "Factory",
     "InlineWorker",
     "Plan",
     "ProcessWorker",
@@ -32,6 +31,7 @@ __all__ = [
     "TrialLog",
     "TrialStarted",
     "TrialValidated",
+    "Work",
     "Worker",
     "check_conflict",
     "filled_slots",

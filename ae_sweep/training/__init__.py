@@ -1,11 +1,15 @@
 """Training: recipe, loop, evaluation, device and precision."""
 
 from ae_sweep.training.device import (
+    alike_devices,
     available_devices,
     describe_device,
     keep_freed_memory,
     memory_bytes,
     resolve_device,
+    threads_per_worker,
+    usable_cores,
+    use_threads,
 )
 from ae_sweep.training.images import DeviceImages, place
 from ae_sweep.training.precision import FP32, Precision, choose_precision
@@ -21,6 +25,7 @@ __all__ = [
     "Recipe",
     "Speed",
     "Training",
+    "alike_devices",
     "available_devices",
     "between",
     "choose_precision",
@@ -30,6 +35,9 @@ __all__ = [
     "memory_bytes",
     "place",
     "resolve_device",
+    "threads_per_worker",
     "train",
     "training_bytes",
+    "usable_cores",
+    "use_threads",
 ]
