@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WORTH = 1.05
 """How much more images a second are worth more workers, which need more memory."""
+ROUNDS = 2
+"""Measurements of a number of workers; the better one counts, as noise only makes slower."""
 WORKERS_PER_GPU = (1, 2, 4)
 
 
@@ -125,13 +127,18 @@ def _best(prepared: Prepared, probes: _Probes, trials: int) -> int:
     images = prepared.card.train_images
     rates: dict[int, float] = {}
     for workers in _counts(prepared, trials):
-        speeds = probes.speeds(dim, workers)
-        rates[workers] = sum(images / speed.epoch_seconds for speed in speeds)
+        rates[workers] = max(
+            sum(images / speed.epoch_seconds for speed in probes.speeds(dim, workers))
+            for _ in range(ROUNDS)
+        )
         if rates[workers] < max(rates.values()):
             break  # more would be slower still
     best = choose_workers(rates)
-    told = ", ".join(f"{count} train {rate:,.0f}" for count, rate in rates.items())
-    say(f"workers: {best} of {', '.join(map(str, rates))}; together {told} images/s at d={dim}")
+    told = ", ".join(
+        f"{count} × {training.threads_per_worker(count)} {rate:,.0f}"
+        for count, rate in rates.items()
+    )
+    say(f"workers × threads and the images/s they train together at d={dim}: {told}; taking {best}")
     return best
 
 

@@ -102,7 +102,8 @@ def run(
         typer.Option(
             metavar="N|auto",
             help="Train N trials at a time, each in a process with its share of the cores, or as "
-            "many as a short measurement finds best.",
+            "many as a short measurement finds best. On a CPU, the number of threads decides "
+            "the last digits of a result.",
         ),
     ] = "1",
     sampler: Annotated[
