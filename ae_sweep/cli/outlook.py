@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 from ae_sweep.cli.talk import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ae_sweep.cli.prepared import Prepared
+    from ae_sweep.cli.crew import Crew
     from ae_sweep.config import Store
     from ae_sweep.sweep import Plan
-    from ae_sweep.training import Speed
 
 SECONDS_PER_TRIAL = 1.0
 """Tracking, pictures and the model of one trial; measured in docs/LOG.md."""
@@ -21,13 +18,11 @@ SECONDS_PER_TRIAL = 1.0
 class Outlook:
     """What a sweep is about to do and how long it should take."""
 
-    def __init__(
-        self, plan: Plan, prepared: Prepared, *, store: Store, speeds: Mapping[int, Speed]
-    ) -> None:
+    def __init__(self, plan: Plan, crew: Crew, *, store: Store) -> None:
         self._plan = plan
-        self._prepared = prepared
+        self._prepared = crew.prepared
         self._store = store
-        self._speeds = speeds
+        self.crew = crew
 
     @property
     def trials(self) -> int:
@@ -37,17 +32,17 @@ class Outlook:
     @property
     def expected_seconds(self) -> float:
         """How long the sweep should take, with pruning."""
-        return self._plan.expected_seconds(self._trial_seconds)
+        return self._plan.expected_seconds(self._trial_seconds, workers=self.crew.workers)
 
     @property
     def most_seconds(self) -> float:
         """How long the sweep would take if nothing were pruned."""
-        return self._plan.most_seconds(self._trial_seconds)
+        return self._plan.most_seconds(self._trial_seconds, workers=self.crew.workers)
 
     def lines(self) -> list[str]:
         """Tell the plan to a reader."""
         config, plan = self._plan.config, self._plan
-        card = self._prepared.images.card
+        card = self._prepared.card
         repeats = f", each best again with {config.repeats} other seeds" if config.repeats else ""
         return [
             f"sweep    {config.name}",
@@ -65,15 +60,22 @@ class Outlook:
                 f"{card.val_images:,} validation, {card.test_images:,} test images; {card.source}"
             ),
             (
-                f"device   {self._prepared.device}, {self._prepared.precision.name} "
-                f"({self._prepared.precision.reason})"
+                f"device   {self.crew.parameters()['device_name']}, "
+                f"{self._prepared.precision.name} ({self._prepared.precision.reason})"
             ),
+            *self._workers_lines(),
             f"store    {self._store.root}",
             (
                 f"time     about {in_words(self.expected_seconds)}, "
                 f"at most {in_words(self.most_seconds)} at the speed just measured"
             ),
         ]
+
+    def _workers_lines(self) -> list[str]:
+        count = self.crew.workers
+        if count == 1:
+            return []
+        return [f"workers  {count} processes, a trial in each; their speed was measured together"]
 
     def document(self) -> dict[str, object]:
         """Tell the plan as a JSON-able document."""
@@ -91,14 +93,16 @@ class Outlook:
             "pruner": config.pruner,
             "seed": config.seed,
             "dataset": config.dataset,
-            "dataset_digest": self._prepared.images.card.digest,
+            "dataset_digest": self._prepared.card.digest,
             "model": config.model,
-            "device": str(self._prepared.images.device),
+            "device": self.crew.parameters()["device"],
             "precision": self._prepared.precision.name,
+            "workers": self.crew.workers,
+            "threads_per_worker": self.crew.threads,
             "store": str(self._store.root),
             "expected_seconds": round(self.expected_seconds, 1),
             "most_seconds": round(self.most_seconds, 1),
         }
 
     def _trial_seconds(self, dim: int, epochs: int) -> float:
-        return self._speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL
+        return self.crew.speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ae_sweep.config import SweepConfig
+
+TrialSeconds: TypeAlias = "Callable[[int, int], float]"
 
 PRUNED_SHARE = 0.4
 """Share of its schedule that a trial trains on average where a pruner may stop it (docs/LOG.md)."""
@@ -32,21 +34,24 @@ class Plan:
         """Epochs if no trial is pruned and each takes the longest schedule."""
         return self.trials * self.config.space.max_epochs
 
-    def most_seconds(self, trial_seconds: Callable[[int, int], float]) -> float:
+    def most_seconds(self, trial_seconds: TrialSeconds, *, workers: int = 1) -> float:
         """Foretell the longest this can take.
 
         Parameters
         ----------
         trial_seconds
             Tells the seconds of a whole trial, given latent_dim and epochs.
+        workers
+            How many trials run at a time, each as fast as told.
         """
         longest = self.config.space.max_epochs
-        return sum(
-            (count + self.config.repeats) * trial_seconds(dim, longest)
+        trials = [
+            (count + self.config.repeats, trial_seconds(dim, longest))
             for dim, count in self.open_trials.items()
-        )
+        ]
+        return _shared(trials, workers)
 
-    def expected_seconds(self, trial_seconds: Callable[[int, int], float]) -> float:
+    def expected_seconds(self, trial_seconds: TrialSeconds, *, workers: int = 1) -> float:
         """Foretell how long this takes, with schedules of middling length and pruning.
 
         The first trial of a study and its repeats take the longest schedule and are not pruned.
@@ -54,13 +59,29 @@ class Plan:
         epochs = self.config.space.mean_epochs
         share = 1.0 if self.config.pruner == "none" else PRUNED_SHARE
         longest = self.config.space.max_epochs
-        seconds = 0.0
+        trials = []
         for dim, count in self.open_trials.items():
             whole = self.config.repeats + (1 if count == self.config.wanted_trials else 0)
             others = count + self.config.repeats - whole
-            seconds += whole * trial_seconds(dim, longest)
-            seconds += others * share * trial_seconds(dim, 1) * epochs
-        return seconds
+            trials.append((whole, trial_seconds(dim, longest)))
+            trials.append((others, share * trial_seconds(dim, 1) * epochs))
+        return _shared(trials, workers)
+
+
+def _shared(trials: Sequence[tuple[int, float]], workers: int) -> float:
+    """Foretell when the last of some trials ends, at the latest, if no worker waits for another.
+
+    The longest trial may begin last, and run while the others have nothing left to do (Graham 1966,
+    "Bounds for certain multiprocessing anomalies").
+
+    Parameters
+    ----------
+    trials
+        How many there are, and the seconds of each.
+    """
+    total = sum(count * seconds for count, seconds in trials)
+    longest = max((seconds for count, seconds in trials if count), default=0.0)
+    return (total - longest) / workers + longest
 
 
 def make_plan(config: SweepConfig, *, filled: Mapping[int, int]) -> Plan:

@@ -68,14 +68,18 @@ class DimStudy:
     def ask(self, slot: int) -> Ask:
         """Suggest a trial for a slot.
 
-        Depends on the sweep's seed, the latent dimension, the slot and the filled slots alone. A
-        configuration that the study has seen is not suggested twice.
+        Depends on the sweep's seed, the latent dimension, the slot, the filled slots and the
+        running trials alone. A configuration that the study has seen, or that is being trained, is
+        not suggested again.
         """
         seed = derive_seed(self._config.seed, self.latent_dim, slot)
-        self._study.sampler = make_sampler(
-            self._config.sampler, seed=seed, space=self._config.space
-        )
         trials = self._trials(*TrialState)
+        self._study.sampler = make_sampler(
+            self._config.sampler,
+            seed=seed,
+            space=self._config.space,
+            parallel=any(trial.state == TrialState.RUNNING for trial in trials),
+        )
         ask = self._ask(slot, self._planned(slot, trials))
         twin = _twin(ask, slot, trials)
         if twin is None:
@@ -144,9 +148,13 @@ class DimStudy:
         if space.size is None:
             return draw(space, rng)
         seen = [_params(trial) for trial in trials if _is_whole(trial)]
-        filled = [_params(trial) for trial in trials if trial.state in FILLED]
+        taken = [
+            _params(trial)
+            for trial in trials
+            if _is_whole(trial) and trial.state in (*FILLED, TrialState.RUNNING)
+        ]
         unseen = [params for params in all_params(space) if params not in seen]
-        return rng.choice(unseen or [p for p in all_params(space) if p not in filled])
+        return rng.choice(unseen or [p for p in all_params(space) if p not in taken])
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False, states=states)
