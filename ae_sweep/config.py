@@ -81,12 +81,6 @@ class SearchSpace:
         return max(_bounds(self.epochs))
 
     @property
-    def mean_epochs(self) -> float:
-        """The average length of a training in this space, in epochs."""
-        bounds = _bounds(self.epochs)
-        return sum(bounds) / len(bounds)
-
-    @property
     def size(self) -> int | None:
         """How many distinct (lr, epochs) there are; None where lr is a continuous range."""
         if isinstance(self.lr, Range):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep.cli.talk import in_words
+from ae_sweep.cli.talk import counted, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ae_sweep.training import Speed
 
 SECONDS_PER_TRIAL = 1.0
-"""Tracking, pictures and the model of one trial; measured in docs/LOG.md."""
+"""Tracking, pictures and the model of one trial, in round numbers; `make bench` measures them."""
 
 
 class Outlook:
@@ -45,16 +45,18 @@ class Outlook:
         return self._plan.most_seconds(self._trial_seconds)
 
     def lines(self) -> list[str]:
-        """Tell the plan to a reader."""
+        """Write the plan for a reader."""
         config, plan = self._plan.config, self._plan
         card = self._prepared.images.card
-        repeats = f", each best again with {config.repeats} other seeds" if config.repeats else ""
+        seeds = counted(config.repeats, "other seed")
+        repeats = f", each best again with {seeds}" if config.repeats else ""
         return [
             f"sweep    {config.name}",
             (
-                f"plan     {len(config.dims)} studies (d = {', '.join(map(str, config.dims))}) × "
-                f"{config.wanted_trials} trials{repeats}: {plan.trials} to train, "
-                f"at most {plan.max_epochs} epochs"
+                f"plan     {counted(len(config.dims), 'study', 'studies')} "
+                f"(d = {', '.join(map(str, config.dims))}) × "
+                f"{counted(config.wanted_trials, 'trial')}{repeats}: {plan.trials} to train, "
+                f"at most {counted(plan.max_epochs, 'epoch')}"
             ),
             (
                 f"search   lr {config.space.lr}, epochs {config.space.epochs}; "
@@ -76,7 +78,7 @@ class Outlook:
         ]
 
     def document(self) -> dict[str, object]:
-        """Tell the plan as a JSON-able document."""
+        """Return the plan as a JSON-able document."""
         config, plan = self._plan.config, self._plan
         return {
             "sweep": config.name,

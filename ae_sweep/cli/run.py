@@ -165,12 +165,17 @@ def _new_name(dataset: str) -> str:
 
 
 def _outlook(prepared: Prepared, store: Store, *, resume: bool) -> Outlook:
-    from ae_sweep import sweep
+    from ae_sweep import sweep, tracking
     from ae_sweep.cli.outlook import Outlook
 
     config, identity = prepared.config, prepared.identity()
     sweep.check_conflict(store.optuna_path, config, identity=identity, resume=resume)
-    plan = sweep.make_plan(config, filled=sweep.filled_slots(store.optuna_path, config))
+    trials = tracking.open_for_reading(store).trials(config.name) if resume else []
+    plan = sweep.make_plan(
+        config,
+        filled=sweep.filled_slots(store.optuna_path, config),
+        repeated=sweep.finished_repeats(config, trials),
+    )
     say("measuring the speed of a few training steps")
     return Outlook(plan, prepared, store=store, speeds=prepared.measure_speed())
 

@@ -8,7 +8,7 @@ from ae_sweep.sweep.driver import (
     TrialStarted,
     TrialValidated,
 )
-from ae_sweep.sweep.plan import Plan, make_plan
+from ae_sweep.sweep.plan import Plan, finished_repeats, make_plan
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
 from ae_sweep.sweep.study import DimStudy
 from ae_sweep.sweep.tracker import Tracker, TrialLog
@@ -29,6 +29,7 @@ __all__ = [
     "Worker",
     "check_conflict",
     "filled_slots",
+    "finished_repeats",
     "make_plan",
     "open_studies",
 ]
