@@ -261,3 +261,22 @@ def test_counts_that_would_fill_the_memory_are_refused(count: int) -> None:
         sweep_config(trials=count)
     with pytest.raises(ConfigError, match=f"repeats must be at most 100000, got {count}"):
         sweep_config(repeats=count)
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("https://ada:secret@host:5000/a", "https://ada:***@host:5000/a"),
+        ("postgresql://ada:se:cret@host/db", "postgresql://ada:***@host/db"),
+        ("https://host:5000/a@b", "https://host:5000/a@b"),
+        ("sqlite:////data/a:b@c/mlflow.db", "sqlite:////data/a:b@c/mlflow.db"),
+        ("http://[::1", "http://[::1"),
+    ],
+)
+def test_the_place_of_the_runs_is_told_without_a_password(
+    tmp_path: Path, uri: str, told: str
+) -> None:
+    store = Store(tmp_path, uri)
+    assert store.runs_place == store.told_tracking_uri == told
+    assert store.tracking_uri == uri
+    assert Store(tmp_path).runs_place == str(tmp_path)

@@ -70,7 +70,7 @@ class Outlook:
                 f"device   {self._prepared.device}, {self._prepared.precision.name} "
                 f"({self._prepared.precision.reason})"
             ),
-            f"store    {self._store.root}",
+            f"store    {self._store.root}{self._runs_elsewhere()}",
             (
                 f"time     about {in_words(self.expected_seconds)}, "
                 f"at most {in_words(self.most_seconds)} at the speed just measured"
@@ -98,9 +98,14 @@ class Outlook:
             "device": str(self._prepared.images.device),
             "precision": self._prepared.precision.name,
             "store": str(self._store.root),
+            "tracking_uri": self._store.told_tracking_uri,
             "expected_seconds": round(self.expected_seconds, 1),
             "most_seconds": round(self.most_seconds, 1),
         }
+
+    def _runs_elsewhere(self) -> str:
+        store = self._store
+        return f" for the studies; runs go to {store.runs_place}" if store.tracking_override else ""
 
     def _trial_seconds(self, dim: int, epochs: int) -> float:
         return self._speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL

@@ -17,6 +17,7 @@ from ae_sweep.cli.options import (
     DataDirOption,
     JsonOption,
     StoreOption,
+    data_dir_at,
     open_at,
     whole_number,
 )
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ae_sweep.cli.prepared import Prepared
     from ae_sweep.config import Store, SweepConfig
     from ae_sweep.tracking import SweepWriter, TrackingStore
+
+DEFAULT_DEVICE = "auto"
 
 
 def _default(option: str) -> str:
@@ -98,7 +101,7 @@ def run(
     ] = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
+    ] = DEFAULT_DEVICE,
     sampler: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="tpe, random, grid or gp." + _default("sampler")),
@@ -130,7 +133,7 @@ def run(
 
     Example: ae-sweep run --dims 2 8 32 128 1024
     """
-    place = open_at(store)
+    place, files = open_at(store), data_dir_at(data_dir)
     given = {
         "dims": dims, "lr": lr, "epochs": epochs, "trials": trials, "repeats": repeats,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
@@ -151,11 +154,12 @@ def run(
 
     from ae_sweep.cli.prepared import prepare
 
-    prepared = prepare(config, data_dir=data_dir, device_name=device)
+    prepared = prepare(config, data_dir=files, device_name=device)
     if dry_run:
         _tell_plan(_outlook(prepared, place, resume=resume), json_output=json_output)
         return
-    _run(prepared, place, resume=resume, json_output=json_output)
+    again = _again(config, place, data_dir=files, device=device)
+    _run(prepared, place, again=again, resume=resume, json_output=json_output)
 
 
 def _new_name(dataset: str) -> str:
@@ -187,7 +191,7 @@ def _tell_plan(outlook: Outlook, *, json_output: bool) -> None:
         typer.echo("\n".join(outlook.lines()))
 
 
-def _run(prepared: Prepared, store: Store, *, resume: bool, json_output: bool) -> None:
+def _run(prepared: Prepared, store: Store, *, again: str, resume: bool, json_output: bool) -> None:
     from ae_sweep import tracking
 
     interrupts = Interrupts()
@@ -207,7 +211,7 @@ def _run(prepared: Prepared, store: Store, *, resume: bool, json_output: bool) -
             # A second Ctrl-C has nothing to add.
             with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
                 writer.interrupt()
-                say(f"interrupted; complete it with: {_again(prepared.config, store)}")
+                say(f"interrupted; complete it with: {again}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as error:
             writer.fail(f"{type(error).__name__}: {error}")
@@ -279,7 +283,14 @@ def _tell_result(
         document=document,
     )
     if json_output:
-        print_json({"sweep": config.name, "store": str(store.root), "frontier": document})
+        print_json(
+            {
+                "sweep": config.name,
+                "store": str(store.root),
+                "tracking_uri": store.told_tracking_uri,
+                "frontier": document,
+            }
+        )
     else:
         print_frontier(frontier)
     _say_next(config, store)
@@ -300,8 +311,10 @@ def _say_next(config: SweepConfig, store: Store) -> None:
     say(f"      ae-sweep show {config.name}{where}   every trial")
 
 
-def _again(config: SweepConfig, store: Store) -> str:
-    return f"ae-sweep run --name {config.name} --resume{_where(store)}"
+def _again(config: SweepConfig, store: Store, *, data_dir: Path | None, device: str) -> str:
+    files = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    on = "" if device == DEFAULT_DEVICE else f" --device {device}"
+    return f"ae-sweep run --name {config.name} --resume{files}{on}{_where(store)}"
 
 
 def _where(store: Store) -> str:
