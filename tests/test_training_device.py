@@ -16,6 +16,7 @@ from ae_sweep.errors import ConfigError, DeviceError
 from ae_sweep.training import precision as precisions
 from ae_sweep.training.evaluate import mean_squared_error
 from ae_sweep.training.images import as_bytes, as_floats
+from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +194,14 @@ def test_a_trial_takes_its_epochs_its_validations_and_one_test() -> None:
     speed = training.Speed(epoch_seconds=10, validation_seconds=1, test_seconds=0.5)
     assert speed.trial_seconds(1) == 10 + 4 + 0.5
     assert speed.trial_seconds(8) == 80 + 8 + 0.5
+
+
+@pytest.mark.parametrize("epochs", range(1, 10))
+def test_a_trial_is_foretold_with_as_many_validations_as_it_has_pauses(epochs: int) -> None:
+    images = tiny_images(train=1_024)  # eight steps an epoch: quarters end between the ends
+    trainer = Trainer(trial_config(epochs=epochs), images)
+    speed = training.Speed(epoch_seconds=0, validation_seconds=1, test_seconds=0)
+    assert speed.trial_seconds(epochs) == len(trainer.pauses)
 
 
 def test_speeds_between_two_dims_are_interpolated() -> None:

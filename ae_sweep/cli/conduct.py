@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,7 +11,7 @@ from ae_sweep import analysis, plots, sweep, tracking, training
 from ae_sweep.cli.environment import environment
 from ae_sweep.cli.handled import EXIT_INTERRUPTED
 from ae_sweep.cli.interrupts import Interrupts
-from ae_sweep.cli.options import DEFAULT_STORE
+from ae_sweep.cli.options import store_option
 from ae_sweep.cli.progress import show_progress
 from ae_sweep.cli.result import frontier_of, print_frontier, table_rows
 from ae_sweep.cli.talk import print_json, say
@@ -34,6 +32,7 @@ def conduct(
     store: Store,
     *,
     look: Callable[[], Outlook],
+    again: str,
     resume: bool,
     json_output: bool,
 ) -> None:
@@ -43,6 +42,8 @@ def conduct(
     ----------
     look
         Measures, and tells what is about to be done.
+    again
+        The command that completes the sweep after an interruption.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def conduct(
             # A second Ctrl-C has nothing to add.
             with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
                 writer.interrupt()
-                say(f"interrupted; complete it with: {_again(prepared.config, store)}")
+                say(f"interrupted; complete it with: {again}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as error:
             writer.fail(f"{type(error).__name__}: {error}")
@@ -127,7 +128,14 @@ def _tell_result(
         document=document,
     )
     if json_output:
-        print_json({"sweep": config.name, "store": str(store.root), "frontier": document})
+        print_json(
+            {
+                "sweep": config.name,
+                "store": str(store.root),
+                "tracking_uri": store.told_tracking_uri,
+                "frontier": document,
+            }
+        )
     else:
         print_frontier(frontier)
     _say_next(config, store)
@@ -141,20 +149,8 @@ def _tell_result(
 
 
 def _say_next(config: SweepConfig, store: Store) -> None:
-    where = _where(store)
+    where = store_option(store)
     say("")
     say(f"next: ae-sweep frontier {config.name}{where}   the curve as a figure")
     say(f"      ae-sweep ui{where}   runs, pictures and models in the browser")
     say(f"      ae-sweep show {config.name}{where}   every trial")
-
-
-def _again(config: SweepConfig, store: Store) -> str:
-    return f"ae-sweep run --name {config.name} --resume{_where(store)}"
-
-
-def _where(store: Store) -> str:
-    return (
-        ""
-        if store.root == Path.cwd() / DEFAULT_STORE
-        else f" --store {shlex.quote(str(store.root))}"
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep.cli.talk import in_words
+from ae_sweep.cli.talk import counted, in_words
 
 if TYPE_CHECKING:
     from ae_sweep.cli.crew import Crew
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ae_sweep.sweep import Plan
 
 SECONDS_PER_TRIAL = 1.0
-"""Tracking, pictures and the model of one trial; measured in docs/LOG.md."""
+"""Tracking, pictures and the model of one trial, in round numbers; `make bench` measures them."""
 
 
 class Outlook:
@@ -40,16 +40,18 @@ class Outlook:
         return self._plan.most_seconds(self._trial_seconds, workers=self.crew.workers)
 
     def lines(self) -> list[str]:
-        """Tell the plan to a reader."""
+        """Write the plan for a reader."""
         config, plan = self._plan.config, self._plan
         card = self._prepared.card
-        repeats = f", each best again with {config.repeats} other seeds" if config.repeats else ""
+        seeds = counted(config.repeats, "other seed")
+        repeats = f", each best again with {seeds}" if config.repeats else ""
         return [
             f"sweep    {config.name}",
             (
-                f"plan     {len(config.dims)} studies (d = {', '.join(map(str, config.dims))}) × "
-                f"{config.wanted_trials} trials{repeats}: {plan.trials} to train, "
-                f"at most {plan.max_epochs} epochs"
+                f"plan     {counted(len(config.dims), 'study', 'studies')} "
+                f"(d = {', '.join(map(str, config.dims))}) × "
+                f"{counted(config.wanted_trials, 'trial')}{repeats}: {plan.trials} to train, "
+                f"at most {counted(plan.max_epochs, 'epoch')}"
             ),
             (
                 f"search   lr {config.space.lr}, epochs {config.space.epochs}; "
@@ -64,7 +66,7 @@ class Outlook:
                 f"{self._prepared.precision.name} ({self._prepared.precision.reason})"
             ),
             *self._workers_lines(),
-            f"store    {self._store.root}",
+            f"store    {self._store.root}{self._runs_elsewhere()}",
             (
                 f"time     about {in_words(self.expected_seconds)}, "
                 f"at most {in_words(self.most_seconds)} at the speed just measured"
@@ -78,7 +80,7 @@ class Outlook:
         return [f"workers  {count} processes, a trial in each; their speed was measured together"]
 
     def document(self) -> dict[str, object]:
-        """Tell the plan as a JSON-able document."""
+        """Return the plan as a JSON-able document."""
         config, plan = self._plan.config, self._plan
         return {
             "sweep": config.name,
@@ -100,9 +102,14 @@ class Outlook:
             "workers": self.crew.workers,
             "threads_per_worker": self.crew.threads,
             "store": str(self._store.root),
+            "tracking_uri": self._store.told_tracking_uri,
             "expected_seconds": round(self.expected_seconds, 1),
             "most_seconds": round(self.most_seconds, 1),
         }
+
+    def _runs_elsewhere(self) -> str:
+        store = self._store
+        return f" for the studies; runs go to {store.runs_place}" if store.tracking_override else ""
 
     def _trial_seconds(self, dim: int, epochs: int) -> float:
         return self.crew.speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,9 @@ from ae_sweep.cli.options import (
     DataDirOption,
     JsonOption,
     StoreOption,
+    data_dir_at,
     open_at,
+    store_option,
     whole_number,
 )
 from ae_sweep.cli.settings import DEFAULTS, make_config, stored_settings
@@ -25,9 +28,13 @@ from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ae_sweep.cli.outlook import Outlook
     from ae_sweep.cli.prepared import Prepared
-    from ae_sweep.config import Store
+    from ae_sweep.config import Store, SweepConfig
+
+DEFAULT_DEVICE = "auto"
 
 
 def _default(option: str) -> str:
@@ -96,7 +103,7 @@ def run(
     ] = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
+    ] = DEFAULT_DEVICE,
     workers: Annotated[
         str,
         typer.Option(
@@ -137,7 +144,7 @@ def run(
 
     Example: ae-sweep run --dims 2 8 32 128 1024
     """
-    place = open_at(store)
+    place, files = open_at(store), data_dir_at(data_dir)
     wanted = parse_workers(workers)
     given = {
         "dims": dims, "lr": lr, "epochs": epochs, "trials": trials, "repeats": repeats,
@@ -159,7 +166,7 @@ def run(
 
     from ae_sweep.cli.prepared import prepare
 
-    prepared = prepare(config, data_dir=data_dir, device_name=device, workers=wanted)
+    prepared = prepare(config, data_dir=files, device_name=device, workers=wanted)
     look = partial(_outlook, prepared, wanted, place, resume=resume)
     if dry_run:
         _tell_plan(look(), json_output=json_output)
@@ -167,7 +174,8 @@ def run(
 
     from ae_sweep.cli.conduct import conduct
 
-    conduct(prepared, place, look=look, resume=resume, json_output=json_output)
+    again = _again(config, place, data_dir=files, device=device)
+    conduct(prepared, place, look=look, again=again, resume=resume, json_output=json_output)
 
 
 def _new_name(dataset: str) -> str:
@@ -177,13 +185,18 @@ def _new_name(dataset: str) -> str:
 
 
 def _outlook(prepared: Prepared, workers: int | None, store: Store, *, resume: bool) -> Outlook:
-    from ae_sweep import sweep
+    from ae_sweep import sweep, tracking
     from ae_sweep.cli.crew import gather
     from ae_sweep.cli.outlook import Outlook
 
     config, identity = prepared.config, prepared.identity()
     sweep.check_conflict(store.optuna_path, config, identity=identity, resume=resume)
-    plan = sweep.make_plan(config, filled=sweep.filled_slots(store.optuna_path, config))
+    trials = tracking.open_for_reading(store).trials(config.name) if resume else []
+    plan = sweep.make_plan(
+        config,
+        filled=sweep.filled_slots(store.optuna_path, config),
+        repeated=sweep.finished_repeats(config, trials),
+    )
     return Outlook(plan, gather(prepared, workers, trials=plan.trials), store=store)
 
 
@@ -192,3 +205,9 @@ def _tell_plan(outlook: Outlook, *, json_output: bool) -> None:
         print_json(outlook.document())
     else:
         typer.echo("\n".join(outlook.lines()))
+
+
+def _again(config: SweepConfig, store: Store, *, data_dir: Path | None, device: str) -> str:
+    files = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    on = "" if device == DEFAULT_DEVICE else f" --device {device}"
+    return f"ae-sweep run --name {config.name} --resume{files}{on}{store_option(store)}"

@@ -9,7 +9,7 @@ from ae_sweep.sweep.driver import (
     TrialStarted,
     TrialValidated,
 )
-from ae_sweep.sweep.plan import Plan, make_plan
+from ae_sweep.sweep.plan import Plan, finished_repeats, make_plan
 from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
 from ae_sweep.sweep.study import DimStudy
@@ -35,6 +35,7 @@ __all__ = [
     "Worker",
     "check_conflict",
     "filled_slots",
+    "finished_repeats",
     "make_plan",
     "open_studies",
     "run_together",
