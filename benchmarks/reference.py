@@ -10,7 +10,9 @@ helps it. Run alone, it trains the whole reference and prints one JSON line an e
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import multiprocessing
 import time
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ from torchvision import datasets, transforms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
 BATCH_SIZE = 128
@@ -93,6 +96,56 @@ class Reference:
                 for x, _ in self.test_loader
             ]
         return sum(errors) / (len(self.test_loader.dataset) * 784)
+
+
+class ReferenceProcess:
+    """A reference in a process of its own, so that nothing the product sets there helps it.
+
+    It works only when it is asked to; leave the context to end it.
+    """
+
+    def __init__(self, *, latent_dim: int, epochs: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, latent_dim, epochs), daemon=True
+        )
+        self._process.start()
+
+    def __enter__(self) -> ReferenceProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.join()
+
+    def images_per_second(self, steps: int) -> float:
+        """Train on for so many steps and tell their speed."""
+        self._pipe.send(steps)
+        speed: float = self._pipe.recv()
+        return speed
+
+    def test_mse_of_an_epoch(self) -> float:
+        """Train one epoch from fresh weights, and measure the test images."""
+        self._pipe.send(None)
+        mse: float = self._pipe.recv()
+        return mse
+
+
+def _serve(pipe: Connection, latent_dim: int, epochs: int) -> None:
+    settings = {"latent_dim": latent_dim, "epochs": epochs, "train_indices": train_indices()}
+    reference = Reference(mnist_root(), **settings)
+    steps = itertools.chain.from_iterable(reference.epoch() for _ in itertools.count())
+    while True:
+        count = pipe.recv()
+        if count is None:
+            fresh = Reference(mnist_root(), **settings)
+            sum(fresh.epoch())
+            pipe.send(fresh.test_mse())
+        else:
+            started = time.perf_counter()
+            images = sum(itertools.islice(steps, count))
+            pipe.send(images / (time.perf_counter() - started))
 
 
 def main() -> None:

@@ -99,7 +99,7 @@ class Trainer:
             seed=config.seed,
         )
         self.model = model.to(images.device).to(memory_format=torch.channels_last)
-        self.optimiser = MuonAndAdam(self.model, recipe, dtype=precision.dtype)
+        self.optimiser = MuonAndAdam(self.model, recipe)
         self.order = torch.Generator().manual_seed(config.seed)
         self.batch_size = min(recipe.batch_size, len(images.train_NCHW))
         self.steps_per_epoch = len(images.train_NCHW) // self.batch_size
