@@ -105,8 +105,35 @@ def test_seeds_differ_with_each_part_and_are_the_same_in_every_process() -> None
     ],
 )
 def test_a_sampler_is_what_its_name_says_and_never_shared(name: Any, kind: type) -> None:
-    assert type(make_sampler(name, seed=1)) is kind
-    assert make_sampler(name, seed=1) is not make_sampler(name, seed=1)
+    made = [make_sampler(name, seed=1, space=sweep_config().space) for _ in range(2)]
+    assert isinstance(made[0], kind)
+    assert made[0] is not made[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "searched",
+    [
+        space(Range(1e-4, 1e-1), Range(2, 9)),
+        space(Range(1e-4, 1e-1), Choices((4,))),
+        space(Choices((1e-3, 4e-3, 1e-2)), Range(2, 9)),
+    ],
+    ids=["ranges", "fixed epochs", "chosen lr"],
+)
+def test_tpe_that_is_told_its_space_suggests_what_optunas_own_does(
+    searched: SearchSpace, seed: int
+) -> None:
+    def suggest(sampler: Any) -> list[dict[str, Any]]:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study()
+        for number in range(25):  # of which the first ten are random
+            study.sampler = sampler(derive_seed(seed, number))
+            trial = study.ask(distributions(searched))
+            study.tell(trial, abs(trial.params["lr"] - 4e-3) + 1 / trial.params["epochs"])
+        return [trial.params for trial in study.trials]
+
+    own = suggest(lambda seed: optuna.samplers.TPESampler(seed=seed, constant_liar=False))
+    assert suggest(lambda seed: make_sampler("tpe", seed=seed, space=searched)) == own
 
 
 def test_pruners_are_what_their_names_say() -> None:

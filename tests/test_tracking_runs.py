@@ -450,6 +450,39 @@ def test_reading_goes_through_all_pages(
     assert gc.isenabled()
 
 
+def test_a_sweep_comes_with_its_trials_in_one_reading(
+    sweep: tracking.SweepWriter,
+    opened: tracking.TrackingStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    support.finish(support.start(sweep))
+    support.start(sweep, support.point(2))
+    filters = []
+    search = reader.search
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        filters.append(named["filter_string"])
+        return search(*arguments, **named)
+
+    monkeypatch.setattr(reader, "search", counted)
+    record, trials = opened.sweep_with_trials()
+    assert (record, trials) == (opened.sweep("first"), opened.trials("first"))
+    assert [trial.outcome for trial in trials] == [Outcome.FINISHED, Outcome.RUNNING]
+    assert len(filters) == 6, "a search for the sweep and one for its trials, each time"
+
+
+def test_all_abandoned_trials_are_ended_however_many_pages_they_fill(
+    sweep: tracking.SweepWriter,
+    opened: tracking.TrackingStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader, "PAGE_RUNS", 2)
+    for seed in range(5):
+        support.start(sweep, support.point(seed=seed))
+    opened.resume_sweep(support.config(), card=support.CARD)
+    assert {trial.outcome for trial in opened.trials("first")} == {Outcome.INTERRUPTED}
+
+
 def test_trials_of_other_sweeps_stay_apart(
     sweep: tracking.SweepWriter, opened: tracking.TrackingStore
 ) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ae_sweep.analysis.curve import Frontier
 
 SCHEMA = "ae-sweep/frontier"
@@ -50,6 +50,8 @@ def to_table(frontier: Frontier) -> pd.DataFrame:
         (pixels / latent_dim), Test MSE, PSNR (dB), best lr, epochs. PSNR is NaN for a perfect
         reconstruction.
     """
+    import pandas as pd  # noqa: PLC0415 - seconds that a process which only trains need not wait
+
     points = frontier.points
     return pd.DataFrame(
         {

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from ae_sweep.analysis.distortion import Refusal
 
@@ -153,6 +152,8 @@ def _pure_power_law(x_N: Floats, y_N: Floats) -> _Curve:
 
 
 def _solve(x_N: Floats, y_N: Floats, *, floor: float, exponent: float) -> _Curve:
+    from scipy.optimize import least_squares  # noqa: PLC0415 - half a second for one fit
+
     def log_terms(parameters: Floats) -> tuple[Floats, Floats]:
         """Tell ln of the power term and of the whole curve, without overflow on the way."""
         floor, level, exponent = parameters

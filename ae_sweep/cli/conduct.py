@@ -117,8 +117,8 @@ def _tell_result(
     *,
     json_output: bool,
 ) -> None:
-    record = runs.sweep(config.name)
-    frontier = frontier_of(record, runs.trials(config.name))
+    record, trials = runs.sweep_with_trials(config.name)
+    frontier = frontier_of(record, trials)
     document = analysis.to_document(frontier)
     figure = plots.frontier_figure(frontier)
     writer.finish(

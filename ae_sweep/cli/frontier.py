@@ -39,8 +39,8 @@ def frontier(
     from ae_sweep.cli.result import frontier_of, in_words, print_frontier
 
     runs = tracking.open_for_reading(open_at(store))
-    record = runs.sweep(sweep)
-    curve = frontier_of(record, runs.trials(record.name))
+    record, trials = runs.sweep_with_trials(sweep)
+    curve = frontier_of(record, trials)
     path = out or Path(f"frontier-{record.name}.png")
     _write(path, plots.render(plots.frontier_figure(curve), path.suffix.removeprefix(".")))
     if json_output:

@@ -68,7 +68,7 @@ def _measure(
 
 def _images(outfit: Outfit) -> training.DeviceImages:
     training.use_threads(outfit.threads)
-    training.keep_freed_memory()
+    training.prepare_process()
     dataset = data.load(
         outfit.dataset,
         cache_dir=outfit.cache_dir,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ae_sweep import data, models, training
+from ae_sweep.cli.calibration import remembered_precision
 from ae_sweep.cli.options import cache_dir
 from ae_sweep.cli.outfit import Outfit
 from ae_sweep.cli.talk import say
@@ -131,12 +132,14 @@ def prepare(
             f"GB to train latent dimension {config.dims[-1]} all at once, and there are "
             f"{len(devices) * has / GIGABYTE:,.0f} GB; give at most --workers {most_workers or 1}"
         )
-    training.keep_freed_memory()
-    precision = training.choose_precision(
-        device,
-        model=config.model,
-        image_shape=dataset.card.image_shape,
-        batch_size=training.RECIPE.batch_size,
+    training.prepare_process()
+    batch_size, image_shape = training.RECIPE.batch_size, dataset.card.image_shape
+    precision = remembered_precision(
+        f"{training.hardware(device)} {config.model} {image_shape} batch={batch_size}",
+        lambda: training.choose_precision(
+            device, model=config.model, image_shape=image_shape, batch_size=batch_size
+        ),
+        cache=cache_dir(),
     )
     return Prepared(
         config=config,

@@ -46,8 +46,7 @@ def show(
     from ae_sweep import tracking
 
     runs = tracking.open_for_reading(open_at(store))
-    record = runs.sweep(sweep)
-    trials = runs.trials(record.name)
+    record, trials = runs.sweep_with_trials(sweep)
     if json_output:
         print_json(dataclasses.asdict(record) | {"trials": [dataclasses.asdict(t) for t in trials]})
         return

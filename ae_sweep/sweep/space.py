@@ -79,7 +79,7 @@ def draw(space: SearchSpace, rng: random.Random) -> Params:
 
 
 def make_sampler(
-    name: SamplerName, *, seed: int, parallel: bool = False
+    name: SamplerName, *, seed: int, space: SearchSpace, parallel: bool = False
 ) -> optuna.samplers.BaseSampler:
     """Make a fresh sampler for one ask.
 
@@ -92,11 +92,32 @@ def make_sampler(
         Whether other trials of the study are running: TPE then keeps away from them.
     """
     if name == "tpe":
-        # One ask at a time needs no liar, and without one Optuna reads its trials from a cache.
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=parallel)
+        return SpacedTPE(space, seed=seed, parallel=parallel)
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+class SpacedTPE(optuna.samplers.TPESampler):
+    """TPE that is told its space.
+
+    Optuna's own finds it by comparing the distributions of all trials of the study, at every ask of
+    a fresh sampler: a third of an ask with 2,000 trials. Those of one study are all the same.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int, parallel: bool = False) -> None:
+        # One ask at a time needs no liar, and without one Optuna reads its trials from a cache.
+        super().__init__(seed=seed, constant_liar=parallel)
+        told = sorted(distributions(space).items())
+        self._told = {name: found for name, found in told if not found.single()}
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trial: optuna.trial.FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Tell what is suggested together: everything that is no fixed value."""
+        return dict(self._told)
 
 
 def make_pruner(name: PrunerName) -> optuna.pruners.BasePruner:

@@ -23,6 +23,8 @@ from ae_sweep.sweep.space import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import optuna
 
     from ae_sweep.config import SweepConfig
@@ -71,18 +73,22 @@ class DimStudy:
         not suggested again.
         """
         seed = derive_seed(self._config.seed, self.latent_dim, slot)
-        parallel = bool(self._trials(TrialState.RUNNING))
-        self._study.sampler = make_sampler(self._config.sampler, seed=seed, parallel=parallel)
-        planned = self._planned(slot)
-        ask = self._ask(slot, planned)
-        twin = self._twin(ask, slot)
+        trials = self._trials(*TrialState)
+        self._study.sampler = make_sampler(
+            self._config.sampler,
+            seed=seed,
+            space=self._config.space,
+            parallel=any(trial.state == TrialState.RUNNING for trial in trials),
+        )
+        ask = self._ask(slot, self._planned(slot, trials))
+        twin = _twin(ask, slot, trials)
         if twin is None:
             return ask
         ask.trial.set_user_attr("duplicate_of", twin.number)
         value = twin.value if twin.state == TrialState.COMPLETE else None
         state = twin.state if twin.state in FILLED else TrialState.FAIL
         self._study.tell(ask.trial, value, state=state)
-        return self._ask(slot, self._unseen(seed))
+        return self._ask(slot, self._unseen(seed, trials))
 
     def report(self, ask: Ask, *, quarter: int, val_mse: float) -> bool:
         """Take a validation error at the end of a quarter; tell whether to stop the trial."""
@@ -119,11 +125,11 @@ class DimStudy:
         best = min(complete, key=lambda trial: (cast("float", trial.value), trial.number))
         return Best(_params(best), cast("float", best.value))
 
-    def _planned(self, slot: int) -> Params | None:
+    def _planned(self, slot: int, trials: Sequence[FrozenTrial]) -> Params | None:
         """Tell what a slot trains by plan: what it had before, the grid's, or the good start."""
-        before = [t for t in self._trials(TrialState.FAIL) if _slot(t) == slot and _is_whole(t)]
-        if before:
-            return _params(before[-1])
+        for trial in reversed(trials):
+            if trial.state == TrialState.FAIL and _slot(trial) == slot and _is_whole(trial):
+                return _params(trial)
         if self._config.sampler == "grid":
             return all_params(self._config.space)[slot]
         return known_good(self._config.space) if slot == 0 else None
@@ -133,25 +139,31 @@ class DimStudy:
         # process is killed.
         self._study.enqueue_trial(dict(planned or {}), user_attrs={"slot": slot})
         trial = self._study.ask(distributions(self._config.space))
-        return Ask(trial, Params(lr=trial.params["lr"], epochs=trial.params["epochs"]))
+        params = trial.params  # read from the database each time
+        return Ask(trial, Params(lr=params["lr"], epochs=params["epochs"]))
 
-    def _twin(self, ask: Ask, slot: int) -> FrozenTrial | None:
-        others = [t for t in self._trials(*TrialState) if _is_whole(t) and _slot(t) != slot]
-        return next((trial for trial in others if _params(trial) == ask.params), None)
-
-    def _unseen(self, seed: int) -> Params:
+    def _unseen(self, seed: int, trials: Sequence[FrozenTrial]) -> Params:
         rng = random.Random(seed)  # noqa: S311 - no secret
         space = self._config.space
         if space.size is None:
             return draw(space, rng)
-        seen = [_params(trial) for trial in self._trials(*TrialState) if _is_whole(trial)]
-        taken = [_params(t) for t in self._trials(*FILLED, TrialState.RUNNING) if _is_whole(t)]
+        seen = [_params(trial) for trial in trials if _is_whole(trial)]
+        taken = [
+            _params(trial)
+            for trial in trials
+            if _is_whole(trial) and trial.state in (*FILLED, TrialState.RUNNING)
+        ]
         unseen = [params for params in all_params(space) if params not in seen]
         return rng.choice(unseen or [p for p in all_params(space) if p not in taken])
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False, states=states)
         return [trial for trial in trials if "duplicate_of" not in trial.user_attrs]
+
+
+def _twin(ask: Ask, slot: int, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    # Parameters first: of thousands of trials, hardly any has those of the new one.
+    return next((t for t in trials if t.params == ask.params and _slot(t) != slot), None)
 
 
 def _slot(trial: FrozenTrial) -> int:

@@ -12,7 +12,7 @@ from ae_sweep.records import Outcome, Point, Role, SweepRecord, TrialRecord
 from ae_sweep.tracking import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -24,13 +24,15 @@ LARGEST_MEASUREMENT = 1e300
 
 def search(
     client: MlflowClient, *, experiment_id: str, filter_string: str, newest_first: bool = False
-) -> list[Run]:
-    """Find all runs that pass the filter, page by page."""
+) -> Iterator[Run]:
+    """Find all runs that pass the filter, page by page.
+
+    Nobody need hold more than a page of them: a run takes ten times the memory of its record.
+    """
     order = "DESC" if newest_first else "ASC"
-    runs: list[Run] = []
     token: str | None = None
-    with _no_garbage_collection():
-        while True:
+    while True:
+        with _no_garbage_collection():
             page = client.search_runs(
                 [experiment_id],
                 filter_string=filter_string,
@@ -38,10 +40,10 @@ def search(
                 order_by=[f"attributes.start_time {order}", "attributes.run_id ASC"],
                 page_token=token,
             )
-            runs += page
-            token = page.token
-            if not token:
-                return runs
+        token = page.token
+        yield from page
+        if not token:
+            return
 
 
 def sweep_record(run: Run, counts: Mapping[Outcome, int]) -> SweepRecord:
@@ -113,14 +115,6 @@ def trial_outcome(run: Run) -> Outcome:
     outcome = outcome_of(run)
     complete = all(_measurement(run, key) is not None for key in ("val_mse", "test_mse"))
     return Outcome.FAILED if outcome is Outcome.FINISHED and not complete else outcome
-
-
-def count_outcomes(runs: Iterable[Run]) -> dict[Outcome, int]:
-    """Count trials by how they ended."""
-    counts = dict.fromkeys(Outcome, 0)
-    for run in runs:
-        counts[trial_outcome(run)] += 1
-    return counts
 
 
 def finished_points(trials: Sequence[TrialRecord]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -24,12 +24,12 @@ from ae_sweep.tracking.quiet import quiet_mlflow
 from ae_sweep.tracking.writer import SweepWriter, create_sweep_run, reopen_sweep_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mlflow.entities import Experiment, Run
 
     from ae_sweep.config import Store, SweepConfig
-    from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
+    from ae_sweep.records import DatasetCard, Outcome, SweepRecord, TrialRecord
 
 REACH_SECONDS = 5.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -155,14 +155,13 @@ class TrackingStore:
     def sweeps(self) -> list[SweepRecord]:
         """Tell all sweeps, the newest first."""
         with translated(self._place):
-            trials: dict[str, list[Run]] = defaultdict(list)
+            counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
             for run in self._search(layout.trials_filter()):
-                trials[run.data.tags[layout.SWEEP]].append(run)
-            parents = self._search(layout.sweeps_filter(), newest_first=True)
-        return [
-            reader.sweep_record(run, reader.count_outcomes(trials[run.data.tags[layout.SWEEP]]))
-            for run in parents
-        ]
+                counts[run.data.tags[layout.SWEEP]][reader.trial_outcome(run)] += 1
+            return [
+                reader.sweep_record(run, counts[run.data.tags[layout.SWEEP]])
+                for run in self._search(layout.sweeps_filter(), newest_first=True)
+            ]
 
     def sweep(self, name: str | None = None) -> SweepRecord:
         """Tell one sweep, the latest if none is named.
@@ -172,10 +171,7 @@ class TrackingStore:
         NotStoredError
             If there is none of that name, or none at all.
         """
-        with translated(self._place):
-            run = self._latest() if name is None else self._parent(name)
-            trials = self._search(layout.trials_filter(run.data.tags[layout.SWEEP]))
-            return reader.sweep_record(run, reader.count_outcomes(trials))
+        return self.sweep_with_trials(name)[0]
 
     def trials(self, sweep: str) -> list[TrialRecord]:
         """Tell all trials of a sweep, in the order they were started.
@@ -185,10 +181,28 @@ class TrackingStore:
         NotStoredError
             If there is no sweep of that name.
         """
+        return self.sweep_with_trials(sweep)[1]
+
+    def sweep_with_trials(self, name: str | None = None) -> tuple[SweepRecord, list[TrialRecord]]:
+        """Tell one sweep, the latest if none is named, and its trials as they were started.
+
+        Both at once, since each takes a reading of all its trials: seconds where there are
+        thousands.
+
+        Raises
+        ------
+        NotStoredError
+            If there is none of that name, or none at all.
+        """
+        counts: Counter[Outcome] = Counter()
+        trials = []
         with translated(self._place):
-            self._parent(sweep)
-            records = map(reader.trial_record, self._search(layout.trials_filter(sweep)))
-            return [record for record in records if record is not None]
+            parent = self._latest() if name is None else self._parent(name)
+            for run in self._search(layout.trials_filter(parent.data.tags[layout.SWEEP])):
+                counts[reader.trial_outcome(run)] += 1
+                if (record := reader.trial_record(run)) is not None:
+                    trials.append(record)
+            return reader.sweep_record(parent, counts), trials
 
     def finished_points(self, sweep: str) -> dict[str, float]:
         """Tell the validation MSE of each point that is done, by the point's key.
@@ -210,7 +224,7 @@ class TrackingStore:
             card=card,
         )
 
-    def _search(self, filter_string: str, *, newest_first: bool = False) -> list[Run]:
+    def _search(self, filter_string: str, *, newest_first: bool = False) -> Iterator[Run]:
         return reader.search(
             self._client,
             experiment_id=self._experiment_id,
@@ -221,8 +235,7 @@ class TrackingStore:
     def _find(self, name: str) -> Run | None:
         if not NAME_PATTERN.fullmatch(name):  # it would not be safe inside a filter
             return None
-        runs = self._search(layout.sweep_filter(name), newest_first=True)
-        return runs[0] if runs else None
+        return next(self._search(layout.sweep_filter(name), newest_first=True), None)
 
     def _parent(self, name: str) -> Run:
         if (run := self._find(name)) is not None:
@@ -231,14 +244,14 @@ class TrackingStore:
         raise _no_such_sweep(name, [run.data.tags[layout.SWEEP] for run in parents], self._place)
 
     def _latest(self) -> Run:
-        runs = self._search(layout.sweeps_filter(), newest_first=True)
-        if not runs:
+        latest = next(self._search(layout.sweeps_filter(), newest_first=True), None)
+        if latest is None:
             raise _nothing_stored(self._place)
-        return runs[0]
+        return latest
 
     def _end_abandoned(self, sweep: str) -> None:
         running = f"{layout.trials_filter(sweep)} AND attributes.status = 'RUNNING'"
-        for run in self._search(running):
+        for run in list(self._search(running)):  # all of them first: each one ended moves the pages
             self._client.set_tag(run.info.run_id, layout.OUTCOME, "interrupted")
             self._client.set_terminated(run.info.run_id, status="KILLED")
 

@@ -1,0 +1,191 @@
+"""Measures what reading a large store costs: frontier, list and show on 10,000 trials.
+
+The store is written by the product itself, all but the files of models and pictures, which the
+reading commands never open. It is kept in the temporary directory for the next time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import section
+from common import spread
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from timed import AE_SWEEP, timed
+
+from ae_sweep import tracking
+from ae_sweep.cli.environment import environment
+from ae_sweep.config import Range, SearchSpace, Store, SweepConfig
+from ae_sweep.records import (
+    QUARTERS,
+    DatasetCard,
+    EpochResult,
+    Point,
+    Reconstructions,
+    Role,
+    TrialResult,
+)
+
+if TYPE_CHECKING:
+    from ae_sweep.tracking import SweepWriter
+
+TRIALS = 10_000
+ROUNDS = 5
+DIMS = (2, 8, 32, 128, 1024)
+COMMANDS = ("frontier", "list", "show")
+TARGET_SECONDS = 10.0
+TARGET_MB = 600.0
+SWEEP = "large"
+NO_PICTURES = Reconstructions(shape=(1, 1, 28, 28), originals=b"", reconstructions=b"")
+CARD = DatasetCard(
+    name="mnist", digest="0123456789abcdef", source="generated", train_images=55_000,
+    val_images=5_000, test_images=10_000, image_shape=(1, 28, 28),
+)  # fmt: skip
+PARAMETERS: dict[str, str | int | float] = {
+    "batch_size": 128, "precision": "bf16", "precision_reason": "1.9 times as fast as float32 here",
+    "device": "cpu", "device_name": "cpu, 2 threads",
+}  # fmt: skip
+FILES = (
+    "ae_sweep.tracking.models._save",
+    "ae_sweep.tracking.writer.RunWriter._log_files",
+    "mlflow.MlflowClient.log_model_artifacts",
+)
+"""What writes files, and is left out."""
+
+
+def measure(trials: int = TRIALS) -> dict[str, Any]:
+    """Read the large store with each command, a few times in turn."""
+    place, generation_seconds = large_store(trials)
+    figure = ("--out", str(place / "frontier.png"))
+    rounds = [
+        {
+            command: timed(
+                [*AE_SWEEP, command, "--store", str(place), *figure * (command == "frontier")]
+            )
+            for command in COMMANDS
+        }
+        for _ in range(ROUNDS)
+    ]
+    return {
+        "trials": trials,
+        "generation_seconds": generation_seconds,
+        "database_mb": (place / "mlflow.db").stat().st_size / 1e6,
+        "commands": {
+            command: {
+                key: spread([measured[command][key] for measured in rounds])
+                for key in ("seconds", "peak_mb")
+            }
+            for command in COMMANDS
+        },
+    }
+
+
+def report(document: dict[str, Any]) -> str:
+    """Tell the figures as a section of docs/benchmarks.md."""
+    rows = [
+        [f"`ae-sweep {name}`", *section.cells(of["seconds"]), *section.cells(of["peak_mb"], ".0f")]
+        for name, of in document["commands"].items()
+    ]
+    frontier = document["commands"]["frontier"]
+    return section.section(
+        "Reading a large store",
+        f"One sweep of {document['trials']:,} trials, four in five of them finished, in a database "
+        f"of {document['database_mb']:.0f} MB, written through MLflow in "
+        f"{document['generation_seconds']:.0f} s (no files of models and pictures). Each command "
+        f"is a process of its own, {ROUNDS} times.",
+        section.table(["", "s, median", "min to max", "peak MB, median", "min to max"], rows),
+        section.verdict(
+            "`ae-sweep frontier`", frontier["seconds"]["median"], target=TARGET_SECONDS, unit="s"
+        )
+        + " "
+        + section.verdict(
+            "its memory", frontier["peak_mb"]["max"], target=TARGET_MB, unit="MB", form=".0f"
+        ),
+        name="analysis",
+    )
+
+
+def large_store(trials: int) -> tuple[Path, float]:
+    """Tell where a store of so many trials is, and how many seconds it took to write."""
+    place = Path(tempfile.gettempdir()) / f"ae-sweep-bench-{trials}-mlflow-{version('mlflow')}"
+    note = place / "generated.json"
+    if not note.exists():
+        shutil.rmtree(place, ignore_errors=True)
+        started = time.perf_counter()
+        _generate(Store(place), trials)
+        note.write_text(json.dumps({"seconds": time.perf_counter() - started}))
+    return place, float(json.loads(note.read_text())["seconds"])
+
+
+def _generate(store: Store, trials: int) -> None:
+    space = SearchSpace(lr=Range(1e-3, 1e-2), epochs=Range(1, 8))
+    config = SweepConfig(name=SWEEP, dims=DIMS, space=space, trials=trials // len(DIMS))
+    rng = random.Random(0)
+    parameters = {**environment(), **PARAMETERS}
+    event.listen(Engine, "connect", _hurry)
+    patches = [mock.patch(name) for name in FILES]
+    for patch in patches:
+        patch.start()
+    try:
+        runs = tracking.open_for_writing(store)
+        writer = runs.start_sweep(config, card=CARD, environment=environment())
+        for number in range(trials):
+            _write_trial(writer, number, rng, parameters)
+        writer.finish(figures={}, table=[], document={})
+    finally:
+        for patch in patches:
+            patch.stop()
+        event.remove(Engine, "connect", _hurry)
+
+
+def _write_trial(
+    writer: SweepWriter, number: int, rng: random.Random, parameters: dict[str, str | int | float]
+) -> None:
+    slot, dim = number // len(DIMS), DIMS[number % len(DIMS)]
+    epochs = rng.randint(1, 8)
+    point = Point(
+        dataset_digest=CARD.digest, model="conv", latent_dim=dim, lr=10 ** rng.uniform(-3, -2),
+        epochs=epochs, seed=0, recipe="1",
+    )  # fmt: skip
+    trial = writer.start_trial(
+        name=f"d={dim} trial {slot}",
+        point=point,
+        role=Role.SEARCH,
+        parameters=parameters,
+    )
+    mse = 0.0783 * dim**-0.851 * rng.uniform(1, 1.5)
+    pruned = slot % 5 == 4
+    for quarter in (1,) if pruned else (2, QUARTERS):
+        trial.log_epoch(_validation(quarter, epochs, mse * QUARTERS / quarter))
+    if pruned:
+        trial.prune()
+        return
+    result = TrialResult(
+        val_mse=mse, test_mse=mse * 1.01, test_psnr=20.0, compression_ratio=CARD.pixels / dim,
+        parameters=10_000, train_seconds=1.0, step=100 * epochs, pictures=NO_PICTURES, weights=b"",
+    )  # fmt: skip
+    trial.finish(result, picture=b"")
+
+
+def _validation(quarter: int, epochs: int, mse: float) -> EpochResult:
+    return EpochResult(
+        epoch=epochs * quarter / QUARTERS, step=25 * quarter * epochs, quarter=quarter,
+        train_mse=mse, val_mse=mse, val_psnr=20.0, images_per_second=1_000.0, epoch_seconds=55.0,
+    )  # fmt: skip
+
+
+def _hurry(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+if __name__ == "__main__":
+    section.main(measure, report)

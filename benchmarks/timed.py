@@ -1,0 +1,56 @@
+"""Wall seconds and peak memory of a command.
+
+The command's parent is a Python that has imported nothing: on Linux a process's peak begins with
+its parent's memory, and that of a benchmark with torch in it would hide what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parent.parent
+AE_SWEEP = (sys.executable, str(ROOT / "cli.py"))
+
+
+def timed(command: Sequence[str], *, cwd: Path | None = None) -> dict[str, float]:
+    """Run a command; tell ``seconds`` and ``peak_mb`` (10⁶ bytes).
+
+    Raises
+    ------
+    RuntimeError
+        If it fails, with what it wrote to stderr.
+    """
+    done = subprocess.run(
+        [sys.executable, "-S", __file__, *command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    told: dict[str, float] = json.loads(done.stdout)
+    return told
+
+
+def _run(command: list[str]) -> int:
+    started = time.perf_counter()
+    status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(json.dumps({"seconds": seconds, "peak_mb": peak * unit / 1e6}))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_run(sys.argv[1:]))
