@@ -645,6 +645,14 @@ def test_two_workers_come_to_what_one_does_to_the_last_digit(
     assert done.out == shown.out
 
 
+def _check_agree(stored: Stored, undisturbed: Stored) -> None:
+    """Check for the same numbers; what the pruner stopped depends on what ended first."""
+    assert stored.filled.keys() >= undisturbed.filled.keys()
+    for point, (outcome, test_mse) in undisturbed.filled.items():
+        if "pruned" not in (outcome, stored.filled[point][0]):
+            assert stored.filled[point] == (outcome, test_mse)
+
+
 def _workers(pid: int) -> list[int]:
     """Tell the worker processes that a process has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -666,7 +674,7 @@ def _read_until(process: subprocess.Popen[str], marker: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "marker", ["d=4 trial 0: lr", r"d=[24] trial 0: epoch 1 ", r"\[2/6\]", "d=2 repeat 1: epoch"]
+    "marker", ["d=4 trial 0: lr", r"d=[24] trial 0: epoch 1 ", "d=[24] repeat 1: epoch"]
 )
 def test_ctrl_c_ends_all_workers_and_any_number_of_them_completes_the_sweep(
     process: Callable[..., Done], undisturbed: Path, tmp_path: Path, marker: str
@@ -690,7 +698,9 @@ def test_ctrl_c_ends_all_workers_and_any_number_of_them_completes_the_sweep(
     _check_databases(tmp_path / "store")
     _resume(process, tmp_path, "--workers", "3")
     whole = _stored(tmp_path / "store")
-    assert whole.filled == _stored(undisturbed).filled
+    assert left.filled.items() <= whole.filled.items(), "what was there is left as it was"
+    assert len(whole.filled) == 6
+    _check_agree(whole, _stored(undisturbed))
     assert (whole.parent, whole.statuses["RUNNING"]) == ("FINISHED", 0)
 
 
@@ -738,7 +748,7 @@ def test_a_worker_that_is_killed_fails_its_trial_and_the_sweep_goes_on(
     assert sorted(left.trials).count("FAIL") == 1
     resumed = _resume(process, tmp_path, *TWO)
     assert f"{failed}: finished" in resumed.err
-    assert _stored(tmp_path / "store").filled.items() >= _stored(undisturbed).filled.items()
+    _check_agree(_stored(tmp_path / "store"), _stored(undisturbed))
 
 
 def test_auto_takes_the_workers_that_measured_best_and_says_so(
