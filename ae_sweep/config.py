@@ -24,6 +24,9 @@ MAX_COUNT = 100_000
 """Of epochs, of trials and of repeats: more is a slip of the finger, and would fill the memory."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
+PASSWORD_PATTERN = re.compile(r"(://[^/@:]*:)[^/@]*@")
+"""In an address, as in ``https://user:password@host``."""
+
 
 @dataclass(frozen=True)
 class Choices(Generic[Number]):
@@ -79,12 +82,6 @@ class SearchSpace:
     def max_epochs(self) -> int:
         """The longest training this space allows, in epochs."""
         return max(_bounds(self.epochs))
-
-    @property
-    def mean_epochs(self) -> float:
-        """The average length of a training in this space, in epochs."""
-        bounds = _bounds(self.epochs)
-        return sum(bounds) / len(bounds)
 
     @property
     def size(self) -> int | None:
@@ -222,6 +219,16 @@ class Store:
     def tracking_uri(self) -> str:
         """MLflow's tracking URI."""
         return self.tracking_override or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def told_tracking_uri(self) -> str:
+        """MLflow's tracking URI as it may be shown: a password in it is not."""
+        return PASSWORD_PATTERN.sub(r"\1***@", self.tracking_uri)
+
+    @property
+    def runs_place(self) -> str:
+        """Where the runs are, to be told: ``root``, or the user's own tracking URI."""
+        return self.told_tracking_uri if self.tracking_override else str(self.root)
 
     @property
     def artifact_root(self) -> Path | None:

@@ -51,6 +51,12 @@ class PortError(AeSweepError):
     exit_code: ClassVar[int] = 3
 
 
+class WorkerError(AeSweepError):
+    """A worker process that cannot be started or set up."""
+
+    exit_code: ClassVar[int] = 3
+
+
 class ConflictError(AeSweepError):
     """A sweep of that name is stored with another space, or is already there."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,6 @@ from ae_sweep.data.split import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ae_sweep.data import ImageDataset
 
@@ -56,8 +56,8 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        names = []
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     return names[0] if names else platform.processor() or platform.machine()

@@ -37,7 +37,10 @@ def cells(spread: dict[str, float], form: str = ".2f", factor: float = 1.0) -> l
     return [median, f"{low} to {high}"]
 
 
-def verdict(what: str, value: float, *, target: float, unit: str, form: str = ".2f") -> str:
-    """Say whether a value keeps below its target."""
-    met = "met" if value <= target else "**missed**"
-    return f"Target: {what} ≤ {target:g} {unit}: {met} ({value:{form}} {unit})."
+def verdict(
+    what: str, value: float, *, target: float, unit: str, form: str = ".2f", at_least: bool = False
+) -> str:
+    """Say whether a value keeps below its target, or above it with ``at_least``."""
+    met = value >= target if at_least else value <= target
+    sign, word = "≥" if at_least else "≤", "met" if met else "**missed**"
+    return f"Target: {what} {sign} {target:g} {unit}: {word} ({value:{form}} {unit})."

@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import os
+import random
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -24,9 +25,12 @@ from ae_sweep.records import (
     Role,
     TrialResult,
 )
+from ae_sweep.sweep.worker import Broken, Epoch, InlineWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+    from ae_sweep.sweep.worker import WorkerEvent
 
 GOLDEN = Path(__file__).parent / "golden"
 NO_PICTURES = Reconstructions(shape=(1, 1, 1, 1), originals=b"\0", reconstructions=b"\0")
@@ -167,6 +171,50 @@ class FakeTraining:
 
 
 @dataclass
+class FakeCrew:
+    """A worker of several slots that trains in this process, its jobs in an order of its own."""
+
+    training: FakeTraining
+    slots: int = 2
+    seed: int | None = None
+    """Draws whose turn it is; in turns if left out."""
+    dies: Callable[[TrialConfig], bool] = lambda _config: False
+    """Tells whose process dies in mid-training."""
+    most: int = 0
+    jobs: dict[int, InlineWorker] = field(default_factory=dict)
+    configs: dict[int, TrialConfig] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._rng = None if self.seed is None else random.Random(self.seed)
+
+    def submit(self, job: int, config: TrialConfig) -> None:
+        assert len(self.jobs) < self.slots
+        self.jobs[job] = InlineWorker(self.training)
+        self.jobs[job].submit(job, config)
+        self.configs[job] = config
+        self.most = max(self.most, len(self.jobs))
+
+    def next_event(self) -> WorkerEvent:
+        job = self._rng.choice(list(self.jobs)) if self._rng else next(iter(self.jobs))
+        worker = self.jobs.pop(job)
+        event = worker.next_event()
+        if isinstance(event, Epoch) and event.result.quarter == 2 and self.dies(self.configs[job]):
+            worker.stop(job)
+            return Broken(job, "its worker process was ended by signal 9 (SIGKILL)")
+        if isinstance(event, Epoch):
+            self.jobs[job] = worker  # at the end of the queue
+        return event
+
+    def stop(self, job: int) -> None:
+        if worker := self.jobs.pop(job, None):
+            worker.stop(job)
+
+    def close(self) -> None:
+        for job in list(self.jobs):
+            self.stop(job)
+
+
+@dataclass
 class FakeLog:
     """Remembers one trial."""
 
@@ -270,12 +318,13 @@ def run_sweep(
     tracker: FakeTracker,
     events: int | None = None,
     killed: bool = False,
+    crew: FakeCrew | None = None,
 ) -> list[Any]:
     """Run a sweep to its end, or give it up after some events, as a caller or a killed process."""
     from ae_sweep import sweep
 
     studies = sweep.open_studies(path, config, identity=config.identity())
-    worker = sweep.InlineWorker(training)
+    worker = crew or sweep.InlineWorker(training)
     driver = sweep.Driver(config, studies=studies, worker=worker, tracker=tracker)
     with contextlib.closing(driver.run()) as running:
         told = list(itertools.islice(running, events))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +78,17 @@ USAGE = [
     ),
     ([*SHAPES, "--device", "tpu"], ["'tpu'", "auto, cpu, cuda"]),
     ([*SHAPES, "--device", LONG], ["5000 characters", "auto, cpu, cuda"]),
+    (["--workers", "0"], ["--workers '0'", "from 1 to 64", "auto"]),
+    (["--workers", "65"], ["--workers '65'", "from 1 to 64", "auto"]),
+    (["--workers", "-2"], ["--workers '-2'", "from 1 to 64", "auto"]),
+    (["--workers", "1.5"], ["--workers '1.5'", "from 1 to 64", "auto"]),
+    (["--workers", ""], ["--workers ''", "from 1 to 64", "auto"]),
+    (["--workers", "[bold]all"], ["--workers '[bold]all'", "from 1 to 64", "auto"]),
+    (["--workers", LONG], ["5000 characters", "from 1 to 64", "auto"]),
+    (
+        [*SHAPES, "--dims", "100000", "--workers", "64"],
+        ["--workers 64", "1,330 GB", "latent dimension 100000", "give at most --workers "],
+    ),
     (["--name", "a/b"], ["'a/b'", "letters, digits"]),
     (["--name", ".."], ["'..'", "letters, digits"]),
     (["--name", "../../escaped"], ["'../../escaped'", "letters, digits"]),
@@ -193,6 +206,15 @@ def _optuna_garbage(place: Path) -> Path:
     return store
 
 
+def _optuna_foreign(place: Path) -> Path:
+    store = place / "foreign"
+    store.mkdir()
+    with contextlib.closing(sqlite3.connect(store / "optuna.db")) as connection:
+        connection.execute("CREATE TABLE diary (day TEXT)")
+        connection.commit()
+    return store
+
+
 def _read_only(place: Path) -> Path:
     if os.geteuid() == 0 and sys.platform == "linux":
         return Path("/proc/no-store")  # root may write anywhere else
@@ -215,6 +237,7 @@ def _percent(place: Path) -> Path:
         (_below_a_file, "file [bold]/store", "name a directory with --store"),
         (_mlflow_garbage, "mlflow.db cannot be read as a database", "--store"),
         (_optuna_garbage, "optuna.db cannot be used as Optuna's database", "--store"),
+        (_optuna_foreign, "optuna.db is a database, but not Optuna's", "--store"),
         (_too_long, "5", "--store"),
         (_percent, "a%41b has a '%'", "--store"),
     ],
@@ -229,6 +252,8 @@ def test_a_store_that_cannot_be_is_refused_before_anything_is_measured(
 ) -> None:
     store = make(tmp_path)
     before = snapshot()
+    done = cli("run", *SHAPES, "--dims", "2", "--dry-run", "--store", str(store))
+    _check(done, code=3, needles=[named, way_out])
     done = cli("run", *SHAPES, "--dims", "2", "--store", str(store))
     _check(done, code=3, needles=[named, way_out])
     assert snapshot() == before

@@ -137,6 +137,16 @@ def test_frontier_prints_csv_and_json_as_nothing_but_data(at: Callable[..., Any]
     assert document["fit"]["r_squared_log"] > 0.9
 
 
+def test_frontier_prints_one_form_of_the_table_at_a_time(
+    at: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = at("frontier", "four", "--csv", "--json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("error: ") == done.err.count("\n") == 1
+    assert "--csv and --json" in done.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_frontier_of_one_dim_draws_it_and_says_why_there_is_no_fit(
     at: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import signal
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from conftest import REAL_DIMS, ROOT, environment
+from process_fakes import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,10 +184,11 @@ def test_every_trial_is_a_child_run_with_all_parameters_that_decide_its_result(
         assert run["tags"]["sweep"] == "real"
         assert {
             "latent_dim", "lr", "epochs", "batch_size", "seed", "model", "dataset",
-            "dataset_digest", "recipe", "precision", "device", "ae_sweep_version",
+            "dataset_digest", "recipe", "precision", "device", "threads", "ae_sweep_version",
             "python_version", "torch_version", "mlflow_version", "optuna_version",
         } <= set(run["params"])  # fmt: skip
         assert run["params"]["torch_version"].partition("+")[0] in torch.__version__
+        assert run["params"]["threads"] == "1", "that is what these tests allow"
         assert [dataset["name"] for dataset in run["inputs"]] == ["shapes"]
     by_dim = Counter(int(run["params"]["latent_dim"]) for run in children)
     assert by_dim == dict.fromkeys(REAL_DIMS, 3)
@@ -425,6 +428,7 @@ def _running(*words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "cli.py"), "run", *words],
         cwd=cwd,
+        start_new_session=True,
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -622,3 +626,132 @@ def test_a_finished_sweep_that_is_resumed_trains_nothing_and_tells_the_same_tabl
     assert len(resumed.out.splitlines()) == 3
     after = _stored(undisturbed)
     assert (after.filled, after.parent, after.trials) == (before.filled, "FINISHED", before.trials)
+
+
+TWO = ("--workers", "2")
+
+
+def test_two_workers_come_to_what_one_does_to_the_last_digit(
+    process: Callable[..., Done], undisturbed: Path, tmp_path: Path
+) -> None:
+    done = process("run", *SMALL, *DIMS, *TWO, "--store", "store", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "workers  2 processes" in done.err
+    starts = [done.err.index(f"\nd={dim} trial 0: lr") for dim in (2, 4)]
+    assert max(starts) < done.err.index(": epoch"), "both run before the first validates"
+    assert _stored(tmp_path / "store") == _stored(undisturbed)
+    assert "Traceback" not in done.err
+    shown = process("frontier", "small", "--store", "store", cwd=undisturbed.parent)
+    assert done.out == shown.out
+
+
+def _workers(pid: int) -> list[int]:
+    """Tell the worker processes that a process has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def _read_until(process: subprocess.Popen[str], marker: str) -> list[str]:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if re.match(marker, line):
+            return said
+    pytest.fail(f"no line matched {marker!r}: {said}")
+
+
+@pytest.mark.parametrize(
+    "marker", ["d=4 trial 0: lr", r"d=[24] trial 0: epoch 1 ", r"\[2/6\]", "d=2 repeat 1: epoch"]
+)
+def test_ctrl_c_ends_all_workers_and_any_number_of_them_completes_the_sweep(
+    process: Callable[..., Done], undisturbed: Path, tmp_path: Path, marker: str
+) -> None:
+    with _running(*SMALL, *DIMS, *TWO, "--store", "store", cwd=tmp_path) as sweep:
+        said = _read_until(sweep, marker)
+        workers = _workers(sweep.pid)
+        os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does: workers get it as well
+        out, err = sweep.communicate(timeout=120)
+    assert (sweep.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    assert "failed" not in "".join(said) + err
+    assert err.splitlines()[-1].startswith("interrupted; complete it with: ")
+    assert workers
+    assert wait_until_gone(workers, 0) == []
+
+    left = _stored(tmp_path / "store")
+    assert left.statuses["RUNNING"] == 0
+    assert left.parent == "KILLED"
+    assert not {"RUNNING", "WAITING"} & set(left.trials)
+    _check_databases(tmp_path / "store")
+    _resume(process, tmp_path, "--workers", "3")
+    whole = _stored(tmp_path / "store")
+    assert whole.filled == _stored(undisturbed).filled
+    assert (whole.parent, whole.statuses["RUNNING"]) == ("FINISHED", 0)
+
+
+def test_ctrl_c_while_workers_are_started_to_measure_says_one_line(tmp_path: Path) -> None:
+    for delay_seconds in (0.0, 0.3, 1.5):
+        with _running(*SMALL, *DIMS, *TWO, "--store", "store", cwd=tmp_path) as sweep:
+            _read_until(sweep, "measuring")
+            time.sleep(delay_seconds)  # the moment is what varies
+            workers = _workers(sweep.pid)
+            os.killpg(sweep.pid, signal.SIGINT)
+            out, err = sweep.communicate(timeout=120)
+        assert (sweep.returncode, out) == (130, "")
+        assert err == "interrupted\n"
+        assert wait_until_gone(workers, 0) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_workers_end_with_a_sweep_that_is_killed_and_it_resumes(
+    process: Callable[..., Done], undisturbed: Path, tmp_path: Path
+) -> None:
+    with _running(*SMALL, *DIMS, *TWO, "--store", "store", cwd=tmp_path) as sweep:
+        _read_until(sweep, r"d=4 trial 0: epoch 0\.5")
+        workers = _workers(sweep.pid)
+        assert len(workers) == 2
+        sweep.kill()
+        sweep.wait()
+    assert wait_until_gone(workers, 10) == []
+    _resume(process, tmp_path)
+    assert _stored(tmp_path / "store").filled == _stored(undisturbed).filled
+
+
+def test_a_worker_that_is_killed_fails_its_trial_and_the_sweep_goes_on(
+    process: Callable[..., Done], undisturbed: Path, tmp_path: Path
+) -> None:
+    with _running(*SMALL, *DIMS, *TWO, "--store", "store", cwd=tmp_path) as sweep:
+        said = _read_until(sweep, r"d=4 trial 0: epoch 0\.5")
+        os.kill(_workers(sweep.pid)[1], signal.SIGKILL)
+        out, err = sweep.communicate(timeout=300)
+    err = "".join(said) + err
+    assert sweep.returncode == 0, err
+    assert len(out.splitlines()) == 3, "both dims have a point"
+    (failed,) = re.findall(r"^\[\d/6\] (.*): failed .*SIGKILL", err, re.MULTILINE)
+    left = _stored(tmp_path / "store")
+    assert left.statuses["FAILED"] == 1
+    assert sorted(left.trials).count("FAIL") == 1
+    resumed = _resume(process, tmp_path, *TWO)
+    assert f"{failed}: finished" in resumed.err
+    assert _stored(tmp_path / "store").filled.items() >= _stored(undisturbed).filled.items()
+
+
+def test_auto_takes_the_workers_that_measured_best_and_says_so(
+    process: Callable[..., Done], tmp_path: Path
+) -> None:
+    done = process(
+        "run", *SMALL, *DIMS, "--workers", "auto", "--dry-run", "--json", cwd=tmp_path,
+        changes={"OMP_NUM_THREADS": "2"},
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (choice,) = [line for line in done.err.splitlines() if line.startswith("workers")]
+    assert re.search(r"at d=4: 1 × \d+ [\d,]+(, \d+ × \d+ [\d,]+)*; taking \d+$", choice), choice
+    plan = json.loads(done.out)
+    assert plan["workers"] == int(choice.split()[-1])
+    assert f" {plan['workers']} × {plan['threads_per_worker']} " in choice
+    assert not list(tmp_path.iterdir())

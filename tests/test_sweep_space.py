@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -11,7 +12,8 @@ import pytest
 from fakes import sweep_config
 
 from ae_sweep.config import Choices, Range, SearchSpace
-from ae_sweep.sweep import make_plan
+from ae_sweep.records import Outcome, Point, Role, TrialRecord
+from ae_sweep.sweep import finished_repeats, make_plan
 from ae_sweep.sweep.plan import PRUNED_SHARE
 from ae_sweep.sweep.space import (
     GOOD_LR,
@@ -174,3 +176,83 @@ def test_a_plan_expects_pruning_only_where_there_is_a_pruner() -> None:
     assert whole.expected_seconds(seconds) == (2 * 4 + 2 * 3) * 10
     assert pruned.expected_seconds(seconds) == pytest.approx((2 * 4 + 2 * 3 * PRUNED_SHARE) * 10)
     assert pruned.expected_seconds(seconds) < pruned.most_seconds(seconds)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_no_plan_expects_more_time_than_it_allows_at_most(seed: int) -> None:
+    rng = random.Random(seed)
+    low = rng.randint(1, 12)
+    chosen = tuple(sorted(rng.sample(range(1, 40), rng.randint(1, 4))))
+    epochs = rng.choice([Range(low, low + rng.randint(1, 300)), Choices(chosen)])
+    epoch_seconds, validation_seconds, rest = (10 ** rng.uniform(-3, 3) for _ in range(3))
+
+    def costs(dim: int, epochs: int) -> float:
+        assert isinstance(epochs, int), "a training has whole epochs"
+        validations = epochs + 4 - math.gcd(epochs, 4)
+        return epochs * epoch_seconds * dim + validations * validation_seconds + rest
+
+    config = sweep_config(
+        space=space(Range(1e-3, 1e-2), epochs),
+        trials=rng.randint(1, 6),
+        repeats=rng.randint(0, 2),
+        pruner=rng.choice(["none", "median"]),
+    )
+    plan = make_plan(config, filled={2: rng.randint(0, config.trials)})
+    assert plan.expected_seconds(costs) <= plan.most_seconds(costs) * (1 + 1e-9)
+
+
+def test_a_trials_constant_cost_is_foretold_once_a_trial() -> None:
+    config = sweep_config(space=space(Range(1e-3, 1e-2), Range(5, 9)), pruner="none", dims=(2,))
+    plan = make_plan(config, filled={})
+    assert plan.expected_seconds(lambda _dim, _epochs: 10.0) == pytest.approx(3 * 10.0)
+
+
+def test_the_time_over_a_range_of_a_hundred_thousand_epochs_is_foretold_at_once() -> None:
+    config = sweep_config(space=space(Range(1e-3, 1e-2), Range(1, 100_000)), pruner="none")
+    asked: list[int] = []
+    plan = make_plan(config, filled={2: 1, 8: 1})
+    plan.expected_seconds(lambda _dim, epochs: asked.append(epochs) or 1.0)
+    assert len(asked) < 300
+    assert sum(asked) / len(asked) == pytest.approx(50_000, rel=0.05)
+
+
+def record(dim: int, val_mse: float, *, seed: int = 0, **changes: Any) -> TrialRecord:
+    point = Point(
+        dataset_digest="x", model="conv", latent_dim=dim, lr=4e-3, epochs=4, seed=seed, recipe="1"
+    )
+    trial = TrialRecord(
+        run_id="r",
+        sweep="first",
+        name="n",
+        point=point,
+        role=Role.REPEAT if seed else Role.SEARCH,
+        outcome=Outcome.FINISHED,
+        compression_ratio=1.0,
+        val_mse=val_mse,
+    )
+    return replace(trial, **changes)
+
+
+def test_a_resumed_plan_counts_only_the_repeats_that_are_missing() -> None:
+    config = sweep_config(repeats=2, dims=(2, 8, 32))
+    other = replace(record(2, 0.1).point, lr=1e-3, seed=1)
+    stored = [
+        record(2, 0.1),
+        record(2, 0.05, point=replace(other, seed=0)),
+        record(2, 0.06, seed=1),  # of what was the best once
+        record(2, 0.06, point=other, role=Role.REPEAT),
+        record(2, 0.06, point=other, role=Role.REPEAT, run_id="again"),
+        record(8, 0.1),
+        record(8, 0.1, seed=1, outcome=Outcome.INTERRUPTED),
+        record(8, 0.1, seed=9),
+        record(32, 0.1),
+        record(32, 0.1, seed=1),
+        record(32, 0.1, seed=2),
+    ]
+    done = finished_repeats(config, stored)
+    assert done == {2: 1, 32: 2}
+    plan = make_plan(config, filled={2: 3, 8: 3, 32: 3}, repeated=done)
+    assert plan.open_repeats == {2: 1, 8: 2, 32: 0}
+    assert plan.trials == 3
+    assert plan.most_seconds(seconds) == 4 * (2 * 1 + 8 * 2)
+    assert finished_repeats(config, []) == {}

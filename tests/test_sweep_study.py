@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -503,3 +504,102 @@ def test_a_sweep_leaves_other_studies_of_the_file_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+def _foreign(place: Path) -> Path:
+    file = place / "optuna.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE diary (day TEXT)")
+    connection.close()
+    return file
+
+
+def test_a_database_of_another_program_is_refused_and_kept_as_it_is(tmp_path: Path) -> None:
+    file = _foreign(tmp_path)
+    before = file.read_bytes()
+    for use in (
+        lambda: check_conflict(file, sweep_config(), identity={}, resume=False),
+        lambda: filled_slots(file, sweep_config()),
+        lambda: open_studies(file, sweep_config(), identity={}),
+    ):
+        with pytest.raises(StoreError, match=r"is a database, but not Optuna's.*--store"):
+            use()
+    assert file.read_bytes() == before
+
+
+def test_an_empty_file_counts_as_no_database_until_a_study_is_opened(tmp_path: Path) -> None:
+    file = tmp_path / "optuna.db"
+    file.touch()
+    check_conflict(file, sweep_config(), identity={}, resume=False)
+    assert filled_slots(file, sweep_config()) == {}
+    assert file.read_bytes() == b""
+    open_one(file)
+    assert filled_slots(file, sweep_config()) == {2: 0}
+
+
+def test_a_database_that_was_cut_off_while_it_was_made_is_completed(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE version_info")
+        connection.execute("DROP TABLE trial_values")
+    connection.close()
+    before = path.read_bytes()
+    assert filled_slots(path, sweep_config()) == {}
+    assert path.read_bytes() == before
+    assert open_one(path).filled() == 0
+
+
+@pytest.mark.parametrize(
+    ("write", "reason", "advice"),
+    [
+        ("create_new_trial", "database or disk is full", "free some space"),
+        ("set_trial_user_attr", "database is locked", "end the other program"),
+        ("set_trial_state_values", "disk I/O error", "--store"),
+    ],
+)
+def test_a_database_that_fails_during_a_sweep_is_an_error_of_the_store(
+    path: Path, monkeypatch: pytest.MonkeyPatch, write: str, reason: str, advice: str
+) -> None:
+    study = open_one(path)
+    broken = study.ask(0)
+
+    def break_down(*_: object, **__: object) -> None:
+        cause = sqlite3.OperationalError(reason)
+        raise optuna.exceptions.StorageInternalError("An exception is raised") from cause
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, write, break_down)
+    monkeypatch.setattr(type(study._study._storage), write, break_down)
+
+    def go_on() -> None:
+        study.fail(broken, reason="loss nan")
+        study.ask(0)
+
+    with pytest.raises(StoreError) as told:
+        go_on()
+    assert str(path) in str(told.value)
+    assert reason in str(told.value)
+    assert advice in str(told.value)
+    assert told.value.exit_code == 3
+
+
+class Gone:
+    """Stands for whatever needs a database that is not to be had any more."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise optuna.exceptions.StorageInternalError("gone")
+
+
+def test_every_public_method_of_a_study_translates_the_errors_of_its_database(path: Path) -> None:
+    study = open_one(path)
+    ask = replace(study.ask(0), trial=Gone())
+    study._study = Gone()  # type: ignore[assignment]
+    calls: dict[str, dict[str, Any]] = {
+        "open_slots": {}, "filled": {}, "ask": {"slot": 1}, "best": {}, "reap": {},
+        "report": {"ask": ask, "quarter": 1, "val_mse": 1.0},
+        "complete": {"ask": ask, "val_mse": 1.0},
+        "prune": {"ask": ask},
+        "fail": {"ask": ask, "reason": "x"},
+    }  # fmt: skip
+    assert set(calls) == {name for name in vars(DimStudy) if not name.startswith("_")}
+    for name, arguments in calls.items():
+        with pytest.raises(StoreError, match="gone"):
+            getattr(study, name)(**arguments)

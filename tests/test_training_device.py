@@ -11,16 +11,15 @@ import pytest
 import torch
 from fakes import tiny_images, trial_config
 
-from ae_sweep import training
+from ae_sweep import models, training
 from ae_sweep.errors import ConfigError, DeviceError
 from ae_sweep.training import precision as precisions
 from ae_sweep.training.evaluate import mean_squared_error
 from ae_sweep.training.images import as_bytes, as_floats
+from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from ae_sweep import models
 
 CPU = torch.device("cpu")
 
@@ -83,20 +82,20 @@ def test_a_device_is_described_in_words_and_has_memory() -> None:
 def test_keeping_freed_memory_changes_no_number() -> None:
     images = tiny_images()
     before = next(training.train(trial_config(), images)).val_mse
-    training.keep_freed_memory()
+    training.prepare_process()
     assert next(training.train(trial_config(), images)).val_mse == before
 
 
-def test_the_choice_of_precision_is_the_same_each_time_and_says_why() -> None:
-    first = choose()
-    assert choose() == first
-    assert first.name in {"fp32", "bf16"}
-    assert first.reason
+def test_the_choice_of_precision_says_why() -> None:
+    choice = choose()
+    assert choice.name in {"fp32", "bf16"}
+    assert choice.reason
 
 
-def with_bf16(monkeypatch: pytest.MonkeyPatch, *, error: float) -> None:
+def with_bf16(monkeypatch: pytest.MonkeyPatch, *, error: float, speedup: float = 1.7) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    monkeypatch.setattr(precisions, "_gradient_error", lambda *_, **__: error)
+    monkeypatch.setattr(precisions, "_gradient_error", lambda *_: error)
+    monkeypatch.setattr(precisions, "_speedup", lambda *_: speedup)
 
 
 @pytest.mark.parametrize("error", [0.11, 2.0, float("nan"), float("inf")])
@@ -108,9 +107,16 @@ def test_bf16_that_computes_wrongly_is_not_used(
     assert "gradients are off by" in choose().reason
 
 
-def test_bf16_that_computes_rightly_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_that_is_hardly_faster_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_bf16(monkeypatch, error=0.02, speedup=1.04)
+    assert choose() == training.Precision("fp32", "bf16 is 1.04 times as fast here: not worth it")
+
+
+def test_bf16_that_computes_rightly_and_faster_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with_bf16(monkeypatch, error=0.02)
-    assert choose() == training.Precision("bf16", "native here; gradients within 2.0% of fp32")
+    assert choose() == training.Precision(
+        "bf16", "1.7 times as fast as fp32; gradients within 2.0% of it"
+    )
 
 
 def test_a_cpu_without_bf16_trains_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,8 +125,10 @@ def test_a_cpu_without_bf16_trains_in_fp32(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_gradient_in_bf16_is_close_to_but_not_equal_to_the_exact_one() -> None:
-    error = precisions._gradient_error(CPU, model="conv", image_shape=(1, 8, 8), batch_size=16)
-    assert 0 < error < precisions.MAX_GRADIENT_ERROR
+    network = models.build("conv", latent_dim=32, image_shape=(1, 8, 8))
+    x_BCHW = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert 0 < precisions._gradient_error(network, x_BCHW) < precisions.MAX_GRADIENT_ERROR
+    assert precisions._speedup(network, x_BCHW) > 0
 
 
 def test_images_are_placed_as_bytes_with_two_pictures_of_each_class() -> None:
@@ -167,8 +175,6 @@ def test_distortion_is_the_mean_over_all_pixels_whatever_the_batches(count: int)
 
 @pytest.mark.parametrize("mode", [True, False])
 def test_measuring_leaves_the_model_in_its_mode_and_its_statistics_alone(mode: bool) -> None:
-    from ae_sweep import models
-
     model: models.Autoencoder = models.build("conv", latent_dim=2, image_shape=(1, 8, 8))
     model.train(mode)
     before = models.to_bytes(model, name="conv")
@@ -188,6 +194,14 @@ def test_a_trial_takes_its_epochs_its_validations_and_one_test() -> None:
     speed = training.Speed(epoch_seconds=10, validation_seconds=1, test_seconds=0.5)
     assert speed.trial_seconds(1) == 10 + 4 + 0.5
     assert speed.trial_seconds(8) == 80 + 8 + 0.5
+
+
+@pytest.mark.parametrize("epochs", range(1, 10))
+def test_a_trial_is_foretold_with_as_many_validations_as_it_has_pauses(epochs: int) -> None:
+    images = tiny_images(train=1_024)  # eight steps an epoch: quarters end between the ends
+    trainer = Trainer(trial_config(epochs=epochs), images)
+    speed = training.Speed(epoch_seconds=0, validation_seconds=1, test_seconds=0)
+    assert speed.trial_seconds(epochs) == len(trainer.pauses)
 
 
 def test_speeds_between_two_dims_are_interpolated() -> None:

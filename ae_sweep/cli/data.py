@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ae_sweep.cli.handled import handled
-from ae_sweep.cli.options import DataDirOption, JsonOption, cache_dir
+from ae_sweep.cli.options import DataDirOption, JsonOption, cache_dir, data_dir_at
 from ae_sweep.cli.talk import print_json, print_table, say
 
 
@@ -24,7 +24,9 @@ def data(
     """
     from ae_sweep import data as images
 
-    located = images.fetch(name, cache_dir=cache_dir(), data_dir=data_dir, announce=say)
+    located = images.fetch(
+        name, cache_dir=cache_dir(), data_dir=data_dir_at(data_dir), announce=say
+    )
     if json_output:
         print_json(
             {

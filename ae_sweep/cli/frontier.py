@@ -11,7 +11,7 @@ from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DEFAULT_STORE, JsonOption, StoreOption, SweepArgument, open_at
 from ae_sweep.cli.talk import print_json, say
 from ae_sweep.config import shorten
-from ae_sweep.errors import StoreError
+from ae_sweep.errors import ConfigError, StoreError
 
 
 @handled
@@ -35,6 +35,9 @@ def frontier(
 
     Example: ae-sweep frontier --out frontier.pdf
     """
+    if csv and json_output:
+        raise ConfigError("--csv and --json are two forms of one table; give one of them")
+
     from ae_sweep import analysis, plots, tracking
     from ae_sweep.cli.result import frontier_of, in_words, print_frontier
 

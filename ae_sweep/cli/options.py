@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ae_sweep.config import Store, shorten
-from ae_sweep.errors import StoreError
+from ae_sweep.errors import DataError, StoreError
 
 DEFAULT_STORE = Path("mlruns")
 
@@ -45,14 +46,37 @@ def open_at(store: Path) -> Store:
         If no system could hold such a path.
     """
     try:
-        root = store.expanduser().absolute()
-        root.exists()
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        root = _absolute(store)
+    except ValueError as error:
         raise StoreError(
-            f"the store cannot be at {shorten(str(store), 200)}: {reason}; name another --store"
+            f"the store cannot be at {shorten(str(store), 200)}: {error}; name another --store"
         ) from error
     return Store(root, os.environ.get("MLFLOW_TRACKING_URI") or None)
+
+
+def store_option(store: Store) -> str:
+    """Write the option that names a store in a command, empty for the usual one."""
+    if store.root == Path.cwd() / DEFAULT_STORE:
+        return ""
+    return f" --store {shlex.quote(str(store.root))}"
+
+
+def data_dir_at(data_dir: Path | None) -> Path | None:
+    """Make the data directory's path absolute.
+
+    Raises
+    ------
+    DataError
+        If no system could hold such a path.
+    """
+    if data_dir is None:
+        return None
+    try:
+        return _absolute(data_dir)
+    except ValueError as error:
+        raise DataError(
+            f"the data cannot be at {shorten(str(data_dir), 200)}: {error}; name another --data-dir"
+        ) from error
 
 
 def whole_number(text: str) -> int:
@@ -70,7 +94,19 @@ def whole_number(text: str) -> int:
 
 
 def cache_dir() -> Path:
-    """Tell the user cache, where fetched data sets are kept."""
+    """Return the user cache, where fetched data sets are kept."""
     import platformdirs
 
     return platformdirs.user_cache_path("ae-sweep")
+
+
+def _absolute(path: Path) -> Path:
+    """Make a path absolute; `ValueError` says why no system could hold it."""
+    try:
+        absolute = path.expanduser().absolute()
+        absolute.exists()
+    except OSError as error:
+        raise ValueError(error.strerror) from error
+    except RuntimeError as error:  # no such user's home
+        raise ValueError(str(error)) from error
+    return absolute

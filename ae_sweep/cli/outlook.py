@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep.cli.talk import in_words
+from ae_sweep.cli.talk import counted, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ae_sweep.cli.prepared import Prepared
+    from ae_sweep.cli.crew import Crew
     from ae_sweep.config import Store
     from ae_sweep.sweep import Plan
-    from ae_sweep.training import Speed
 
 SECONDS_PER_TRIAL = 1.0
-"""Tracking, pictures and the model of one trial; measured in docs/LOG.md."""
+"""Tracking, pictures and the model of one trial, in round numbers; `make bench` measures them."""
 
 
 class Outlook:
     """What a sweep is about to do and how long it should take."""
 
-    def __init__(
-        self, plan: Plan, prepared: Prepared, *, store: Store, speeds: Mapping[int, Speed]
-    ) -> None:
+    def __init__(self, plan: Plan, crew: Crew, *, store: Store) -> None:
         self._plan = plan
-        self._prepared = prepared
+        self._prepared = crew.prepared
         self._store = store
-        self._speeds = speeds
+        self.crew = crew
 
     @property
     def trials(self) -> int:
@@ -37,24 +32,26 @@ class Outlook:
     @property
     def expected_seconds(self) -> float:
         """How long the sweep should take, with pruning."""
-        return self._plan.expected_seconds(self._trial_seconds)
+        return self._plan.expected_seconds(self._trial_seconds, workers=self.crew.workers)
 
     @property
     def most_seconds(self) -> float:
         """How long the sweep would take if nothing were pruned."""
-        return self._plan.most_seconds(self._trial_seconds)
+        return self._plan.most_seconds(self._trial_seconds, workers=self.crew.workers)
 
     def lines(self) -> list[str]:
-        """Tell the plan to a reader."""
+        """Write the plan for a reader."""
         config, plan = self._plan.config, self._plan
-        card = self._prepared.images.card
-        repeats = f", each best again with {config.repeats} other seeds" if config.repeats else ""
+        card = self._prepared.card
+        seeds = counted(config.repeats, "other seed")
+        repeats = f", each best again with {seeds}" if config.repeats else ""
         return [
             f"sweep    {config.name}",
             (
-                f"plan     {len(config.dims)} studies (d = {', '.join(map(str, config.dims))}) × "
-                f"{config.wanted_trials} trials{repeats}: {plan.trials} to train, "
-                f"at most {plan.max_epochs} epochs"
+                f"plan     {counted(len(config.dims), 'study', 'studies')} "
+                f"(d = {', '.join(map(str, config.dims))}) × "
+                f"{counted(config.wanted_trials, 'trial')}{repeats}: {plan.trials} to train, "
+                f"at most {counted(plan.max_epochs, 'epoch')}"
             ),
             (
                 f"search   lr {config.space.lr}, epochs {config.space.epochs}; "
@@ -65,18 +62,25 @@ class Outlook:
                 f"{card.val_images:,} validation, {card.test_images:,} test images; {card.source}"
             ),
             (
-                f"device   {self._prepared.device}, {self._prepared.precision.name} "
-                f"({self._prepared.precision.reason})"
+                f"device   {self.crew.parameters()['device_name']}, "
+                f"{self._prepared.precision.name} ({self._prepared.precision.reason})"
             ),
-            f"store    {self._store.root}",
+            *self._workers_lines(),
+            f"store    {self._store.root}{self._runs_elsewhere()}",
             (
                 f"time     about {in_words(self.expected_seconds)}, "
                 f"at most {in_words(self.most_seconds)} at the speed just measured"
             ),
         ]
 
+    def _workers_lines(self) -> list[str]:
+        count = self.crew.workers
+        if count == 1:
+            return []
+        return [f"workers  {count} processes, a trial in each; their speed was measured together"]
+
     def document(self) -> dict[str, object]:
-        """Tell the plan as a JSON-able document."""
+        """Return the plan as a JSON-able document."""
         config, plan = self._plan.config, self._plan
         return {
             "sweep": config.name,
@@ -91,14 +95,21 @@ class Outlook:
             "pruner": config.pruner,
             "seed": config.seed,
             "dataset": config.dataset,
-            "dataset_digest": self._prepared.images.card.digest,
+            "dataset_digest": self._prepared.card.digest,
             "model": config.model,
-            "device": str(self._prepared.images.device),
+            "device": self.crew.parameters()["device"],
             "precision": self._prepared.precision.name,
+            "workers": self.crew.workers,
+            "threads_per_worker": self.crew.threads,
             "store": str(self._store.root),
+            "tracking_uri": self._store.told_tracking_uri,
             "expected_seconds": round(self.expected_seconds, 1),
             "most_seconds": round(self.most_seconds, 1),
         }
 
+    def _runs_elsewhere(self) -> str:
+        store = self._store
+        return f" for the studies; runs go to {store.runs_place}" if store.tracking_override else ""
+
     def _trial_seconds(self, dim: int, epochs: int) -> float:
-        return self._speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL
+        return self.crew.speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ae_sweep import data, models, training
+from ae_sweep.cli.calibration import remembered_precision
 from ae_sweep.cli.options import cache_dir
+from ae_sweep.cli.outfit import Outfit
 from ae_sweep.cli.talk import say
 from ae_sweep.errors import ConfigError
 
@@ -14,57 +17,94 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ae_sweep.config import SweepConfig
+    from ae_sweep.records import DatasetCard
 
 GIGABYTE = 10**9
+PROCESS_BYTES = 7 * 10**8
+"""A worker process beside what a wide model needs: torch, the images, a batch's activations."""
 MAX_ESTIMATED_DIM = 10**12
 """torch cannot tell the size of much wider layers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """What every trial of a sweep shares."""
 
     config: SweepConfig
-    images: training.DeviceImages
+    dataset: data.ImageDataset
+    data_dir: Path | None
+    devices: tuple[str, ...]
+    """The first one trains; several workers are dealt out over all of them."""
     precision: training.Precision
-    device: str
-    """In words."""
+    most_workers: int
+    """For how many there is memory."""
+
+    @property
+    def card(self) -> DatasetCard:
+        """What is told of the data set."""
+        return self.dataset.card
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the processor trains."""
+        return self.devices == ("cpu",)
+
+    @functools.cached_property
+    def images(self) -> training.DeviceImages:
+        """The images on the first device, for trainings in this process."""
+        return training.place(self.dataset, training.resolve_device(self.devices[0]))
 
     def identity(self) -> dict[str, str | int | None]:
         """Tell what may not change when the sweep is resumed."""
         return self.config.identity() | {
             "recipe": training.RECIPE.version,
-            "dataset_digest": self.images.card.digest,
+            "dataset_digest": self.card.digest,
         }
 
     def parameters(self) -> dict[str, str | int | float]:
-        """Tell what decides the result beside the point."""
+        """Tell what decides the result beside the point and the workers."""
         return {
-            "batch_size": min(training.RECIPE.batch_size, self.images.card.train_images),
+            "batch_size": min(training.RECIPE.batch_size, self.card.train_images),
             "precision": self.precision.name,
             "precision_reason": self.precision.reason,
-            "device": str(self.images.device),
-            "device_name": self.device,
         }
 
-    def measure_speed(self) -> dict[int, training.Speed]:
-        """Time a few steps of the smallest and the largest dim, and tell every dim's speed.
-
-        Between them a step's time grows linearly with latent_dim, as the linear layers do.
-        """
-        dims = self.config.dims
-        low, high = (self._speed(dim) for dim in (dims[0], dims[-1]))
-        span = max(dims[-1] - dims[0], 1)
-        return {dim: training.between(low, high, (dim - dims[0]) / span) for dim in dims}
-
-    def _speed(self, dim: int) -> training.Speed:
+    def speed(self, dim: int) -> training.Speed:
+        """Time a few training steps in this process."""
         return training.measure_speed(
             dim, self.images, model=self.config.model, precision=self.precision
         )
 
+    def outfit(self, number: int, *, threads: int) -> Outfit:
+        """Tell a worker process all it needs.
 
-def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> Prepared:
-    """Find the device, load the images onto it and choose the precision.
+        Parameters
+        ----------
+        number
+            Of the process, from 0: they are dealt out over the devices in turn.
+        """
+        return Outfit(
+            dataset=self.config.dataset,
+            digest=self.card.digest,
+            train_limit=self.config.train_limit,
+            cache_dir=cache_dir(),
+            data_dir=self.data_dir,
+            model=self.config.model,
+            device=self.devices[number % len(self.devices)],
+            precision=self.precision,
+            threads=threads,
+        )
+
+
+def prepare(
+    config: SweepConfig, *, data_dir: Path | None, device_name: str, workers: int | None = 1
+) -> Prepared:
+    """Find the device, load the images and choose the precision.
+
+    Parameters
+    ----------
+    workers
+        How many are wanted; None leaves the number open.
 
     Raises
     ------
@@ -74,6 +114,7 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
         If the device or the data set is not to be had.
     """
     device = training.resolve_device(device_name)
+    devices = training.alike_devices(device_name, device)
     models.parameter_count(config.model, latent_dim=1, image_shape=(1, 4, 4))  # names the model
     dataset = data.load(
         config.dataset,
@@ -82,19 +123,36 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
         train_limit=config.train_limit,
         announce=say,
     )
-    _check_memory(config, image_shape=dataset.card.image_shape, has=training.memory_bytes(device))
-    training.keep_freed_memory()
-    precision = training.choose_precision(
-        device,
-        model=config.model,
-        image_shape=dataset.card.image_shape,
-        batch_size=training.RECIPE.batch_size,
+    has = training.memory_bytes(device)
+    needed = _check_memory(config, image_shape=dataset.card.image_shape, has=has)
+    most_workers = len(devices) * (has // (needed + PROCESS_BYTES))
+    if workers is not None and workers > max(most_workers, 1):
+        raise ConfigError(
+            f"--workers {workers} need about {workers * (needed + PROCESS_BYTES) / GIGABYTE:,.0f} "
+            f"GB to train latent dimension {config.dims[-1]} all at once, and there are "
+            f"{len(devices) * has / GIGABYTE:,.0f} GB; give at most --workers {most_workers or 1}"
+        )
+    training.prepare_process()
+    batch_size, image_shape = training.RECIPE.batch_size, dataset.card.image_shape
+    precision = remembered_precision(
+        f"{training.hardware(device)} {config.model} {image_shape} batch={batch_size}",
+        lambda: training.choose_precision(
+            device, model=config.model, image_shape=image_shape, batch_size=batch_size
+        ),
+        cache=cache_dir(),
     )
-    images = training.place(dataset, device)
-    return Prepared(config, images, precision, training.describe_device(device))
+    return Prepared(
+        config=config,
+        dataset=dataset,
+        data_dir=data_dir,
+        devices=devices,
+        precision=precision,
+        most_workers=most_workers,
+    )
 
 
-def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> None:
+def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> int:
+    """Tell the bytes that the largest dim needs, if the device has them."""
     dim = config.dims[-1]
     needed = training.training_bytes(
         config.model, latent_dim=min(dim, MAX_ESTIMATED_DIM), image_shape=image_shape
@@ -106,3 +164,4 @@ def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: i
             f"gradients and the optimiser's state), and the device has {has / GIGABYTE:,.0f} GB; "
             "leave it out of --dims"
         )
+    return needed

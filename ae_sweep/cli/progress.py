@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from ae_sweep.cli.talk import in_words, stderr
+from ae_sweep.cli.talk import counted, in_words, stderr
 from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
@@ -59,10 +59,6 @@ def show_progress(events: Iterable[SweepEvent], *, outlook: Outlook) -> Iterator
             forecast.take(event)
             display.show(event, seconds_left=forecast.seconds_left)
             yield event
-
-
-class _Display(Protocol):
-    def show(self, event: SweepEvent, *, seconds_left: float) -> None: ...
 
 
 class _Lines:
@@ -140,7 +136,7 @@ class _Live:
 
 
 def _settings(trial: Trial) -> str:
-    return f"lr {trial.config.lr:.3g}, {_count(trial.config.epochs, 'epoch')}"
+    return f"lr {trial.config.lr:.3g}, {counted(trial.config.epochs, 'epoch')}"
 
 
 def _state(event: TrialValidated) -> str:
@@ -153,7 +149,3 @@ def _end(event: TrialEnded) -> str:
     if event.result is not None:
         return f"{told}, val MSE {event.result.val_mse:.5f}, test MSE {event.result.test_mse:.5f}"
     return f"{told}: {event.reason}" if event.reason else told
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,35 +1,40 @@
-"""Owns ``ae-sweep run``: plan, train, track, tell."""
+"""Owns ``ae-sweep run``: its options, and the plan they make."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
 import time
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ae_sweep.cli.handled import EXIT_INTERRUPTED, handled
-from ae_sweep.cli.interrupts import Interrupts
+from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import (
     DEFAULT_STORE,
     DataDirOption,
     JsonOption,
     StoreOption,
+    data_dir_at,
     open_at,
+    store_option,
     whole_number,
 )
 from ae_sweep.cli.settings import DEFAULTS, make_config, stored_settings
-from ae_sweep.cli.talk import print_json, say
+from ae_sweep.cli.talk import print_json
+from ae_sweep.cli.values import parse_workers
 from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ae_sweep.cli.outlook import Outlook
     from ae_sweep.cli.prepared import Prepared
     from ae_sweep.config import Store, SweepConfig
-    from ae_sweep.tracking import SweepWriter, TrackingStore
+
+DEFAULT_DEVICE = "auto"
 
 
 def _default(option: str) -> str:
@@ -98,7 +103,16 @@ def run(
     ] = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
+    ] = DEFAULT_DEVICE,
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Train N trials at a time, each in a process with its share of the cores, or as "
+            "many as a short measurement finds best. On a CPU, the number of threads decides "
+            "the last digits of a result.",
+        ),
+    ] = "1",
     sampler: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="tpe, random, grid or gp." + _default("sampler")),
@@ -130,7 +144,8 @@ def run(
 
     Example: ae-sweep run --dims 2 8 32 128 1024
     """
-    place = open_at(store)
+    place, files = open_at(store), data_dir_at(data_dir)
+    wanted = parse_workers(workers)
     given = {
         "dims": dims, "lr": lr, "epochs": epochs, "trials": trials, "repeats": repeats,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
@@ -151,11 +166,16 @@ def run(
 
     from ae_sweep.cli.prepared import prepare
 
-    prepared = prepare(config, data_dir=data_dir, device_name=device)
+    prepared = prepare(config, data_dir=files, device_name=device, workers=wanted)
+    look = partial(_outlook, prepared, wanted, place, resume=resume)
     if dry_run:
-        _tell_plan(_outlook(prepared, place, resume=resume), json_output=json_output)
+        _tell_plan(look(), json_output=json_output)
         return
-    _run(prepared, place, resume=resume, json_output=json_output)
+
+    from ae_sweep.cli.conduct import conduct
+
+    again = _again(config, place, data_dir=files, device=device)
+    conduct(prepared, place, look=look, again=again, resume=resume, json_output=json_output)
 
 
 def _new_name(dataset: str) -> str:
@@ -164,15 +184,20 @@ def _new_name(dataset: str) -> str:
     return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _outlook(prepared: Prepared, store: Store, *, resume: bool) -> Outlook:
-    from ae_sweep import sweep
+def _outlook(prepared: Prepared, workers: int | None, store: Store, *, resume: bool) -> Outlook:
+    from ae_sweep import sweep, tracking
+    from ae_sweep.cli.crew import gather
     from ae_sweep.cli.outlook import Outlook
 
     config, identity = prepared.config, prepared.identity()
     sweep.check_conflict(store.optuna_path, config, identity=identity, resume=resume)
-    plan = sweep.make_plan(config, filled=sweep.filled_slots(store.optuna_path, config))
-    say("measuring the speed of a few training steps")
-    return Outlook(plan, prepared, store=store, speeds=prepared.measure_speed())
+    trials = tracking.open_for_reading(store).trials(config.name) if resume else []
+    plan = sweep.make_plan(
+        config,
+        filled=sweep.filled_slots(store.optuna_path, config),
+        repeated=sweep.finished_repeats(config, trials),
+    )
+    return Outlook(plan, gather(prepared, workers, trials=plan.trials), store=store)
 
 
 def _tell_plan(outlook: Outlook, *, json_output: bool) -> None:
@@ -182,126 +207,7 @@ def _tell_plan(outlook: Outlook, *, json_output: bool) -> None:
         typer.echo("\n".join(outlook.lines()))
 
 
-def _run(prepared: Prepared, store: Store, *, resume: bool, json_output: bool) -> None:
-    from ae_sweep import tracking
-
-    interrupts = Interrupts()
-    with interrupts.caught(), contextlib.ExitStack() as held:
-        outlook = _outlook(prepared, store, resume=resume)
-        for line in outlook.lines():
-            say(line)
-        runs = tracking.open_for_writing(store)
-        # From its creation to the try that ends it, no interruption may come between.
-        held.enter_context(interrupts.shield())
-        writer = _open_sweep(runs, prepared, resume=resume)
-        try:
-            held.close()
-            _train(prepared, store, runs, writer, outlook=outlook, interrupts=interrupts)
-            _tell_result(prepared.config, store, runs, writer, json_output=json_output)
-        except KeyboardInterrupt:
-            # A second Ctrl-C has nothing to add.
-            with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
-                writer.interrupt()
-                say(f"interrupted; complete it with: {_again(prepared.config, store)}")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except Exception as error:
-            writer.fail(f"{type(error).__name__}: {error}")
-            raise
-
-
-def _open_sweep(runs: TrackingStore, prepared: Prepared, *, resume: bool) -> SweepWriter:
-    from ae_sweep.cli.environment import environment
-
-    card = prepared.images.card
-    if resume:
-        return runs.resume_sweep(prepared.config, card=card)
-    return runs.start_sweep(prepared.config, card=card, environment=environment())
-
-
-def _train(
-    prepared: Prepared,
-    store: Store,
-    runs: TrackingStore,
-    writer: SweepWriter,
-    *,
-    outlook: Outlook,
-    interrupts: Interrupts,
-) -> None:
-    from ae_sweep import sweep, training
-    from ae_sweep.cli.environment import environment
-    from ae_sweep.cli.progress import show_progress
-    from ae_sweep.cli.tracked import TrackedSweep
-
-    config = prepared.config
-    driver = sweep.Driver(
-        config,
-        studies=sweep.open_studies(store.optuna_path, config, identity=prepared.identity()),
-        worker=sweep.InlineWorker(
-            lambda trial: training.train(trial, prepared.images, precision=prepared.precision)
-        ),
-        tracker=TrackedSweep(
-            writer,
-            card=prepared.images.card,
-            recipe=training.RECIPE.version,
-            parameters={**prepared.parameters(), **environment()},
-            finished=runs.finished_points(config.name),
-        ),
-        shield=interrupts.shield,
-    )
-    with contextlib.closing(driver.run()) as events:
-        for _ in show_progress(events, outlook=outlook):
-            pass
-
-
-def _tell_result(
-    config: SweepConfig,
-    store: Store,
-    runs: TrackingStore,
-    writer: SweepWriter,
-    *,
-    json_output: bool,
-) -> None:
-    from ae_sweep import analysis, plots
-    from ae_sweep.cli.result import frontier_of, print_frontier, table_rows
-
-    record, trials = runs.sweep_with_trials(config.name)
-    frontier = frontier_of(record, trials)
-    document = analysis.to_document(frontier)
-    figure = plots.frontier_figure(frontier)
-    writer.finish(
-        figures={f"frontier.{kind}": plots.render(figure, kind) for kind in ("png", "svg")},
-        table=table_rows(frontier),
-        document=document,
-    )
-    if json_output:
-        print_json({"sweep": config.name, "store": str(store.root), "frontier": document})
-    else:
-        print_frontier(frontier)
-    _say_next(config, store)
-    measured = {point.latent_dim for point in frontier.points}
-    missing = [dim for dim in config.dims if dim not in measured]
-    if missing:
-        raise NotStoredError(
-            f"no trial finished for d = {', '.join(map(str, missing))}; ae-sweep show "
-            f"{config.name} tells why, and the MLflow UI each trial's failure"
-        )
-
-
-def _say_next(config: SweepConfig, store: Store) -> None:
-    where = _where(store)
-    say("")
-    say(f"next: ae-sweep frontier {config.name}{where}   the curve as a figure")
-    say(f"      ae-sweep ui{where}   runs, pictures and models in the browser")
-    say(f"      ae-sweep show {config.name}{where}   every trial")
-
-
-def _again(config: SweepConfig, store: Store) -> str:
-    return f"ae-sweep run --name {config.name} --resume{_where(store)}"
-
-
-def _where(store: Store) -> str:
-    return (
-        ""
-        if store.root == Path.cwd() / DEFAULT_STORE
-        else f" --store {shlex.quote(str(store.root))}"
-    )
+def _again(config: SweepConfig, store: Store, *, data_dir: Path | None, device: str) -> str:
+    files = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    on = "" if device == DEFAULT_DEVICE else f" --device {device}"
+    return f"ae-sweep run --name {config.name} --resume{files}{on}{store_option(store)}"

@@ -44,7 +44,7 @@ def ui(
         try:
             with tracking.running_ui(place, port=port, environment=os.environ) as server:
                 address = tracking.sweep_url(server.url, latest)
-                say(f"serving {place.root}; Ctrl-C ends it. Latest sweep, {latest.name}:")
+                say(f"serving {place.runs_place}; Ctrl-C ends it. Latest sweep, {latest.name}:")
                 typer.echo(address)
                 if browser:
                     webbrowser.open(address)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
+MAX_WORKERS = 64
+
 
 def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Read latent dimensions; tell them ascending, and those that were given repeatedly.
@@ -52,6 +54,23 @@ def parse_epochs(texts: Sequence[str]) -> Choices[int] | Range[int]:
     return _parse(
         texts, int, "--epochs", "a whole number or a range, as in --epochs 2 4 8 or --epochs 2:8"
     )
+
+
+def parse_workers(text: str) -> int | None:
+    """Read a number of workers; None is ``auto``.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    """
+    if text == "auto":
+        return None
+    form = f"a whole number from 1 to {MAX_WORKERS}, or auto"
+    workers = _number(text, int, "--workers", form)
+    if not 1 <= workers <= MAX_WORKERS:
+        raise ConfigError(f"--workers {shorten(text)} is not {form}")
+    return workers
 
 
 def _parse(

@@ -1,5 +1,6 @@
 """The sweep: what is to be trained, the studies that choose, the workers that train, the driver."""
 
+from ae_sweep.sweep.child import Child, Work, run_together
 from ae_sweep.sweep.driver import (
     Driver,
     SweepEvent,
@@ -8,27 +9,34 @@ from ae_sweep.sweep.driver import (
     TrialStarted,
     TrialValidated,
 )
-from ae_sweep.sweep.plan import Plan, make_plan
+from ae_sweep.sweep.plan import Plan, finished_repeats, make_plan
+from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
 from ae_sweep.sweep.study import DimStudy
 from ae_sweep.sweep.tracker import Tracker, TrialLog
-from ae_sweep.sweep.worker import InlineWorker, Worker
+from ae_sweep.sweep.worker import InlineWorker, Train, Worker
 
 __all__ = [
+    "Child",
     "DimStudy",
     "Driver",
     "InlineWorker",
     "Plan",
+    "ProcessWorker",
     "SweepEvent",
     "Tracker",
+    "Train",
     "Trial",
     "TrialEnded",
     "TrialLog",
     "TrialStarted",
     "TrialValidated",
+    "Work",
     "Worker",
     "check_conflict",
     "filled_slots",
+    "finished_repeats",
     "make_plan",
     "open_studies",
+    "run_together",
 ]

@@ -6,7 +6,6 @@ The driver alone writes Optuna's storage. It yields what happens and prints noth
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from ae_sweep.sweep.worker import Worker, WorkerEvent
 
 Shield: TypeAlias = "Callable[[], AbstractContextManager[object]]"
-Start: TypeAlias = "Callable[[], _Job | None]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +77,16 @@ class _Job:
     ask: Ask | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """A trial that is wanted, before anything is known of it but its dim."""
+
+    latent_dim: int
+    role: Role
+    begin: Callable[[], _Job | None]
+    """Tells None where there is nothing to train after all."""
+
+
 class Driver:
     """Runs one sweep to its end.
 
@@ -115,37 +123,38 @@ class Driver:
         self._numbers = itertools.count()
 
     def run(self) -> Generator[SweepEvent, None, None]:
-        """Train what is wanted and not finished: all studies, then the repeats.
+        """Train what is wanted and not finished: all studies, and the repeats of each that is done.
 
         However it ends, by an interruption or an error as well, no trial is left marked as running.
         """
         try:
-            yield from self._run(self._search())
-            yield from self._run(self._repeats())
+            yield from self._run([*self._search(), *self._repeats()])
         finally:
             with self._shield():
                 self._abandon()
 
-    def _search(self) -> Iterator[Start]:
+    def _search(self) -> Iterator[_Start]:
         """Give the open slots in rounds over the dims, so that a curve is there early."""
         rounds = itertools.zip_longest(*(study.open_slots() for study in self._studies))
         for slots in rounds:
             for study, slot in zip(self._studies, slots, strict=True):
                 if slot is not None:
-                    yield partial(self._start_search, study, slot)
+                    begin = partial(self._start_search, study, slot)
+                    yield _Start(latent_dim=study.latent_dim, role=Role.SEARCH, begin=begin)
 
-    def _repeats(self) -> Iterator[Start]:
+    def _repeats(self) -> Iterator[_Start]:
         """Give the best configuration of each dim again, with the seeds that follow."""
         for number in range(1, self._config.repeats + 1):
             for study in self._studies:
-                yield partial(self._start_repeat, study, number)
+                begin = partial(self._start_repeat, study, number)
+                yield _Start(latent_dim=study.latent_dim, role=Role.REPEAT, begin=begin)
 
-    def _run(self, starts: Iterator[Start]) -> Iterator[SweepEvent]:
-        waiting = deque(starts)
+    def _run(self, waiting: list[_Start]) -> Iterator[SweepEvent]:
         while waiting or self._jobs:
-            while waiting and len(self._jobs) < self._worker.slots:
+            while len(self._jobs) < self._worker.slots and (start := self._next(waiting)):
+                waiting.remove(start)
                 with self._shield():
-                    job = waiting.popleft()()
+                    job = start.begin()
                 if job is not None:
                     yield TrialStarted(job.trial)
             if self._jobs:
@@ -153,6 +162,25 @@ class Driver:
                 with self._shield():
                     told = self._handle(event)
                 yield from told
+
+    def _next(self, waiting: Sequence[_Start]) -> _Start | None:
+        """Choose what begins next: in order, but a dim of which nothing runs comes first.
+
+        So a study knows as much as it can when it suggests. A repeat waits for its dim's search.
+        """
+        busy = {job.trial.config.latent_dim for job in self._jobs.values()}
+        searched = {
+            job.trial.config.latent_dim
+            for job in self._jobs.values()
+            if job.trial.role is Role.SEARCH
+        } | {start.latent_dim for start in waiting if start.role is Role.SEARCH}
+        ready = [
+            start
+            for start in waiting
+            if start.role is Role.SEARCH or start.latent_dim not in searched
+        ]
+        idle = (start for start in ready if start.latent_dim not in busy)
+        return next(idle, ready[0] if ready else None)
 
     def _start_search(self, study: DimStudy, slot: int) -> _Job | None:
         ask = study.ask(slot)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from ae_sweep.config import Range
+from ae_sweep.records import QUARTERS, Outcome, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ae_sweep.config import SweepConfig
+    from ae_sweep.config import SearchSpace, SweepConfig
+    from ae_sweep.records import TrialRecord
+
+TrialSeconds: TypeAlias = "Callable[[int, int], float]"
 
 PRUNED_SHARE = 0.4
 """Share of its schedule that a trial trains on average where a pruner may stop it (docs/LOG.md)."""
+MAX_SCHEDULES = 100
+"""Of a range of epochs, so many evenly spaced ones stand for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,57 +31,141 @@ class Plan:
     config: SweepConfig
     open_trials: dict[int, int]
     """By latent_dim: trials of its study that are wanted and not finished."""
+    open_repeats: dict[int, int]
+    """By latent_dim: repeats of its best trial that are wanted and not finished."""
 
     @property
     def trials(self) -> int:
-        """Trials to train, repeats included (those of an earlier call are found on the way)."""
-        return sum(self.open_trials.values()) + self.config.repeats * len(self.config.dims)
+        """Trials to train, repeats included."""
+        return sum(self.open_trials.values()) + sum(self.open_repeats.values())
 
     @property
     def max_epochs(self) -> int:
         """Epochs if no trial is pruned and each takes the longest schedule."""
         return self.trials * self.config.space.max_epochs
 
-    def most_seconds(self, trial_seconds: Callable[[int, int], float]) -> float:
+    def most_seconds(self, trial_seconds: TrialSeconds, *, workers: int = 1) -> float:
         """Foretell the longest this can take.
 
         Parameters
         ----------
         trial_seconds
-            Tells the seconds of a whole trial, given latent_dim and epochs.
+            Gives the seconds of a whole trial for a latent_dim and a number of epochs.
+        workers
+            How many trials run at a time, each as fast as told.
         """
-        longest = self.config.space.max_epochs
-        return sum(
-            (count + self.config.repeats) * trial_seconds(dim, longest)
+        costliest = _costliest(self.config.space)
+        trials = [
+            (
+                count + self.open_repeats[dim],
+                max(trial_seconds(dim, epochs) for epochs in costliest),
+            )
             for dim, count in self.open_trials.items()
-        )
+        ]
+        return _shared(trials, workers)
 
-    def expected_seconds(self, trial_seconds: Callable[[int, int], float]) -> float:
-        """Foretell how long this takes, with schedules of middling length and pruning.
+    def expected_seconds(self, trial_seconds: TrialSeconds, *, workers: int = 1) -> float:
+        """Foretell how long this takes, with pruning; never longer than ``most_seconds``.
 
-        The first trial of a study and its repeats take the longest schedule and are not pruned.
+        The first trial of a study takes the longest schedule and is not pruned. Repeats take the
+        schedule of the best trial, which is counted as the longest, and are not pruned either. All
+        others take a schedule of middling length.
         """
-        epochs = self.config.space.mean_epochs
+        schedules = _schedules(self.config.space)
         share = 1.0 if self.config.pruner == "none" else PRUNED_SHARE
-        longest = self.config.space.max_epochs
-        seconds = 0.0
+        trials = []
         for dim, count in self.open_trials.items():
-            whole = self.config.repeats + (1 if count == self.config.wanted_trials else 0)
-            others = count + self.config.repeats - whole
-            seconds += whole * trial_seconds(dim, longest)
-            seconds += others * share * trial_seconds(dim, 1) * epochs
-        return seconds
+            first = 1 if count == self.config.wanted_trials else 0
+            longest = trial_seconds(dim, self.config.space.max_epochs)
+            middling = statistics.fmean(trial_seconds(dim, epochs) for epochs in schedules)
+            trials.append((first + self.open_repeats[dim], longest))
+            trials.append((count - first, share * middling))
+        return _shared(trials, workers)
 
 
-def make_plan(config: SweepConfig, *, filled: Mapping[int, int]) -> Plan:
+def _shared(trials: Sequence[tuple[int, float]], workers: int) -> float:
+    """Foretell when the last of some trials ends, at the latest, if no worker waits for another.
+
+    The longest trial may begin last, and run while the others have nothing left to do (Graham 1966,
+    "Bounds for certain multiprocessing anomalies").
+
+    Parameters
+    ----------
+    trials
+        How many there are, and the seconds of each.
+    """
+    total = sum(count * seconds for count, seconds in trials)
+    longest = max((seconds for count, seconds in trials if count), default=0.0)
+    return (total - longest) / workers + longest
+
+
+def make_plan(
+    config: SweepConfig, *, filled: Mapping[int, int], repeated: Mapping[int, int] | None = None
+) -> Plan:
     """Count what is wanted and not finished.
 
     Parameters
     ----------
     filled
         By latent_dim: wanted trials that are finished already.
+    repeated
+        By latent_dim: wanted repeats that are finished already.
     """
+    done = repeated or {}
     return Plan(
         config=config,
         open_trials={dim: config.wanted_trials - filled.get(dim, 0) for dim in config.dims},
+        open_repeats={dim: config.repeats - done.get(dim, 0) for dim in config.dims},
     )
+
+
+def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict[int, int]:
+    """Count, by latent_dim, the wanted repeats among a sweep's stored trials.
+
+    Repeats of what was the best once, and is no longer, are wanted no more. Where a study is to be
+    gone on with, its best may change, so that this is what is known by now.
+    """
+    finished = [trial for trial in trials if trial.outcome is Outcome.FINISHED]
+    best = _best_settings(trial for trial in finished if trial.role is Role.SEARCH)
+    wanted = range(config.seed + 1, config.seed + config.repeats + 1)
+    repeats = {
+        (trial.point.latent_dim, trial.point.seed)
+        for trial in finished
+        if trial.role is Role.REPEAT
+        and trial.point.seed in wanted
+        and best.get(trial.point.latent_dim) == (trial.point.lr, trial.point.epochs)
+    }
+    return dict(Counter(dim for dim, _ in repeats))
+
+
+def _best_settings(searched: Iterable[TrialRecord]) -> dict[int, tuple[float, int]]:
+    """Return (lr, epochs) of the lowest validation error by latent_dim, the earlier if equal."""
+    lowest: dict[int, float] = {}
+    best: dict[int, tuple[float, int]] = {}
+    for trial in searched:
+        dim, mse = trial.point.latent_dim, trial.val_mse
+        if mse is not None and mse < lowest.get(dim, float("inf")):
+            lowest[dim] = mse
+            best[dim] = (trial.point.lr, trial.point.epochs)
+    return best
+
+
+def _schedules(space: SearchSpace) -> Sequence[int]:
+    """List epochs that stand for all of a space."""
+    epochs = space.epochs
+    if not isinstance(epochs, Range):
+        return epochs.values
+    step = -(-(epochs.high - epochs.low + 1) // MAX_SCHEDULES)
+    return range(epochs.high, epochs.low - 1, -step)
+
+
+def _costliest(space: SearchSpace) -> Sequence[int]:
+    """List epochs of which one takes the longest.
+
+    It need not be the last one: each quarter of a schedule ends with a validation, so that three
+    epochs have more of them than four.
+    """
+    epochs = space.epochs
+    if not isinstance(epochs, Range):
+        return epochs.values
+    return range(max(epochs.low, epochs.high - QUARTERS + 1), epochs.high + 1)

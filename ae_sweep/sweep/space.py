@@ -79,15 +79,20 @@ def draw(space: SearchSpace, rng: random.Random) -> Params:
 
 
 def make_sampler(
-    name: SamplerName, *, seed: int, space: SearchSpace
+    name: SamplerName, *, seed: int, space: SearchSpace, parallel: bool = False
 ) -> optuna.samplers.BaseSampler:
     """Make a fresh sampler for one ask.
 
     ``grid`` suggests nothing by itself: a study hands it the product of the choices, point by
     point, so that only missing points are run.
+
+    Parameters
+    ----------
+    parallel
+        Whether other trials of the study are running: TPE then keeps away from them.
     """
     if name == "tpe":
-        return SpacedTPE(space, seed=seed)
+        return SpacedTPE(space, seed=seed, parallel=parallel)
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
@@ -100,9 +105,9 @@ class SpacedTPE(optuna.samplers.TPESampler):
     a fresh sampler: a third of an ask with 2,000 trials. Those of one study are all the same.
     """
 
-    def __init__(self, space: SearchSpace, *, seed: int) -> None:
+    def __init__(self, space: SearchSpace, *, seed: int, parallel: bool = False) -> None:
         # One ask at a time needs no liar, and without one Optuna reads its trials from a cache.
-        super().__init__(seed=seed, constant_liar=False)
+        super().__init__(seed=seed, constant_liar=parallel)
         told = sorted(distributions(space).items())
         self._told = {name: found for name, found in told if not found.single()}
 

@@ -1,4 +1,8 @@
-"""Owns Optuna's database: opening it, and finding a sweep's studies in it."""
+"""Owns Optuna's database file: opening and checking it, the names in it, what goes wrong with it.
+
+Everything is checked before Optuna sees the file: it would put its tables into a database that
+belongs to another program.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 import sqlalchemy.event
-from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ae_sweep.errors import StoreError
@@ -16,6 +20,22 @@ from ae_sweep.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+ENOUGH_TABLES = frozenset({"studies", "trials", "version_info"})
+"""A database with all of these is Optuna's."""
+OPTUNA_TABLES = ENOUGH_TABLES | {
+    "alembic_version", "study_directions", "study_system_attributes", "study_user_attributes",
+    "trial_heartbeats", "trial_intermediate_values", "trial_params", "trial_system_attributes",
+    "trial_user_attributes", "trial_values",
+}  # fmt: skip
+"""A database with some of these and no other is Optuna's too: its making was cut off."""
+
+ADVICE = {
+    "locked": "end the other program that is using it, then try again",
+    "disk is full": "free some space there, then try again",
+    "no space left": "free some space there, then try again",
+}
+GENERAL_ADVICE = "name another directory with --store"
 
 
 def open_storage(path: Path) -> optuna.storages.RDBStorage:
@@ -27,14 +47,43 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
         If it cannot be created, or is no database of Optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    has_studies(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _create_with_log(path)
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+        try:
+            storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+        except RuntimeError as error:  # a schema of another version of Optuna
+            raise StorageInternalError from error
         sqlalchemy.event.listen(storage.engine, "connect", _trust_the_log)
         storage.engine.dispose()  # a connection made before would not be listened to
     return storage
+
+
+def has_studies(path: Path) -> bool:
+    """Return whether there may be studies in a file, without changing it; it need not be there.
+
+    Raises
+    ------
+    StoreError
+        If it is no SQLite database, or another program's.
+    """
+    with storage_errors(path):
+        try:
+            if path.stat().st_size == 0:
+                return False
+        except FileNotFoundError:
+            return False
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            tables = {name for (name,) in connection.execute(query)}
+    if not (tables >= ENOUGH_TABLES or tables <= OPTUNA_TABLES):
+        raise StoreError(
+            f"{path} is a database, but not Optuna's (it has no table of studies); move it away, "
+            "or name another --store"
+        )
+    return tables >= ENOUGH_TABLES
 
 
 @contextlib.contextmanager
@@ -42,18 +91,23 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Translate what Optuna's storage raises into one message."""
     try:
         yield
-    except (OSError, sqlite3.Error, SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        if isinstance(error, DuplicatedStudyError):
-            raise
+    except (OSError, sqlite3.Error, SQLAlchemyError, StorageInternalError) as error:
+        reason = _cause(error)
+        lowered = reason.lower()
+        advice = next((text for sign, text in ADVICE.items() if sign in lowered), GENERAL_ADVICE)
         raise StoreError(
-            f"{path} cannot be used as Optuna's database: {_cause(error)}; "
-            "name another directory with --store"
+            f"{path} cannot be used as Optuna's database: {reason}; {advice}"
         ) from error
 
 
 def study_name(sweep: str, latent_dim: int) -> str:
     """Name the study of one latent dimension."""
     return f"{sweep}/d={latent_dim}"
+
+
+def sweep_of(study: str) -> str:
+    """Return the sweep in a name made by ``study_name``; empty for another program's study."""
+    return study.rpartition("/d=")[0]
 
 
 def _create_with_log(path: Path) -> None:

@@ -8,7 +8,13 @@ import optuna
 
 from ae_sweep.errors import ConflictError
 from ae_sweep.sweep.space import make_pruner
-from ae_sweep.sweep.storage import open_storage, storage_errors, study_name
+from ae_sweep.sweep.storage import (
+    has_studies,
+    open_storage,
+    storage_errors,
+    study_name,
+    sweep_of,
+)
 from ae_sweep.sweep.study import DimStudy
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resum
     StoreError
         If the file is no database of Optuna.
     """
-    if not path.exists():
+    if not has_studies(path):
         return
     with storage_errors(path):
         stored = _stored_identity(path, config.name)
@@ -62,14 +68,19 @@ def filled_slots(path: Path, config: SweepConfig) -> dict[int, int]:
     StoreError
         If the file is no database of Optuna.
     """
-    if not path.exists():
+    if not has_studies(path):
         return {}
     with storage_errors(path):
         storage = open_storage(path)
         stored = set(optuna.get_all_study_names(storage))
         names = {dim: study_name(config.name, dim) for dim in config.dims}
         studies = [
-            DimStudy(optuna.load_study(study_name=name, storage=storage), config, latent_dim=dim)
+            DimStudy(
+                optuna.load_study(study_name=name, storage=storage),
+                config,
+                latent_dim=dim,
+                path=path,
+            )
             for dim, name in names.items()
             if name in stored
         ]
@@ -88,11 +99,15 @@ def open_studies(path: Path, config: SweepConfig, *, identity: Identity) -> list
     """
     storage = open_storage(path)
     with storage_errors(path):
-        return [_open_study(storage, config, dim, identity) for dim in config.dims]
+        return [_open_study(storage, config, dim, identity, path) for dim in config.dims]
 
 
 def _open_study(
-    storage: optuna.storages.RDBStorage, config: SweepConfig, dim: int, identity: Identity
+    storage: optuna.storages.RDBStorage,
+    config: SweepConfig,
+    dim: int,
+    identity: Identity,
+    path: Path,
 ) -> DimStudy:
     study = optuna.create_study(
         study_name=study_name(config.name, dim),
@@ -104,7 +119,7 @@ def _open_study(
     study.set_user_attr("sweep", config.name)
     study.set_user_attr("latent_dim", dim)
     study.set_user_attr("identity", dict(identity))
-    dim_study = DimStudy(study, config, latent_dim=dim)
+    dim_study = DimStudy(study, config, latent_dim=dim, path=path)
     dim_study.reap()
     return dim_study
 
@@ -112,7 +127,7 @@ def _open_study(
 def _stored_identity(path: Path, sweep: str) -> dict[str, str | int | None] | None:
     storage = open_storage(path)
     for name in optuna.get_all_study_names(storage):
-        if name.rpartition("/d=")[0] == sweep:
+        if sweep_of(name) == sweep:
             study = optuna.load_study(study_name=name, storage=storage)
             identity: dict[str, str | int | None] = study.user_attrs.get("identity", {})
             if identity:  # else a process was killed while it made the study

@@ -6,9 +6,10 @@ a failed or interrupted one leaves it open, for a resumed sweep to train the sam
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -21,13 +22,18 @@ from ae_sweep.sweep.space import (
     known_good,
     make_sampler,
 )
+from ae_sweep.sweep.storage import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import optuna
 
     from ae_sweep.config import SweepConfig
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FILLED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -48,34 +54,65 @@ class Best:
     val_mse: float
 
 
-class DimStudy:
-    """One Optuna study, of one latent dimension."""
+def _stored(
+    method: Callable[Concatenate[DimStudy, P], T],
+) -> Callable[Concatenate[DimStudy, P], T]:
+    """Raise what goes wrong with the database as `StoreError`."""
 
-    def __init__(self, study: optuna.Study, config: SweepConfig, *, latent_dim: int) -> None:
+    @functools.wraps(method)
+    def call(self: DimStudy, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with storage_errors(self.path):
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+class DimStudy:
+    """One Optuna study, of one latent dimension.
+
+    Every method raises `StoreError` where the database fails: a full disk, another program's lock.
+
+    Parameters
+    ----------
+    path
+        Optuna's database, to be named in messages.
+    """
+
+    def __init__(
+        self, study: optuna.Study, config: SweepConfig, *, latent_dim: int, path: Path
+    ) -> None:
         self._study = study
         self._config = config
         self.latent_dim = latent_dim
+        self.path = path
 
+    @_stored
     def open_slots(self) -> list[int]:
-        """Tell which of the wanted slots are not filled, in order."""
+        """List which of the wanted slots are not filled, in order."""
         filled = {_slot(trial) for trial in self._trials(*FILLED)}
         return [slot for slot in range(self._config.wanted_trials) if slot not in filled]
 
+    @_stored
     def filled(self) -> int:
         """Count the wanted slots that are filled."""
         return self._config.wanted_trials - len(self.open_slots())
 
+    @_stored
     def ask(self, slot: int) -> Ask:
         """Suggest a trial for a slot.
 
-        Depends on the sweep's seed, the latent dimension, the slot and the filled slots alone. A
-        configuration that the study has seen is not suggested twice.
+        Depends on the sweep's seed, the latent dimension, the slot, the filled slots and the
+        running trials alone. A configuration that the study has seen, or that is being trained, is
+        not suggested again.
         """
         seed = derive_seed(self._config.seed, self.latent_dim, slot)
-        self._study.sampler = make_sampler(
-            self._config.sampler, seed=seed, space=self._config.space
-        )
         trials = self._trials(*TrialState)
+        self._study.sampler = make_sampler(
+            self._config.sampler,
+            seed=seed,
+            space=self._config.space,
+            parallel=any(trial.state == TrialState.RUNNING for trial in trials),
+        )
         ask = self._ask(slot, self._planned(slot, trials))
         twin = _twin(ask, slot, trials)
         if twin is None:
@@ -86,35 +123,39 @@ class DimStudy:
         self._study.tell(ask.trial, value, state=state)
         return self._ask(slot, self._unseen(seed, trials))
 
+    @_stored
     def report(self, ask: Ask, *, quarter: int, val_mse: float) -> bool:
-        """Take a validation error at the end of a quarter; tell whether to stop the trial."""
+        """Take a validation error at the end of a quarter; return whether to stop the trial."""
         ask.trial.report(val_mse, step=quarter)
         return ask.trial.should_prune()
 
+    @_stored
     def complete(self, ask: Ask, *, val_mse: float) -> None:
         """Fill the slot with a result."""
         self._study.tell(ask.trial, val_mse)
 
+    @_stored
     def prune(self, ask: Ask) -> None:
         """Fill the slot with a trial that was stopped."""
         self._study.tell(ask.trial, state=TrialState.PRUNED)
 
+    @_stored
     def fail(self, ask: Ask, *, reason: str) -> None:
         """Leave the slot open: the trial failed or was interrupted."""
         ask.trial.set_user_attr("failure", reason)
         self._study.tell(ask.trial, state=TrialState.FAIL)
 
-    def reap(self) -> list[FrozenTrial]:
+    @_stored
+    def reap(self) -> None:
         """Fail the trials that a killed process left running, or waiting to be asked for."""
         while self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             self._study.ask()  # the next ask would train it, in whatever slot
-        dead = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        for trial in dead:
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._study.tell(trial.number, state=TrialState.FAIL)
-        return dead
 
+    @_stored
     def best(self) -> Best | None:
-        """Tell the complete trial of the lowest validation error, the earlier one if equal."""
+        """Return the complete trial of the lowest validation error, the earlier one if equal."""
         complete = [t for t in self._trials(TrialState.COMPLETE) if t.value is not None]
         if not complete:
             return None
@@ -122,7 +163,7 @@ class DimStudy:
         return Best(_params(best), cast("float", best.value))
 
     def _planned(self, slot: int, trials: Sequence[FrozenTrial]) -> Params | None:
-        """Tell what a slot trains by plan: what it had before, the grid's, or the good start."""
+        """Return what a slot trains by plan: what it had before, the grid's, or the good start."""
         for trial in reversed(trials):
             if trial.state == TrialState.FAIL and _slot(trial) == slot and _is_whole(trial):
                 return _params(trial)
@@ -144,9 +185,13 @@ class DimStudy:
         if space.size is None:
             return draw(space, rng)
         seen = [_params(trial) for trial in trials if _is_whole(trial)]
-        filled = [_params(trial) for trial in trials if trial.state in FILLED]
+        taken = [
+            _params(trial)
+            for trial in trials
+            if _is_whole(trial) and trial.state in (*FILLED, TrialState.RUNNING)
+        ]
         unseen = [params for params in all_params(space) if params not in seen]
-        return rng.choice(unseen or [p for p in all_params(space) if p not in filled])
+        return rng.choice(unseen or [p for p in all_params(space) if p not in taken])
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False, states=states)

@@ -101,7 +101,7 @@ def ui_command(store: Store, *, port: int, host: str = HOST) -> list[str]:
     """
     if store.tracking_uri.startswith(("http://", "https://")):
         raise StoreError(
-            f"the runs are kept by the tracking server {store.tracking_uri}, which has its own "
+            f"the runs are kept by the tracking server {store.runs_place}, which has its own "
             "UI; open that address, or unset MLFLOW_TRACKING_URI"
         )
     return [

@@ -47,7 +47,7 @@ def open_for_writing(store: Store) -> TrackingStore:
         If it cannot be made, reached or read. Nothing half-made is left behind.
     """
     quiet_mlflow()
-    place = _place(store)
+    place = store.runs_place
     _refuse_a_file(store)
     file = _checked_file(store)
     with translated(place):
@@ -74,7 +74,7 @@ def open_for_reading(store: Store) -> TrackingStore:
         If it cannot be reached or read.
     """
     quiet_mlflow()
-    place = _place(store)
+    place = store.runs_place
     _refuse_a_file(store)
     file = _checked_file(store)
     if file is not None and not database.is_there(file):
@@ -254,10 +254,6 @@ class TrackingStore:
         for run in list(self._search(running)):  # all of them first: each one ended moves the pages
             self._client.set_tag(run.info.run_id, layout.OUTCOME, "interrupted")
             self._client.set_terminated(run.info.run_id, status="KILLED")
-
-
-def _place(store: Store) -> str:
-    return store.tracking_override or str(store.root)
 
 
 def _nothing_stored(place: str) -> NotStoredError:

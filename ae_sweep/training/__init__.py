@@ -1,11 +1,16 @@
 """Training: recipe, loop, evaluation, device and precision."""
 
 from ae_sweep.training.device import (
+    alike_devices,
     available_devices,
     describe_device,
-    keep_freed_memory,
+    hardware,
     memory_bytes,
+    prepare_process,
     resolve_device,
+    threads_per_worker,
+    usable_cores,
+    use_threads,
 )
 from ae_sweep.training.images import DeviceImages, place
 from ae_sweep.training.precision import FP32, Precision, choose_precision
@@ -21,15 +26,20 @@ __all__ = [
     "Recipe",
     "Speed",
     "Training",
+    "alike_devices",
     "available_devices",
     "between",
     "choose_precision",
     "describe_device",
-    "keep_freed_memory",
+    "hardware",
     "measure_speed",
     "memory_bytes",
     "place",
+    "prepare_process",
     "resolve_device",
+    "threads_per_worker",
     "train",
     "training_bytes",
+    "usable_cores",
+    "use_threads",
 ]

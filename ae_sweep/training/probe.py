@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ class Speed:
 
     def trial_seconds(self, epochs: int) -> float:
         """Foretell a whole training of so many epochs, without tracking."""
-        validations = max(epochs, QUARTERS)
+        validations = epochs + QUARTERS - math.gcd(epochs, QUARTERS)
         return (
             epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
         )

@@ -18,15 +18,24 @@ class Recipe:
     """Share of the schedule in which the learning rate rises linearly to its peak."""
     betas: tuple[float, float]
     """Adam's decay rates of the running mean of gradients and of their squares."""
-    clip_norm: float
-    """The gradient's Euclidean norm is scaled down to this."""
+    muon_lr_ratio: float
+    """Muon's learning rate as a multiple of Adam's, which is the one a sweep searches."""
+    muon_momentum: float
+    """Muon's decay rate of the running mean of gradients."""
 
 
-RECIPE = Recipe(version="1", batch_size=128, warmup=0.25, betas=(0.9, 0.99), clip_norm=1.0)
+RECIPE = Recipe(
+    version="2",
+    batch_size=128,
+    warmup=0.25,
+    betas=(0.9, 0.99),
+    muon_lr_ratio=20.0,
+    muon_momentum=0.9,
+)
 
 
 def lr_factor(progress: float, *, warmup: float) -> float:
-    """Tell the learning rate as a share of its peak: linear warm-up, then half a cosine to 0.
+    """Return the learning rate as a share of its peak: linear warm-up, then half a cosine to 0.
 
     The one-cycle policy of Smith and Topin (2018, arXiv:1708.07120) with a cosine descent.
 

@@ -16,6 +16,7 @@ from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.records import QUARTERS, EpochResult, Reconstructions, TrialResult
 from ae_sweep.training.evaluate import mean_squared_error
 from ae_sweep.training.images import as_bytes, as_floats
+from ae_sweep.training.optimiser import MuonAndAdam
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.recipe import RECIPE, Recipe, lr_factor
 
@@ -98,9 +99,7 @@ class Trainer:
             seed=config.seed,
         )
         self.model = model.to(images.device).to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=config.lr, betas=recipe.betas, fused=True
-        )
+        self.optimiser = MuonAndAdam(self.model, recipe, dtype=precision.dtype)
         self.order = torch.Generator().manual_seed(config.seed)
         self.batch_size = min(recipe.batch_size, len(images.train_NCHW))
         self.steps_per_epoch = len(images.train_NCHW) // self.batch_size
@@ -157,10 +156,7 @@ class Trainer:
                 y_BCHW = self.model(x_BCHW)
             loss = nn.functional.mse_loss(y_BCHW.float(), x_BCHW)
             loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self.optimiser.param_groups[0]["lr"] = self._learning_rate(self.step)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        self.optimiser.step(self._learning_rate(self.step))
         self.step += 1
         return loss.detach()
 

@@ -1,0 +1,63 @@
+"""Owns the memory of this machine's calibration, so that a machine always chooses the same."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ae_sweep import training
+from ae_sweep.cli.talk import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILE_NAME = "calibration.json"
+
+
+def remembered_precision(
+    setting: str, calibrate: Callable[[], training.Precision], *, cache: Path
+) -> training.Precision:
+    """Choose the precision as this machine chose it before, or calibrate and keep the answer.
+
+    A file that cannot be read is written anew; one that cannot be written is no hindrance.
+
+    Parameters
+    ----------
+    setting
+        All that the answer depends on: hardware, versions, shapes.
+    calibrate
+        Finds the answer.
+    cache
+        The directory that keeps it.
+    """
+    path = cache / FILE_NAME
+    known = _read(path)
+    entry = known.get(setting)
+    if isinstance(entry, dict) and entry.get("name") in ("fp32", "bf16"):
+        return training.Precision(entry["name"], str(entry.get("reason")))
+    say("measuring once which precision is right and fastest here")
+    precision = calibrate()
+    with contextlib.suppress(OSError):
+        _write(path, known | {setting: asdict(precision)})
+    return precision
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(path: Path, known: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8"
+    ) as file:
+        json.dump(known, file, indent=1)
+    Path(file.name).replace(path)

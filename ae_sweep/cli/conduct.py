@@ -1,0 +1,156 @@
+"""Owns the course of ``ae-sweep run`` once it is planned: train, track, tell, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import typer
+
+from ae_sweep import analysis, plots, sweep, tracking, training
+from ae_sweep.cli.environment import environment
+from ae_sweep.cli.handled import EXIT_INTERRUPTED
+from ae_sweep.cli.interrupts import Interrupts
+from ae_sweep.cli.options import store_option
+from ae_sweep.cli.progress import show_progress
+from ae_sweep.cli.result import frontier_of, print_frontier, table_rows
+from ae_sweep.cli.talk import print_json, say
+from ae_sweep.cli.tracked import TrackedSweep
+from ae_sweep.errors import NotStoredError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ae_sweep.cli.outlook import Outlook
+    from ae_sweep.cli.prepared import Prepared
+    from ae_sweep.config import Store, SweepConfig
+    from ae_sweep.tracking import SweepWriter, TrackingStore
+
+
+def conduct(
+    prepared: Prepared,
+    store: Store,
+    *,
+    look: Callable[[], Outlook],
+    again: str,
+    resume: bool,
+    json_output: bool,
+) -> None:
+    """Run a sweep from its first measurement to its table of results.
+
+    Parameters
+    ----------
+    look
+        Measures, and tells what is about to be done.
+    again
+        The command that completes the sweep after an interruption.
+
+    Raises
+    ------
+    typer.Exit
+        After an interruption, with everything stored in order.
+    """
+    interrupts = Interrupts()
+    with interrupts.caught(), contextlib.ExitStack() as held:
+        outlook = look()
+        for line in outlook.lines():
+            say(line)
+        runs = tracking.open_for_writing(store)
+        # From its creation to the try that ends it, no interruption may come between.
+        held.enter_context(interrupts.shield())
+        writer = _open_sweep(runs, prepared, resume=resume)
+        try:
+            held.close()
+            _train(outlook, store, runs, writer, interrupts=interrupts)
+            _tell_result(prepared.config, store, runs, writer, json_output=json_output)
+        except KeyboardInterrupt:
+            # A second Ctrl-C has nothing to add.
+            with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
+                writer.interrupt()
+                say(f"interrupted; complete it with: {again}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception as error:
+            writer.fail(f"{type(error).__name__}: {error}")
+            raise
+
+
+def _open_sweep(runs: TrackingStore, prepared: Prepared, *, resume: bool) -> SweepWriter:
+    card = prepared.card
+    if resume:
+        return runs.resume_sweep(prepared.config, card=card)
+    return runs.start_sweep(prepared.config, card=card, environment=environment())
+
+
+def _train(
+    outlook: Outlook,
+    store: Store,
+    runs: TrackingStore,
+    writer: SweepWriter,
+    *,
+    interrupts: Interrupts,
+) -> None:
+    crew, prepared = outlook.crew, outlook.crew.prepared
+    config = prepared.config
+    with crew.at_work() as worker:
+        driver = sweep.Driver(
+            config,
+            studies=sweep.open_studies(store.optuna_path, config, identity=prepared.identity()),
+            worker=worker,
+            tracker=TrackedSweep(
+                writer,
+                card=prepared.card,
+                recipe=training.RECIPE.version,
+                parameters={**prepared.parameters(), **crew.parameters(), **environment()},
+                finished=runs.finished_points(config.name),
+            ),
+            shield=interrupts.shield,
+        )
+        with contextlib.closing(driver.run()) as events:
+            for _ in show_progress(events, outlook=outlook):
+                pass
+
+
+def _tell_result(
+    config: SweepConfig,
+    store: Store,
+    runs: TrackingStore,
+    writer: SweepWriter,
+    *,
+    json_output: bool,
+) -> None:
+    record, trials = runs.sweep_with_trials(config.name)
+    frontier = frontier_of(record, trials)
+    document = analysis.to_document(frontier)
+    figure = plots.frontier_figure(frontier)
+    writer.finish(
+        figures={f"frontier.{kind}": plots.render(figure, kind) for kind in ("png", "svg")},
+        table=table_rows(frontier),
+        document=document,
+    )
+    if json_output:
+        print_json(
+            {
+                "sweep": config.name,
+                "store": str(store.root),
+                "tracking_uri": store.told_tracking_uri,
+                "frontier": document,
+            }
+        )
+    else:
+        print_frontier(frontier)
+    _say_next(config, store)
+    measured = {point.latent_dim for point in frontier.points}
+    missing = [dim for dim in config.dims if dim not in measured]
+    if missing:
+        raise NotStoredError(
+            f"no trial finished for d = {', '.join(map(str, missing))}; ae-sweep show "
+            f"{config.name} tells why, and the MLflow UI each trial's failure"
+        )
+
+
+def _say_next(config: SweepConfig, store: Store) -> None:
+    where = store_option(store)
+    say("")
+    say(f"next: ae-sweep frontier {config.name}{where}   the curve as a figure")
+    say(f"      ae-sweep ui{where}   runs, pictures and models in the browser")
+    say(f"      ae-sweep show {config.name}{where}   every trial")

@@ -1,0 +1,178 @@
+"""Owns how many trainings run at a time, with how many threads each, and how fast they are."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ae_sweep import sweep, training
+from ae_sweep.cli.outfit import Probe, open_probe, open_training
+from ae_sweep.cli.talk import say
+from ae_sweep.cli.values import MAX_WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ae_sweep.cli.prepared import Prepared
+    from ae_sweep.sweep import Worker
+
+WORTH = 1.05
+"""How much more images a second are worth more workers, which need more memory."""
+ROUNDS = 2
+"""Measurements of a number of workers; the better one counts, as noise only makes slower."""
+WORKERS_PER_GPU = (1, 2, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """The workers of a sweep; one of them trains in this process."""
+
+    prepared: Prepared
+    workers: int
+    speeds: Mapping[int, training.Speed]
+    """By latent_dim: of one worker, measured while all of them were at work."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads one training has."""
+        return training.threads_per_worker(self.workers)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Which devices train."""
+        return self.prepared.devices[: self.workers]
+
+    def parameters(self) -> dict[str, str | int]:
+        """Tell what decides a result's last digits."""
+        described = [training.describe_device(name, threads=self.threads) for name in self.devices]
+        return {
+            "threads": self.threads,
+            "device": " ".join(self.devices),
+            "device_name": ", ".join(described),
+        }
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[Worker]:
+        """Have the workers for as long as the context lasts; no process outlives it."""
+        if self.workers == 1:
+            yield sweep.InlineWorker(
+                partial(
+                    training.train,
+                    images=self.prepared.images,
+                    precision=self.prepared.precision,
+                )
+            )
+            return
+        outfits = [
+            self.prepared.outfit(number, threads=self.threads) for number in range(self.workers)
+        ]
+        factories = [partial(open_training, outfit) for outfit in outfits]
+        with sweep.ProcessWorker(factories) as worker:
+            yield worker
+
+
+def gather(prepared: Prepared, wanted: int | None, *, trials: int) -> Crew:
+    """Measure a few training steps, with as many workers at once as there are to be.
+
+    Parameters
+    ----------
+    wanted
+        So many workers; None takes as many as the measurement finds best.
+    trials
+        How many there are to train: more workers would have nothing to do.
+
+    Raises
+    ------
+    WorkerError
+        If a process cannot be started or set up.
+    """
+    say("measuring the speed of a few training steps")
+    if wanted == 1 or trials <= 1:
+        return Crew(prepared=prepared, workers=1, speeds=_by_dim(prepared, prepared.speed))
+    with _Probes(prepared) as probes:
+        workers = min(wanted, trials) if wanted else _best(prepared, probes, trials)
+        speeds = _by_dim(prepared, lambda dim: probes.slowest(dim, workers))
+        return Crew(prepared=prepared, workers=workers, speeds=speeds)
+
+
+class _Probes(contextlib.ExitStack):
+    """Processes that measure together, started as they are needed."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__()
+        self._prepared = prepared
+        self._children: list[sweep.Child] = []
+
+    def speeds(self, dim: int, workers: int) -> list[training.Speed]:
+        """Measure a dim in so many processes at once."""
+        threads = training.threads_per_worker(workers)
+        for number in range(len(self._children), workers):
+            outfit = self._prepared.outfit(number, threads=threads)
+            child = sweep.Child(partial(open_probe, outfit))
+            self.callback(child.kill)
+            self._children.append(child)
+        return sweep.run_together(self._children[:workers], Probe(dim, threads))
+
+    def slowest(self, dim: int, workers: int) -> training.Speed:
+        """Tell the slowest of them."""
+        return max(self.speeds(dim, workers), key=lambda speed: speed.epoch_seconds)
+
+
+def _best(prepared: Prepared, probes: _Probes, trials: int) -> int:
+    """Choose the fewest workers that train about as many images a second as any number does."""
+    dims = prepared.config.dims
+    dim = dims[len(dims) // 2]
+    images = prepared.card.train_images
+    rates: dict[int, float] = {}
+    for workers in _counts(prepared, trials):
+        rates[workers] = max(
+            sum(images / speed.epoch_seconds for speed in probes.speeds(dim, workers))
+            for _ in range(ROUNDS)
+        )
+        if rates[workers] < max(rates.values()):
+            break  # more would be slower still
+    best = choose_workers(rates)
+    told = ", ".join(
+        f"{count} × {training.threads_per_worker(count)} {rate:,.0f}"
+        for count, rate in rates.items()
+    )
+    say(f"workers × threads and the images/s they train together at d={dim}: {told}; taking {best}")
+    return best
+
+
+def choose_workers(rates: Mapping[int, float]) -> int:
+    """Choose the smallest number whose rate is within a few per cent of the best.
+
+    Parameters
+    ----------
+    rates
+        Images per second of all workers together, by their number.
+    """
+    return min(count for count, rate in rates.items() if rate * WORTH >= max(rates.values()))
+
+
+def _counts(prepared: Prepared, trials: int) -> list[int]:
+    """List the numbers of workers to try, ascending."""
+    if prepared.on_cpu:
+        cores = training.usable_cores()
+        counts = [2**power for power in range(cores.bit_length())]
+    else:
+        counts = [count * len(prepared.devices) for count in WORKERS_PER_GPU]
+    most = min(trials, MAX_WORKERS, prepared.most_workers)
+    return [count for count in counts if count <= most] or [1]
+
+
+def _by_dim(
+    prepared: Prepared, measure: Callable[[int], training.Speed]
+) -> dict[int, training.Speed]:
+    """Measure the smallest and the largest dim, and tell every dim's speed.
+
+    Between them a step's time grows linearly with latent_dim, as the linear layers do.
+    """
+    dims = prepared.config.dims
+    low = measure(dims[0])
+    high = measure(dims[-1]) if len(dims) > 1 else low
+    span = max(dims[-1] - dims[0], 1)
+    return {dim: training.between(low, high, (dim - dims[0]) / span) for dim in dims}

@@ -1,0 +1,83 @@
+"""Owns what a worker process is given, and what it makes of it: trainings, or measured speeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ae_sweep import data, training
+from ae_sweep.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from ae_sweep.sweep import Train, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outfit:
+    """What a process needs to train the trials of a sweep; it loads the images itself."""
+
+    dataset: str
+    digest: str
+    """Of the data set as the parent found it."""
+    train_limit: int | None
+    cache_dir: Path
+    data_dir: Path | None
+    model: str
+    device: str
+    precision: training.Precision
+    threads: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A measurement to be made."""
+
+    latent_dim: int
+    threads: int
+
+
+def open_training(outfit: Outfit) -> Train:
+    """Set a process up for training: images on the device, threads, memory.
+
+    Raises
+    ------
+    DataError
+        If the data set is not what it was.
+    """
+    return partial(training.train, images=_images(outfit), precision=outfit.precision)
+
+
+def open_probe(outfit: Outfit) -> Work:
+    """Set a process up for measuring, as for training; a job is a ``Probe``."""
+    return partial(_measure, outfit, _images(outfit))
+
+
+def _measure(
+    outfit: Outfit, images: training.DeviceImages, probe: Probe
+) -> Generator[None, None, training.Speed]:
+    training.use_threads(probe.threads)
+    yield  # until all that measure at once are here
+    return training.measure_speed(
+        probe.latent_dim, images, model=outfit.model, precision=outfit.precision
+    )
+
+
+def _images(outfit: Outfit) -> training.DeviceImages:
+    training.use_threads(outfit.threads)
+    training.prepare_process()
+    dataset = data.load(
+        outfit.dataset,
+        cache_dir=outfit.cache_dir,
+        data_dir=outfit.data_dir,
+        train_limit=outfit.train_limit,
+    )
+    if dataset.card.digest != outfit.digest:
+        raise DataError(
+            f"the data set {outfit.dataset} has changed since the sweep began: its digest is "
+            f"{dataset.card.digest}, not {outfit.digest}"
+        )
+    return training.place(dataset, training.resolve_device(outfit.device))

@@ -1,0 +1,275 @@
+"""Owns one worker process: started, spoken with over a pipe, ended; both its sides are here.
+
+A child works on one job at a time. A job is a generator: at each yield the child hands the value
+over and waits to be told whether to go on, so that the parent's decisions reach it at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ae_sweep.errors import AeSweepError, WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Work: TypeAlias = Callable[[Any], Generator[Any, None, Any]]
+"""Carries out a job."""
+Factory: TypeAlias = Callable[[], Work]
+"""Called once in the child, to set it up; a function of a module or a partial of one."""
+
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SECONDS_TO_END = 5.0
+"""For a process that has closed its pipe."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The child is set up and takes jobs."""
+
+
+@dataclass(frozen=True)
+class Yielded:
+    """A job has yielded and waits to be told whether to go on."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A job has come to its end."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A job could not go on, for a reason that is its own."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """The program has a mistake."""
+
+    reason: str
+    trace: str
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process is gone."""
+
+    reason: str
+
+
+Message = Ready | Yielded | Returned | Refused | Crashed | Died
+
+
+class Child:
+    """A worker process, from the parent's side.
+
+    It is started by spawn: nothing of the parent's threads, files or devices is in it. It leaves
+    SIGINT and SIGTERM to the parent, and ends with the parent however that ends.
+
+    Raises
+    ------
+    WorkerError
+        If the system starts no further process.
+    """
+
+    def __init__(self, factory: Factory) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # its start would let signals through again
+        self._pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        self._ready = False
+        # Before Python's own tidying up at exit, which would ask with a SIGTERM and wait for ever.
+        atexit.register(self.kill)
+        try:
+            with _signals_held_back():
+                self._process.start()
+        except OSError as error:
+            raise WorkerError(f"no worker process can be started: {error}") from error
+        theirs.close()
+        self._send(factory)
+
+    @property
+    def handles(self) -> tuple[Connection, int]:
+        """What ``multiprocessing.connection.wait`` finds ready once there is something to read."""
+        return self._pipe, self._process.sentinel
+
+    def is_alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self._process.is_alive()
+
+    def begin(self, job: Any) -> None:
+        """Give a job to a child that has none."""
+        self._send(job)
+
+    def go_on(self) -> None:
+        """Let a job that has yielded go on."""
+        self._send(True)
+
+    def give_up(self) -> None:
+        """End a job that has yielded; the child takes another one."""
+        self._send(False)
+
+    def receive(self) -> Message:
+        """Wait for the next message; the last one tells the end of the process.
+
+        Raises
+        ------
+        WorkerError
+            If the child could not be set up, or died before it was.
+        RuntimeError
+            If the program has a mistake; the child's traceback is its note.
+        """
+        message = self._receive()
+        if isinstance(message, Ready):
+            self._ready = True
+        elif not self._ready and isinstance(message, Died):
+            raise WorkerError(
+                f"a worker process {message.reason} before it could train; if memory is short, "
+                "give fewer --workers"
+            )
+        elif not self._ready and isinstance(message, Refused | Crashed):
+            raise WorkerError(f"a worker process could not be set up: {message.reason}")
+        elif isinstance(message, Crashed):
+            error = RuntimeError(f"in a worker process: {message.reason}")
+            error.add_note(message.trace)
+            raise error
+        return message
+
+    def kill(self) -> None:
+        """End the process, whatever it does; it holds nothing that needs to be tidied up."""
+        if self._process.pid is not None and not self._pipe.closed:
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+        atexit.unregister(self.kill)
+
+    def _send(self, message: Any) -> None:
+        # That nobody is there to read it is told by the next message received.
+        with contextlib.suppress(OSError):
+            self._pipe.send(message)
+
+    def _receive(self) -> Message:
+        try:
+            message: Message = self._pipe.recv()
+        except (EOFError, OSError):
+            return Died(self._how_it_ended())
+        return message
+
+    def _how_it_ended(self) -> str:
+        self._process.join(SECONDS_TO_END)
+        code = self._process.exitcode
+        if code is None:
+            return "closed its pipe"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        name = signal.Signals(-code).name
+        often = ", often by the system for lack of memory" if -code == signal.SIGKILL else ""
+        return f"was ended by signal {-code} ({name}{often})"
+
+
+def run_together(children: Sequence[Child], job: Any) -> list[Any]:
+    """Have every child do the same job, and tell what each returned.
+
+    They wait for each other where the job yields, so that what follows happens at once.
+
+    Raises
+    ------
+    WorkerError
+        If one could not be set up, could not do it, or died.
+    """
+    for child in children:
+        child.begin(job)
+    for child in children:
+        _next(child)
+    for child in children:
+        child.go_on()
+    return [_next(child) for child in children]
+
+
+def _next(child: Child) -> Any:
+    while isinstance(message := child.receive(), Ready):
+        pass
+    if isinstance(message, Yielded | Returned):
+        return message.value
+    raise WorkerError(f"a worker process failed: {message.reason}; give fewer --workers")
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    # A child inherits this, so that Ctrl-C cannot reach it before it knows what to make of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: Connection) -> None:
+    for number in TERMINAL_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL_SIGNALS)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
+        work = _set_up(pipe)
+        while work is not None:
+            ended = _carry_out(work, pipe.recv(), pipe)
+            if ended is not None:
+                pipe.send(ended)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _set_up(pipe: Connection) -> Work | None:
+    try:
+        work: Work = pipe.recv()()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
+        pipe.send(_told(error))
+        return None
+    pipe.send(Ready())
+    return work
+
+
+def _carry_out(work: Work, job: Any, pipe: Connection) -> Message | None:
+    steps = work(job)
+    while True:
+        try:
+            value = next(steps)
+        except StopIteration as end:
+            return Returned(end.value)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
+            return _told(error)
+        pipe.send(Yielded(value))
+        if not pipe.recv():
+            steps.close()
+            return None
+
+
+def _told(error: Exception) -> Refused | Crashed:
+    # torch reports a lack of memory and failing kernels as RuntimeError.
+    if isinstance(error, AeSweepError | RuntimeError):
+        return Refused(str(error) or type(error).__name__)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return Crashed(reason, "".join(traceback.format_exception(error)))

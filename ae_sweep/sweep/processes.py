@@ -1,0 +1,152 @@
+"""Owns the worker that trains in processes, several jobs at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING
+
+from ae_sweep.sweep.child import Child, Died, Factory, Refused, Returned, Yielded
+from ae_sweep.sweep.worker import Broken, Done, Epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from ae_sweep.config import TrialConfig
+    from ae_sweep.sweep.worker import WorkerEvent
+
+
+@dataclass
+class _Seat:
+    """Room for one process, which is started when it is needed, again where it is gone."""
+
+    factory: Factory
+    child: Child | None = None
+    job: int | None = None
+    paused: bool = False
+    """Whether the job waits to be told if it is to go on."""
+
+    def begin(self, job: int, config: TrialConfig) -> None:
+        """Give a job to the process."""
+        if self.child is not None and not self.child.is_alive():
+            self.dismiss()
+        if self.child is None:
+            self.child = Child(self.factory)
+        self.job = job
+        self.child.begin(config)
+
+    def resume(self) -> None:
+        """Let a paused job go on."""
+        if self.child is not None and self.paused:
+            self.paused = False
+            self.child.go_on()
+
+    def take(self, child: Child, job: int) -> WorkerEvent | None:
+        """Read one message of the process; None if it concerns nobody else."""
+        match child.receive():
+            case Yielded(value=result):
+                self.paused = True
+                return Epoch(job, result)
+            case Returned(value=result):
+                self.job = None
+                return Done(job, result)
+            case Refused(reason=reason):
+                self.job = None
+                return Broken(job, reason)
+            case Died(reason=reason):
+                self.dismiss()
+                return Broken(job, f"its worker process {reason}")
+        return None
+
+    def stop(self) -> None:
+        """Give the job up: in peace at a pause, else together with the process."""
+        if self.child is not None and self.paused:
+            self.job, self.paused = None, False
+            self.child.give_up()
+        else:
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        """End the process; the next job gets a new one."""
+        self.job, self.paused = None, False
+        if self.child is not None:
+            self.child.kill()
+            self.child = None
+
+
+class ProcessWorker:
+    """Trains in processes of its own, one job in each, started by spawn.
+
+    A process that dies breaks the job it had and no other. After each ``Epoch`` its job waits until
+    the caller asks for the next event or stops it, so that a decision to stop is never late. Leave
+    the context to end all processes.
+
+    Parameters
+    ----------
+    factories
+        One for each process: called in it once, gives what trains there. A function of a module
+        or a ``functools.partial`` of one, with arguments that can be pickled.
+    """
+
+    def __init__(self, factories: Sequence[Factory]) -> None:
+        self._seats = [_Seat(factory) for factory in factories]
+
+    def __enter__(self) -> ProcessWorker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def slots(self) -> int:
+        """How many jobs it takes at a time: one in each process."""
+        return len(self._seats)
+
+    def submit(self, job: int, config: TrialConfig) -> None:
+        """Give a job to a free process."""
+        seat = next(seat for seat in self._seats if seat.job is None)
+        seat.begin(job, config)
+
+    def next_event(self) -> WorkerEvent:
+        """Let all paused jobs go on, and wait for the next event of any job.
+
+        Raises
+        ------
+        WorkerError
+            If a process cannot be started or set up.
+        RuntimeError
+            If the program has a mistake.
+        """
+        for seat in self._seats:
+            seat.resume()
+        event = None
+        while event is None:
+            event = self._take()
+        return event
+
+    def stop(self, job: int) -> None:
+        """Give a job up; in the middle of its training its process ends with it."""
+        for seat in self._seats:
+            if seat.job == job:
+                seat.stop()
+
+    def close(self) -> None:
+        """End all processes."""
+        for seat in self._seats:
+            seat.dismiss()
+
+    def _take(self) -> WorkerEvent | None:
+        busy: dict[Connection | int, tuple[_Seat, Child, int]] = {
+            handle: (seat, seat.child, seat.job)
+            for seat in self._seats
+            if seat.child is not None and seat.job is not None
+            for handle in seat.child.handles
+        }
+        seat, child, job = busy[wait(list(busy))[0]]  # type: ignore[index]
+        return seat.take(child, job)

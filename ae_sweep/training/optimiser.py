@@ -1,0 +1,126 @@
+"""Owns the optimiser: Muon for the matrices of a model, Adam for everything else.
+
+Shapes: R rows (outputs) and S columns (inputs times kernel taps) of a weight seen as a matrix.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ae_sweep.training.recipe import Recipe
+
+NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the odd polynomial that drives singular values towards 1 quickest (Jordan et al. 2024)."""
+NEWTON_SCHULZ_STEPS = 5
+MIN_CHANNELS = 16
+"""Of a weight that Muon takes, in and out: with fewer, Adam learned better (docs/LOG.md)."""
+MAX_SHORT_SIDE = 256
+"""Of a matrix that Muon takes: its work grows with the square of the shorter side, and at 1,024 it
+would cost several times the rest of a step."""
+
+
+class MuonAndAdam:
+    """Muon (Jordan et al. 2024) for the hidden matrices and convolutions, Adam for the rest.
+
+    Muon steps along the momentum with all its singular values set to about 1, so that rare
+    directions learn as fast as common ones. It takes the linear layers and the convolutions between
+    16 channels and more; Adam takes biases, BatchNorm, what is narrower, and what is too wide.
+
+    Parameters
+    ----------
+    model
+        Its trainable parameters are optimised; the others are left alone.
+    recipe
+        Decay rates, and Muon's learning rate relative to Adam's.
+    dtype
+        Of the arithmetic that orthogonalises; the weights stay float32.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe, *, dtype: torch.dtype) -> None:
+        self.recipe = recipe
+        self.matrices = [_Matrix(weight, dtype=dtype) for weight in _muon_weights(model)]
+        taken = {id(matrix.weight) for matrix in self.matrices}
+        rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+        self.adam = torch.optim.Adam(rest, betas=recipe.betas, fused=True)
+        self.trained = [*rest, *(matrix.weight for matrix in self.matrices)]
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Take one step with Adam's learning rate ``lr``, then forget the gradients."""
+        self.adam.param_groups[0]["lr"] = lr
+        self.adam.step()
+        for matrix in self.matrices:
+            matrix.step(lr * self.recipe.muon_lr_ratio, momentum=self.recipe.muon_momentum)
+        for parameter in self.trained:
+            parameter.grad = None
+
+
+class _Weight(NamedTuple):
+    """A parameter that is a matrix, possibly of kernels."""
+
+    parameter: Tensor
+    inputs_first: bool
+    """Whether its first dimension is that of the inputs, as in a transposed convolution."""
+
+
+class _Matrix:
+    """A weight that Muon optimises, with its momentum."""
+
+    def __init__(self, weight: _Weight, *, dtype: torch.dtype) -> None:
+        self.weight, self.inputs_first = weight.parameter, weight.inputs_first
+        self.momentum = torch.zeros_like(self.weight)
+        self.dtype = dtype
+
+    def step(self, lr: float, *, momentum: float) -> None:
+        gradient = self.weight.grad
+        if gradient is None:
+            return
+        self.momentum.lerp_(gradient, 1 - momentum)
+        direction = gradient.lerp_(self.momentum, momentum)  # Nesterov's look ahead
+        outputs_first = direction.transpose(0, 1) if self.inputs_first else direction
+        matrix_RS = outputs_first.flatten(1)
+        rows, columns = matrix_RS.shape
+        update = orthogonalise(matrix_RS, dtype=self.dtype).view(outputs_first.shape)
+        scale = lr * max(1.0, rows / columns) ** 0.5
+        self.weight.sub_(
+            update.transpose(0, 1) if self.inputs_first else update,
+            alpha=min(scale, torch.finfo(torch.float32).max),  # where lr is absurd
+        )
+
+
+def orthogonalise(matrix_RS: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """Return the matrix with all its singular values set to about 1 (0.7 to 1.2).
+
+    The Newton-Schulz iteration of Muon (Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon/), carried out in ``dtype``.
+    """
+    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
+    tall = matrix_RS.shape[0] > matrix_RS.shape[1]
+    x = (matrix_RS.T if tall else matrix_RS).to(dtype)
+    x = x / (x.norm() + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    levelled_RS: Tensor = x.T if tall else x
+    return levelled_RS.to(matrix_RS.dtype)
+
+
+def _muon_weights(model: nn.Module) -> Iterator[_Weight]:
+    seen: set[int] = set()
+    for module in model.modules():
+        for weight in module.parameters(recurse=False):
+            if weight.requires_grad and id(weight) not in seen and _suits_muon(weight):
+                seen.add(id(weight))
+                yield _Weight(weight, inputs_first=isinstance(module, nn.ConvTranspose2d))
+
+
+def _suits_muon(weight: Tensor) -> bool:
+    if weight.ndim < 2 or min(weight.shape[:2]) < MIN_CHANNELS:
+        return False
+    return min(weight.shape[0], weight[0].numel()) <= MAX_SHORT_SIDE

@@ -1,0 +1,69 @@
+"""A machine's choice of precision is made once and kept."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ae_sweep import training
+from ae_sweep.cli.calibration import FILE_NAME, remembered_precision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BF16 = training.Precision("bf16", "proved right")
+
+
+class Calibration:
+    """Answers otherwise each time, and counts."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self) -> training.Precision:
+        self.made += 1
+        return BF16 if self.made % 2 else training.FP32
+
+
+@pytest.fixture
+def calibrate() -> Calibration:
+    return Calibration()
+
+
+def test_the_second_time_nothing_is_measured(calibrate, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert [remembered_precision("here", calibrate, cache=cache) for _ in range(3)] == [BF16] * 3
+    assert calibrate.made == 1
+    assert [path.name for path in cache.iterdir()] == [FILE_NAME]
+
+
+def test_each_setting_is_measured_for_itself(calibrate, tmp_path: Path) -> None:
+    assert remembered_precision("one", calibrate, cache=tmp_path) == BF16
+    assert remembered_precision("other", calibrate, cache=tmp_path) == training.FP32
+    assert remembered_precision("one", calibrate, cache=tmp_path) == BF16
+    assert calibrate.made == 2
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\udcff"])
+def test_a_damaged_memory_is_written_anew(calibrate, tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE_NAME).write_text(content, encoding="utf-8", errors="surrogateescape")
+    answers = [remembered_precision("here", calibrate, cache=tmp_path) for _ in range(2)]
+    assert answers == [BF16] * 2
+    assert calibrate.made == 1
+
+
+@pytest.mark.parametrize("entry", [1, None, {}, {"name": "fp8", "reason": "x"}])
+def test_an_entry_that_makes_no_sense_is_measured_anew(
+    calibrate, tmp_path: Path, entry: object
+) -> None:
+    (tmp_path / FILE_NAME).write_text(json.dumps({"here": entry}))
+    assert remembered_precision("here", calibrate, cache=tmp_path) == BF16
+    assert calibrate.made == 1
+
+
+def test_a_cache_that_cannot_be_written_is_no_hindrance(calibrate, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert remembered_precision("here", calibrate, cache=blocked) == BF16

@@ -1,0 +1,256 @@
+"""How many workers there are, what each is given, and that their number changes no result."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes import epoch_result, sweep_config, trial_config, trial_result
+from rich.console import Console
+
+from ae_sweep import data, sweep, training
+from ae_sweep.cli import crew, progress
+from ae_sweep.cli.outfit import Outfit, open_training
+from ae_sweep.cli.prepared import Prepared
+from ae_sweep.cli.values import parse_workers
+from ae_sweep.errors import DataError
+from ae_sweep.records import Outcome, Role
+from ae_sweep.sweep import Trial, TrialEnded, TrialStarted, TrialValidated
+from ae_sweep.sweep.worker import Done
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ae_sweep.sweep import Worker
+
+SPEED = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
+
+
+def prepared(**changes: Any) -> Prepared:
+    settings: dict[str, Any] = {
+        "config": sweep_config(dataset="shapes", train_limit=256),
+        "dataset": data.load("shapes", cache_dir=Path("/nowhere"), train_limit=256),
+        "data_dir": None,
+        "devices": ("cpu",),
+        "precision": training.FP32,
+        "most_workers": 64,
+    }
+    return Prepared(**{**settings, **changes})
+
+
+@pytest.mark.parametrize(("text", "workers"), [("1", 1), ("64", 64), ("auto", None)])
+def test_workers_are_a_number_or_auto(text: str, workers: int | None) -> None:
+    assert parse_workers(text) == workers
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [
+        ({1: 1000.0}, 1),
+        ({1: 1000.0, 2: 1040.0}, 1),
+        ({1: 1000.0, 2: 1060.0}, 2),
+        ({1: 1000.0, 2: 1900.0, 4: 1950.0, 8: 1200.0}, 2),
+        ({1: 1000.0, 2: 1030.0, 4: 1070.0}, 2),
+        ({2: 5.0, 4: 4.0}, 2),
+    ],
+)
+def test_auto_takes_the_fewest_workers_that_are_about_as_fast_as_any(
+    rates: dict[int, float], best: int
+) -> None:
+    assert crew.choose_workers(rates) == best
+
+
+def test_auto_tries_powers_of_two_up_to_cores_trials_and_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "usable_cores", lambda: 12)
+    assert crew._counts(prepared(), trials=99) == [1, 2, 4, 8]
+    assert crew._counts(prepared(), trials=5) == [1, 2, 4]
+    assert crew._counts(prepared(most_workers=3), trials=99) == [1, 2]
+    assert crew._counts(prepared(most_workers=0), trials=99) == [1]
+    assert crew._counts(prepared(devices=("cuda:0",)), trials=99) == [1, 2, 4]
+    assert crew._counts(prepared(devices=("cuda:0", "cuda:1")), trials=99) == [2, 4, 8]
+    assert crew._counts(prepared(devices=("cuda:0", "cuda:1")), trials=1) == [1]
+
+
+def test_threads_are_shared_out_over_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(training.device, "usable_cores", lambda: 16)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert [training.threads_per_worker(n) for n in (1, 2, 4, 5, 16, 64)] == [8, 8, 4, 3, 1, 1]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert [training.threads_per_worker(n) for n in (1, 2, 64)] == [1, 1, 1]
+
+
+def test_usable_cores_are_those_this_process_may_run_on() -> None:
+    assert 1 <= training.usable_cores() <= 4096
+
+
+def test_workers_are_dealt_out_over_all_gpus_unless_one_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    names = ("cuda:0", "cuda:1", "cpu")
+    monkeypatch.setattr(training.device, "available_devices", lambda: names)
+    first = torch.device("cuda:0")
+    assert training.alike_devices("auto", first) == ("cuda:0", "cuda:1")
+    assert training.alike_devices("cuda", first) == ("cuda:0", "cuda:1")
+    assert training.alike_devices("cuda:0", first) == ("cuda:0",)
+    assert training.alike_devices("auto", torch.device("cpu")) == ("cpu",)
+    two = prepared(devices=("cuda:0", "cuda:1"))
+    assert [two.outfit(n, threads=1).device for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_a_trials_parameters_tell_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    monkeypatch.setattr(training.device, "usable_cores", lambda: 6)
+    one, two = (crew.Crew(prepared=prepared(), workers=n, speeds={2: SPEED}) for n in (1, 2))
+    assert (one.parameters()["threads"], two.parameters()["threads"]) == (6, 3)
+    assert "3 threads" in str(two.parameters()["device_name"])
+    assert two.parameters()["device"] == "cpu"
+
+
+def test_no_more_workers_are_started_than_there_are_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = []
+
+    def speeds(_self: Any, dim: int, workers: int) -> list[training.Speed]:
+        measured.append((dim, workers))
+        slow = dataclasses.replace(SPEED, epoch_seconds=2.0)
+        return [SPEED] * (workers - 1) + [slow]
+
+    monkeypatch.setattr(crew._Probes, "speeds", speeds)
+    monkeypatch.setattr(training, "measure_speed", lambda *_, **__: SPEED)
+    assert crew.gather(prepared(), 8, trials=3).workers == 3
+    assert measured == [(2, 3), (8, 3)]
+    assert crew.gather(prepared(), 8, trials=3).speeds[2].epoch_seconds == 2.0, "of the slowest"
+    measured.clear()
+    assert crew.gather(prepared(), None, trials=1).workers == 1
+    assert crew.gather(prepared(), 1, trials=9).workers == 1
+    assert crew.gather(prepared(), 4, trials=0).workers == 1
+    assert measured == [], "one worker is measured in this process"
+
+
+def test_workers_share_the_time_of_a_plan() -> None:
+    plan = sweep.make_plan(sweep_config(trials=3, repeats=1, pruner="none"), filled={})
+
+    def seconds(dim: int, epochs: int) -> float:
+        return dim * epochs
+
+    total = plan.most_seconds(seconds)
+    assert plan.most_seconds(seconds, workers=1) == total == 4 * 4 * (2 + 8)
+    assert plan.most_seconds(seconds, workers=2) == (total - 32) / 2 + 32
+    assert plan.most_seconds(seconds, workers=64) >= 32, "no trial is faster by itself"
+    expected = [plan.expected_seconds(seconds, workers=n) for n in (1, 2, 4)]
+    assert expected == sorted(expected, reverse=True)
+    done = sweep.make_plan(sweep_config(trials=3), filled={2: 3, 8: 3})
+    assert done.most_seconds(seconds, workers=2) == 0
+
+
+def outfit(**changes: Any) -> Outfit:
+    return dataclasses.replace(prepared().outfit(0, threads=1), **changes)
+
+
+def test_a_process_refuses_images_that_are_not_those_of_the_sweep() -> None:
+    with pytest.raises(DataError, match=r"shapes has changed .* not 0123"):
+        open_training(outfit(digest="0123"))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def results(worker: Worker) -> dict[int, list[Any]]:
+    """Train two dims; tell by job what came of it, but for the time it took."""
+    told: dict[int, list[Any]] = {2: [], 4: []}
+    waiting, running = list(told), 0
+    while waiting or running:
+        while waiting and running < worker.slots:
+            dim = waiting.pop(0)
+            worker.submit(dim, trial_config(latent_dim=dim, epochs=2, seed=dim))
+            running += 1
+        event = worker.next_event()
+        running -= isinstance(event, Done)
+        timeless = {"images_per_second": 0.0, "epoch_seconds": 0.0, "train_seconds": 0.0}
+        fields = {field.name for field in dataclasses.fields(event.result)}
+        told[event.job].append(
+            dataclasses.replace(
+                event.result, **{key: value for key, value in timeless.items() if key in fields}
+            )
+        )
+    return told
+
+
+@pytest.mark.slow
+def test_one_worker_or_two_give_the_same_results_to_the_last_digit(one_thread: None) -> None:
+    inline = results(sweep.InlineWorker(open_training(outfit())))
+    with sweep.ProcessWorker([partial(open_training, outfit())] * 2) as worker:
+        assert results(worker) == inline
+    assert [len(events) for events in inline.values()] == [5, 5]
+    assert all(len(events[-1].weights) > 100_000 for events in inline.values())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_display_shows_all_running_trials(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=100, highlight=False)
+    monkeypatch.setattr(progress, "stderr", lambda: console)
+    trials = [
+        Trial(name=f"d={dim} trial 0", config=trial_config(latent_dim=dim, epochs=4), role=role)
+        for dim, role in ((2, Role.SEARCH), (8, Role.REPEAT))
+    ]
+    events = [
+        TrialStarted(trials[0]),
+        TrialStarted(trials[1]),
+        TrialValidated(trials[1], epoch_result(1, 0.5)),
+        TrialValidated(trials[0], epoch_result(3, 0.25)),
+    ]
+    outlook: Any = type("Outlook", (), {"trials": 2, "expected_seconds": 60.0})()
+    shown = progress.show_progress(iter(_to_the_end(events, trials)), outlook=outlook)
+    for _ in range(4):
+        next(shown)
+    if terminal:
+        last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", _frame(screen))
+        assert re.search(r"d=2 trial 0 .* epoch 3 of 4", last)
+        assert re.search(r"d=8 trial 0 .* epoch 1 of 4", last)
+    else:
+        lines = screen.getvalue().splitlines()
+        assert [line.partition(":")[0] for line in lines] == [
+            "d=2 trial 0", "d=8 trial 0", "d=8 trial 0", "d=2 trial 0",
+        ]  # fmt: skip
+    list(shown)
+    assert re.search(r"d=8 trial 0: finished", screen.getvalue())
+
+
+def _to_the_end(events: list[Any], trials: list[Trial]) -> list[Any]:
+    ends = [
+        TrialEnded(trial, Outcome.FINISHED, result=trial_result(trial.config))
+        for trial in reversed(trials)
+    ]
+    return [*events, *ends]
+
+
+def _frame(screen: io.StringIO) -> str:
+    """What a live display has written since it was last redrawn by itself."""
+    import time
+
+    time.sleep(0.3)  # it is drawn ten times a second
+    return screen.getvalue()

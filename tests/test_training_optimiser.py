@@ -1,0 +1,86 @@
+"""Muon takes the matrices, Adam the rest, and neither touches what is frozen."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from ae_sweep import models, training
+from ae_sweep.training.optimiser import MuonAndAdam, orthogonalise
+
+
+def taken(latent_dim: int) -> set[str]:
+    model = models.build("conv", latent_dim=latent_dim, image_shape=(1, 28, 28))
+    optimiser = MuonAndAdam(model, training.RECIPE, dtype=torch.float32)
+    by_muon = {id(matrix.weight) for matrix in optimiser.matrices}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in by_muon}
+
+
+HIDDEN = {"encoder.3.weight", "encoder.6.weight", "decoder.2.weight", "decoder.5.weight"}
+LINEAR = {"encoder.10.weight", "decoder.0.weight"}
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "expected"),
+    [(2, HIDDEN), (15, HIDDEN), (16, HIDDEN | LINEAR), (256, HIDDEN | LINEAR), (257, HIDDEN)],
+)
+def test_muon_takes_hidden_convolutions_and_linear_layers_of_middling_width(
+    latent_dim: int, expected: set[str]
+) -> None:
+    assert taken(latent_dim) == expected
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (16, 16), (32, 288)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_orthogonalising_leaves_directions_and_levels_singular_values(shape, dtype) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    levelled = orthogonalise(matrix, dtype=dtype)
+    assert levelled.shape == matrix.shape
+    assert levelled.dtype == torch.float32
+    values = torch.linalg.svdvals(levelled)
+    assert (values.min() > 0.4, values.max() < 1.3) == (True, True)
+    cosine = (levelled * (u @ v)).sum() / levelled.norm() / (u @ v).norm()
+    assert cosine > 0.95
+
+
+def test_orthogonalising_nothing_gives_nothing() -> None:
+    assert not orthogonalise(torch.zeros(16, 20), dtype=torch.float32).any()
+
+
+def test_a_step_moves_a_matrix_by_the_learning_rate_whatever_the_gradients_size() -> None:
+    moved = []
+    for size in (1e-6, 1e3):
+        model = nn.Sequential(nn.Linear(32, 16))
+        model[0].weight.grad = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
+        model[0].weight.grad *= size
+        model[0].bias.grad = torch.zeros(16)
+        before = model[0].weight.detach().clone()
+        MuonAndAdam(model, training.RECIPE, dtype=torch.float32).step(1e-3)
+        moved.append(torch.linalg.matrix_norm(model[0].weight - before, 2).item())
+    expected = 1e-3 * training.RECIPE.muon_lr_ratio
+    assert moved == pytest.approx([expected, expected], rel=0.3)
+
+
+def test_a_transposed_convolution_is_seen_with_its_outputs_as_rows() -> None:
+    plain, transposed = nn.Conv2d(20, 16, 3), nn.ConvTranspose2d(20, 16, 3)
+    transposed.weight.data = plain.weight.data.transpose(0, 1).clone()
+    gradient = torch.randn(plain.weight.shape, generator=torch.Generator().manual_seed(0))
+    for layer, its_gradient in ((plain, gradient), (transposed, gradient.transpose(0, 1))):
+        layer.weight.grad = its_gradient.clone()
+        layer.bias.grad = torch.zeros(16)
+        MuonAndAdam(layer, training.RECIPE, dtype=torch.float32).step(0.1)
+    assert torch.allclose(plain.weight, transposed.weight.transpose(0, 1), atol=1e-6)
+
+
+def test_what_is_frozen_stays_and_gradients_are_forgotten() -> None:
+    model = models.build("conv", latent_dim=16, image_shape=(1, 8, 8))
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    optimiser = MuonAndAdam(model, training.RECIPE, dtype=torch.float32)
+    x_BCHW = torch.rand(4, 1, 8, 8)
+    (model(x_BCHW) - x_BCHW).square().mean().backward()
+    optimiser.step(1e-2)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None
+        assert torch.equal(parameter, before[name]) is not parameter.requires_grad, name
