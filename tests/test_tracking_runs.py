@@ -270,7 +270,7 @@ def test_a_trial_comes_back_as_it_was_written(
     assert record.point.key == point.key
     assert record.run_id == trial.run_id
     assert (record.sweep, record.name, record.role) == ("first", "d=8 trial 0", Role.SEARCH)
-    assert record.compression_ratio == 98.0
+    assert (record.pixels, record.compression_ratio) == (784, 98.0)
     assert (record.val_mse, record.test_mse, record.test_psnr) == (0.005, 0.0051, 22.9)
     assert record.train_seconds == 12.5
     assert opened.finished_points("first") == {point.key: 0.005}
