@@ -200,6 +200,8 @@ def test_a_checkout_logs_its_git_commit(told: dict[str, Any]) -> None:
         pytest.skip("this is no git checkout")
     logged = _children(told)[0]
     assert re.fullmatch("[0-9a-f]{40}", logged["params"]["git_commit"])
+    assert logged["params"]["git_dirty"] == _parent(told)["params"]["git_dirty"]
+    assert logged["params"]["git_dirty"] in ("True", "False")
     assert logged["tags"]["mlflow.source.git.commit"] == logged["params"]["git_commit"]
 
 

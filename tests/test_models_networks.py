@@ -136,3 +136,9 @@ def test_an_unknown_model_is_told_with_the_nearest_name(name: str) -> None:
             make(name, latent_dim=2, image_shape=MNIST)
         assert str(told.value).isprintable()
         assert len(str(told.value)) < 200
+
+
+def test_a_name_is_checked_without_building_anything() -> None:
+    models.check_name("conv")
+    with pytest.raises(ConfigError, match=r"there is no model 'cnov'; did you mean 'conv'\?"):
+        models.check_name("cnov")

@@ -64,7 +64,8 @@ def test_a_sweep_is_a_parent_run_with_its_settings_and_its_data_set(
     [dataset_input] = run.inputs.dataset_inputs
     assert dataset_input.dataset.name == "mnist"
     assert dataset_input.dataset.digest == support.CARD.digest
-    assert json.loads(dataset_input.dataset.source) == {"uri": "/data/mnist"}
+    assert json.loads(dataset_input.dataset.source) == {"description": "local files in /data"}
+    assert dataset_input.dataset.source_type == "ae-sweep", "MLflow's own types promise an address"
     assert json.loads(dataset_input.dataset.profile)["train_images"] == 55_000
 
 

@@ -74,7 +74,7 @@ def prepare(config: SweepConfig, *, data_dir: Path | None, device_name: str) -> 
         If the device or the data set is not to be had.
     """
     device = training.resolve_device(device_name)
-    models.parameter_count(config.model, latent_dim=1, image_shape=(1, 4, 4))  # names the model
+    models.check_name(config.model)
     dataset = data.load(
         config.dataset,
         cache_dir=cache_dir(),

@@ -32,6 +32,17 @@ def names() -> tuple[str, ...]:
     return tuple(MODELS)
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that is no model.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest name.
+    """
+    _builder(name)
+
+
 def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0) -> Autoencoder:
     """Build a freshly initialised model on the CPU.
 
