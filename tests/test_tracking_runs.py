@@ -377,9 +377,11 @@ def test_a_sweep_with_other_settings_cannot_be_resumed(
     sweep: tracking.SweepWriter, opened: tracking.TrackingStore, changes: dict[str, Any]
 ) -> None:
     sweep.interrupt()
-    with pytest.raises(ConflictError, match=r"first is stored with .*--name"):
+    with pytest.raises(ConflictError, match=r"first is stored with .*--name") as told:
         opened.resume_sweep(support.config(**changes), card=support.CARD)
     assert opened.sweep().outcome is Outcome.INTERRUPTED, "it stays as it was"
+    option = next(iter(changes)).replace("space", "lr").replace("_", "-")
+    assert f"settings: {option} is " in str(told.value)
 
 
 def test_a_sweep_on_other_images_cannot_be_resumed(

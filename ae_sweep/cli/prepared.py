@@ -30,7 +30,7 @@ class Prepared:
     device: str
     """In words."""
 
-    def identity(self) -> dict[str, str | int | None]:
+    def identity(self) -> dict[str, str]:
         """Tell what may not change when the sweep is resumed."""
         return self.config.identity() | {
             "recipe": training.RECIPE.version,

@@ -14,6 +14,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
+from ae_sweep.config import visible
 from ae_sweep.errors import StoreError
 
 if TYPE_CHECKING:
@@ -107,4 +108,4 @@ def sweep_of(study: str) -> str:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
+    return visible(error) or type(error).__name__

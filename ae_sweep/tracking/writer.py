@@ -272,7 +272,7 @@ class SweepWriter(RunWriter):
         files = {
             **figures,
             layout.TABLE_JSON: _table_json(table),
-            layout.TABLE_CSV: _table_csv(table),
+            layout.TABLE_CSV: table_csv(table).encode(),
             layout.DOCUMENT: json.dumps(document, indent=2, allow_nan=False).encode(),
         }
         shown = json.dumps([{"path": layout.TABLE_JSON, "type": "table"}])
@@ -410,13 +410,14 @@ def _table_json(table: Sequence[Mapping[str, object]]) -> bytes:
     return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
 
 
-def _table_csv(table: Sequence[Mapping[str, object]]) -> bytes:
+def table_csv(table: Sequence[Mapping[str, object]]) -> str:
+    """Write a table as CSV; None and NaN are empty cells."""
     text = io.StringIO(newline="")
     columns = list(table[0]) if table else []
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([[_cell(row.get(column)) for column in columns] for row in table])
-    return text.getvalue().encode()
+    return text.getvalue()
 
 
 def _cell(value: object) -> object:
