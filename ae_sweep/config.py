@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import math
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 Number = TypeVar("Number", int, float)
@@ -22,6 +24,9 @@ PrunerName = Literal["median", "hyperband", "none"]
 MAX_SEED = 2**31 - 1
 MAX_COUNT = 100_000
 """Of epochs, of trials and of repeats: more is a slip of the finger, and would fill the memory."""
+MAX_PORT = 65_535
+MAY_GROW = ("dims", "trials", "repeats")
+"""Settings that may change under one name; all others tell whether it is the same sweep."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 PASSWORD_PATTERN = re.compile(r"(://[^/@:]*:)[^/@]*@")
@@ -73,10 +78,9 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         for lr in _bounds(self.lr):
-            if not (math.isfinite(lr) and lr > 0):
-                raise ConfigError(f"lr must be a positive finite number, got {lr:g}")
+            _check_lr(lr)
         for epochs in _bounds(self.epochs):
-            _check_count("epochs", epochs)
+            check_count("epochs", epochs)
 
     @property
     def max_epochs(self) -> int:
@@ -111,9 +115,8 @@ class TrialConfig:
     def __post_init__(self) -> None:
         if self.latent_dim < 1:
             raise ConfigError(f"latent_dim must be at least 1, got {self.latent_dim}")
-        _check_count("epochs", self.epochs)
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ConfigError(f"lr must be a positive finite number, got {self.lr:g}")
+        check_count("epochs", self.epochs)
+        _check_lr(self.lr)
         _check_seed(self.seed)
 
 
@@ -157,10 +160,10 @@ class SweepConfig:
                 raise ConfigError(f"a latent dimension must be at least 1, got {dim}")
         if list(self.dims) != sorted(set(self.dims)):
             raise ConfigError(f"dims must be ascending and distinct, got {self.dims}")
-        _check_count("trials", self.trials)
-        _check_count("repeats", self.repeats, least=0)
-        if self.train_limit is not None and self.train_limit < 1:
-            raise ConfigError(f"train-limit must be at least 1, got {self.train_limit}")
+        check_count("trials", self.trials)
+        check_count("repeats", self.repeats, least=0)
+        if self.train_limit is not None:
+            check_count("train-limit", self.train_limit, most=None)
         _check_seed(self.seed)
         if self.seed + self.repeats > MAX_SEED:
             raise ConfigError(
@@ -188,18 +191,10 @@ class SweepConfig:
             return self.trials
         return size if self.sampler == "grid" else min(self.trials, size)
 
-    def identity(self) -> dict[str, str | int | None]:
-        """Tell what may not change under one name; dims, trials and repeats may grow."""
-        return {
-            "space_lr": str(self.space.lr),
-            "space_epochs": str(self.space.epochs),
-            "seed": self.seed,
-            "dataset": self.dataset,
-            "train_limit": self.train_limit,
-            "model": self.model,
-            "sampler": self.sampler,
-            "pruner": self.pruner,
-        }
+    def identity(self) -> dict[str, str]:
+        """Return what may not change under one name, as texts."""
+        flat = as_flat_dict(self)
+        return {key: text for key, text in flat.items() if key not in ("name", *MAY_GROW)}
 
 
 @dataclass(frozen=True)
@@ -247,6 +242,71 @@ def shorten(text: str, limit: int = 60) -> str:
     return quoted if len(quoted) <= limit else f"{quoted[: limit - 5]}...' ({len(text)} characters)"
 
 
+def visible(text: object, limit: int = 300) -> str:
+    """Put foreign text on one line without control characters, at most ``limit`` characters long.
+
+    Paths and the output of other programs may hold newlines and terminal codes; letters of any
+    language are left as they are.
+    """
+    line = " ".join(str(text).split())
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def unknown_name(what: str, name: str, names: Collection[str]) -> ConfigError:
+    """Make the error for a name that is not among ``names``, with the nearest of them."""
+    # A name is compared, not believed: difflib takes seconds on a very long one.
+    near = difflib.get_close_matches(name[:100].lower(), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ConfigError(f"there is no {what} {shorten(name)}, only {', '.join(names)}{hint}")
+
+
+def check_count(what: str, count: int, *, least: int = 1, most: int | None = MAX_COUNT) -> None:
+    """Refuse a number of things that is too small or too large.
+
+    Raises
+    ------
+    ConfigError
+        Below ``least`` or above ``most``.
+    """
+    if count < least:
+        floor = f"be at least {least}" if least else "not be negative"
+        raise ConfigError(f"{what} must {floor}, got {count}")
+    if most is not None and count > most:
+        raise ConfigError(f"{what} must be at most {most}, got {count}")
+
+
+def check_port(port: int) -> None:
+    """Refuse what is no number of a port.
+
+    Raises
+    ------
+    ConfigError
+        With the range.
+    """
+    if not 1 <= port <= MAX_PORT:
+        raise ConfigError(f"a port is from 1 to {MAX_PORT}, got {port}; choose one with --port")
+
+
+def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) -> list[str]:
+    """Say, by option, which of the wanted settings are stored otherwise.
+
+    Parameters
+    ----------
+    stored
+        A sweep's identity as it was written once: names may begin with ``space_``, and values need
+        not be texts, as in stores of version 0.1.0.
+    wanted
+        Its identity now.
+    """
+    was = {key.removeprefix("space_"): str(value) for key, value in stored.items()}
+    return [
+        f"{key.replace('_', '-')} is {_said(was.get(key))}, not {_said(text)}"
+        for key, text in sorted(wanted.items())
+        if was.get(key) != text
+    ]
+
+
 def digest(content: object) -> str:
     """Hash a JSON-able value to 16 hexadecimal digits, the same in every process."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -254,7 +314,7 @@ def digest(content: object) -> str:
 
 
 def as_flat_dict(config: SweepConfig) -> dict[str, str]:
-    """Tell a sweep's whole configuration as parameter names and texts."""
+    """Return a sweep's whole configuration as parameter names and texts."""
     flat = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     flat.pop("space")
     flat |= {"lr": config.space.lr, "epochs": config.space.epochs}
@@ -266,12 +326,13 @@ def _bounds(values: Choices[Number] | Range[Number]) -> tuple[Number, ...]:
     return values.values if isinstance(values, Choices) else (values.low, values.high)
 
 
-def _check_count(what: str, count: int, *, least: int = 1) -> None:
-    if count < least:
-        floor = f"be at least {least}" if least else "not be negative"
-        raise ConfigError(f"{what} must {floor}, got {count}")
-    if count > MAX_COUNT:
-        raise ConfigError(f"{what} must be at most {MAX_COUNT}, got {count}")
+def _said(text: str | None) -> str:
+    return "not given" if text in (None, "None") else str(text)
+
+
+def _check_lr(lr: float) -> None:
+    if not (math.isfinite(lr) and lr > 0):
+        raise ConfigError(f"lr must be a positive finite number, got {lr:g}")
 
 
 def _check_seed(seed: int) -> None:
@@ -281,4 +342,4 @@ def _check_seed(seed: int) -> None:
 
 def _check_one_of(what: str, name: str, names: tuple[str, ...]) -> None:
     if name not in names:
-        raise ConfigError(f"{what} must be one of {', '.join(names)}, got {shorten(name)}")
+        raise unknown_name(what, name, names)

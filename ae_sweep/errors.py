@@ -58,10 +58,14 @@ class WorkerError(AeSweepError):
 
 
 class ConflictError(AeSweepError):
-    """A sweep of that name is stored with another space, or is already there."""
+    """A sweep of that name is stored with other settings, or is already there."""
 
     exit_code: ClassVar[int] = 4
 
 
 class TrainingDivergedError(AeSweepError):
-    """A loss that is no finite number. It fails the trial, not the sweep."""
+    """A loss or a result that is no finite number.
+
+    Raised in a training, it fails that trial and the sweep goes on. Raised where a result is
+    written, which a training has checked before, it ends the sweep.
+    """

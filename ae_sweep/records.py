@@ -51,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetCard:
-    """What is told of a data set where it is used."""
+    """What is written of a data set where it is used."""
 
     name: str
     digest: str
@@ -134,7 +134,10 @@ class TrialRecord:
     point: Point
     role: Role
     outcome: Outcome
+    pixels: int
+    """Numbers in one image of its data set."""
     compression_ratio: float
+    """``pixels`` / latent_dim."""
     val_mse: float | None = None
     """None unless the trial validated at least once."""
     test_mse: float | None = None

@@ -34,6 +34,8 @@ def test_knee_of_a_curve_that_turns_down_is_its_top():
         ([10.0, 11.0, 13.0, 19.0], "no point lies above"),
         ([19.0, 17.0, 12.0, 11.0], "does not rise"),
         ([12.0, 12.0, 12.0, 12.0], "does not rise"),
+        ([12.0, 12.03, 12.03, 12.02], "rises by 0.03 dB"),
+        ([12.0, 11.0, 12.05, 12.05], "rises by 0.05 dB"),
         ([10.0, 13.2, 15.0, 17.1], "still"),
     ],
 )

@@ -106,3 +106,9 @@ def test_fit_never_raises_whatever_the_positive_numbers():
 def test_psnr_of_a_perfect_reconstruction_is_no_number():
     assert psnr_db(0.01) == pytest.approx(20)
     assert psnr_db(0.0) is None
+
+
+@pytest.mark.parametrize("mse", [-1e-9, float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_measurement_has_no_psnr(mse):
+    with pytest.raises(ValueError, match=f"at least 0, got {mse}"):
+        psnr_db(mse)

@@ -20,6 +20,7 @@ from ae_sweep.config import (
     as_flat_dict,
     digest,
     shorten,
+    visible,
 )
 from ae_sweep.errors import ConfigError
 from ae_sweep.records import Point
@@ -72,8 +73,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: sweep_config(train_limit=0), "train-limit .* got 0$"),
     (lambda: sweep_config(seed=-5), "seed .* got -5$"),
     (lambda: sweep_config(seed=2**31 - 1, repeats=1), "seed 2147483647 .* 1 repeat"),
-    (lambda: sweep_config(sampler="tpo"), "sampler .* got 'tpo'"),
-    (lambda: sweep_config(pruner="median\n"), r"pruner .* got 'median\\n'"),
+    (lambda: sweep_config(sampler="tpo"), "there is no sampler 'tpo'"),
+    (lambda: sweep_config(pruner="median\n"), r"there is no pruner 'median\\n'"),
     (
         lambda: sweep_config(sampler="grid", space=space(lr=Range(1e-3, 1e-2))),
         "lr is the range 0.001:0.01",
@@ -193,8 +194,8 @@ def test_what_may_grow_is_no_part_of_a_sweeps_identity_and_all_else_is() -> None
 def test_choices_and_a_range_of_the_same_numbers_are_different_identities() -> None:
     choices = sweep_config(space=space(epochs=Choices((2, 4))))
     span = sweep_config(space=space(epochs=Range(2, 4)))
-    assert choices.identity()["space_epochs"] == "2 4"
-    assert span.identity()["space_epochs"] == "2:4"
+    assert choices.identity()["epochs"] == "2 4"
+    assert span.identity()["epochs"] == "2:4"
 
 
 def test_a_configuration_is_told_as_texts() -> None:
@@ -280,3 +281,15 @@ def test_the_place_of_the_runs_is_told_without_a_password(
     assert store.runs_place == store.told_tracking_uri == told
     assert store.tracking_uri == uri
     assert Store(tmp_path).runs_place == str(tmp_path)
+
+
+def test_foreign_text_is_shown_on_one_line_in_visible_characters() -> None:
+    assert visible("two\n  lines\x1b[1m, é") == r"two lines\x1b[1m, é"
+    assert visible("n" * 400) == "n" * 299 + "…"
+    assert visible("n" * 300) == "n" * 300
+
+
+@pytest.mark.parametrize("name", ["tep", "x" * 100_000])
+def test_a_sampler_that_is_none_is_refused_with_those_there_are(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"there is no sampler .*, only tpe, random, grid, gp"):
+        sweep_config(sampler=name)

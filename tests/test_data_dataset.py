@@ -110,14 +110,14 @@ def test_a_limit_below_one_is_refused(tmp_path: Path, limit: int) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("minst", "did you mean mnist?"),
-        ("MNIST", "did you mean mnist?"),
-        ("fashionmnist", "did you mean fashion-mnist?"),
-        ("shape", "did you mean shapes?"),
-        ("cifar100", "There are mnist, fashion-mnist, kmnist, shapes"),
-        ("../../etc/passwd", "There are mnist"),
+        ("minst", "did you mean 'mnist'?"),
+        ("MNIST", "did you mean 'mnist'?"),
+        ("fashionmnist", "did you mean 'fashion-mnist'?"),
+        ("shape", "did you mean 'shapes'?"),
+        ("cifar100", "only mnist, fashion-mnist, kmnist, shapes"),
+        ("../../etc/passwd", "only mnist"),
         ("[bold]\x1b[31m" * 1_000, "characters"),
-        ("", "unknown data set ''"),
+        ("", "there is no data set ''"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path, name: str, hint: str) -> None:

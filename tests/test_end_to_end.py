@@ -203,6 +203,8 @@ def test_a_checkout_logs_its_git_commit(told: dict[str, Any]) -> None:
         pytest.skip("this is no git checkout")
     logged = _children(told)[0]
     assert re.fullmatch("[0-9a-f]{40}", logged["params"]["git_commit"])
+    assert logged["params"]["git_dirty"] == _parent(told)["params"]["git_dirty"]
+    assert logged["params"]["git_dirty"] in ("True", "False")
     assert logged["tags"]["mlflow.source.git.commit"] == logged["params"]["git_commit"]
 
 
@@ -595,7 +597,7 @@ def test_a_killed_sweep_resumes_without_training_a_finished_point_and_may_grow(
         (["--resume", "--epochs", "2", "4"], ["epochs", "1:2", "2 4", "--name"]),
         (["--resume", "--seed", "6"], ["seed", "5", "6", "--name"]),
         (["--resume", "--dataset", "mnist"], ["dataset", "shapes", "mnist", "--name"]),
-        (["--resume", "--train-limit", "600"], ["train_limit", "512", "600", "--name"]),
+        (["--resume", "--train-limit", "600"], ["train-limit", "512", "600", "--name"]),
         (["--resume", "--pruner", "none"], ["pruner", "median", "none", "--name"]),
     ],
     ids=lambda value: " ".join(value) or "same name" if isinstance(value, list) else "",

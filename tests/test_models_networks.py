@@ -130,9 +130,17 @@ def test_there_is_a_reference_model() -> None:
 
 
 @pytest.mark.parametrize("name", ["cnov", "", "[bold]", "x" * 5_000, "\n"])
-def test_an_unknown_model_is_told_with_the_nearest_name(name: str) -> None:
+def test_an_unknown_model_is_told_with_those_there_are(name: str) -> None:
     for make in (models.build, models.parameter_count):
-        with pytest.raises(ConfigError, match=r"there is no model .*; did you mean 'conv'") as told:
+        with pytest.raises(ConfigError, match=r"there is no model .*, only conv") as told:
             make(name, latent_dim=2, image_shape=MNIST)
         assert str(told.value).isprintable()
         assert len(str(told.value)) < 200
+
+
+def test_a_name_is_checked_without_building_anything() -> None:
+    models.check_name("conv")
+    with pytest.raises(
+        ConfigError, match=r"there is no model 'cnov', only conv; did you mean 'conv'\?"
+    ):
+        models.check_name("cnov")

@@ -36,6 +36,7 @@ def trial(latent_dim, mse, *, lr=4e-3, seed=0, role=Role.SEARCH, sweep="first"):
         ),
         role=role,
         outcome=Outcome.FINISHED,
+        pixels=784,
         compression_ratio=784 / latent_dim,
         val_mse=mse,
         test_mse=mse,
@@ -49,7 +50,7 @@ def figure_of(mses, *, repeats=0, sweep="first", worse=1.3):
         for seed in range(1, repeats + 1):
             repeat = mse * (1 + 0.05 * seed)
             trials.append(trial(dim, repeat, seed=seed, role=Role.REPEAT, sweep=sweep))
-    return frontier_figure(frontier(trials, pixels=784, dataset="mnist"))
+    return frontier_figure(frontier(trials, dataset="mnist"))
 
 
 def line(axes, gid):
@@ -122,7 +123,7 @@ def test_error_bars_are_drawn_where_there_are_repeats_only():
 
 def test_a_spread_as_large_as_the_mean_stays_on_the_logarithmic_axis():
     trials = [trial(2, 0.001), trial(2, 0.1, seed=1, role=Role.REPEAT)]
-    figure = frontier_figure(frontier(trials, pixels=784))
+    figure = frontier_figure(frontier(trials))
     assert best(figure.axes[0])[1][0].get_ydata()[0] > 0
     assert render(figure, "png", dpi=50)
 

@@ -227,6 +227,7 @@ def record(dim: int, val_mse: float, *, seed: int = 0, **changes: Any) -> TrialR
         point=point,
         role=Role.REPEAT if seed else Role.SEARCH,
         outcome=Outcome.FINISHED,
+        pixels=784,
         compression_ratio=1.0,
         val_mse=val_mse,
     )

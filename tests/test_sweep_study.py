@@ -440,12 +440,39 @@ def test_another_space_under_one_name_is_refused_with_the_setting_named(path: Pa
     open_one(path)
     other = SearchSpace(lr=Choices((1e-3,)), epochs=Choices((2, 4)))
     message = conflict(path, sweep_config(space=other))
-    assert "space_lr is '0.001 0.004 0.01', not '0.001'" in message
+    assert "settings: lr is 0.001 0.004 0.01, not 0.001;" in message
     assert "epochs" not in message
     message = conflict(path, sweep_config(seed=3, train_limit=100))
     assert "seed is 0, not 3" in message
-    assert "train_limit is None, not 100" in message
-    assert "recipe is None, not '2'" in conflict(path, sweep_config(), recipe="2")
+    assert "train-limit is not given, not 100" in message
+    assert "recipe is not given, not 2" in conflict(path, sweep_config(), recipe="2")
+
+
+def _as_version_0_1_0_wrote_it(config: SweepConfig) -> dict[str, str | int | None]:
+    flat = config.identity()
+    return {
+        "space_lr": flat["lr"],
+        "space_epochs": flat["epochs"],
+        "seed": config.seed,
+        "train_limit": config.train_limit,
+        **{key: flat[key] for key in ("dataset", "model", "sampler", "pruner")},
+        "recipe": "1",
+    }
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_a_sweep_that_an_older_version_stored_is_resumed_and_compared(
+    path: Path, limit: int | None
+) -> None:
+    config = sweep_config(dims=(2,), train_limit=limit)
+    study = optuna.create_study(study_name="first/d=2", storage=f"sqlite:///{path}")
+    study.set_user_attr("identity", _as_version_0_1_0_wrote_it(config))
+    identity = config.identity() | {"recipe": "1"}
+    check_conflict(path, config, identity=identity, resume=True)
+    message = conflict(path, replace(config, train_limit=7, seed=3), recipe="2")
+    assert "recipe is 1, not 2; seed is 0, not 3; train-limit is " in message
+    open_studies(path, config, identity=identity)
+    check_conflict(path, config, identity=identity, resume=True)
 
 
 def test_dims_trials_and_repeats_may_grow_under_one_name(path: Path) -> None:

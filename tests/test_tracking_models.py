@@ -120,17 +120,6 @@ def test_a_model_folder_holds_safetensors_a_signature_and_pinned_packages(tmp_pa
     assert not any("+" in line for line in lines), "a local version is on no package index"
 
 
-def test_another_loader_can_be_named(tmp_path: Path) -> None:
-    store = support.fresh_store(tmp_path)
-    sweep = tracking.open_for_writing(store).start_sweep(
-        support.config(), card=support.CARD, environment={}
-    )
-    model_id = support.finish(support.start(sweep, loader_module="my.loader"))
-    logged = MlflowClient(tracking_uri=store.tracking_uri).get_logged_model(model_id)
-    text = Path(logged.artifact_location.removeprefix("file://"), "MLmodel").read_text()
-    assert "loader_module: my.loader" in text
-
-
 def test_a_uv_project_in_the_working_directory_stays_out_of_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,8 @@ def test_a_sweep_is_a_parent_run_with_its_settings_and_its_data_set(
     [dataset_input] = run.inputs.dataset_inputs
     assert dataset_input.dataset.name == "mnist"
     assert dataset_input.dataset.digest == support.CARD.digest
-    assert json.loads(dataset_input.dataset.source) == {"uri": "/data/mnist"}
+    assert json.loads(dataset_input.dataset.source) == {"description": "local files in /data"}
+    assert dataset_input.dataset.source_type == "ae-sweep", "MLflow's own types promise an address"
     assert json.loads(dataset_input.dataset.profile)["train_images"] == 55_000
 
 
@@ -270,7 +271,7 @@ def test_a_trial_comes_back_as_it_was_written(
     assert record.point.key == point.key
     assert record.run_id == trial.run_id
     assert (record.sweep, record.name, record.role) == ("first", "d=8 trial 0", Role.SEARCH)
-    assert record.compression_ratio == 98.0
+    assert (record.pixels, record.compression_ratio) == (784, 98.0)
     assert (record.val_mse, record.test_mse, record.test_psnr) == (0.005, 0.0051, 22.9)
     assert record.train_seconds == 12.5
     assert opened.finished_points("first") == {point.key: 0.005}
@@ -376,9 +377,11 @@ def test_a_sweep_with_other_settings_cannot_be_resumed(
     sweep: tracking.SweepWriter, opened: tracking.TrackingStore, changes: dict[str, Any]
 ) -> None:
     sweep.interrupt()
-    with pytest.raises(ConflictError, match=r"first is stored with .*--name"):
+    with pytest.raises(ConflictError, match=r"first is stored with .*--name") as told:
         opened.resume_sweep(support.config(**changes), card=support.CARD)
     assert opened.sweep().outcome is Outcome.INTERRUPTED, "it stays as it was"
+    option = next(iter(changes)).replace("space", "lr").replace("_", "-")
+    assert f"settings: {option} is " in str(told.value)
 
 
 def test_a_sweep_on_other_images_cannot_be_resumed(

@@ -15,7 +15,7 @@ import tracking_support as support
 
 from ae_sweep import tracking
 from ae_sweep.config import Store
-from ae_sweep.errors import PortError, StoreError
+from ae_sweep.errors import ConfigError, PortError, StoreError
 from ae_sweep.tracking import server
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_a_taken_port_is_told_with_another_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("port", [0, -1, 65_536, 10**9])
 def test_what_is_no_port_is_refused(port: int) -> None:
-    with pytest.raises(PortError, match=f"from 1 to 65535, got {port}"):
+    with pytest.raises(ConfigError, match=f"from 1 to 65535, got {port}"):
         tracking.check_port(port)
 
 

@@ -35,7 +35,7 @@ from ae_sweep.records import (
 CARD = DatasetCard(
     name="mnist",
     digest="0123456789abcdef",
-    source="/data/mnist",
+    source="local files in /data",
     train_images=55_000,
     val_images=5_000,
     test_images=10_000,

@@ -92,7 +92,9 @@ class Frontier:
     """What was left out of the curve or of the fit, and why."""
 
 
-def frontier(trials: Sequence[TrialRecord], *, pixels: int, dataset: str | None = None) -> Frontier:
+def frontier(
+    trials: Sequence[TrialRecord], *, sweep: str | None = None, dataset: str | None = None
+) -> Frontier:
     """Draw the best of each latent_dim from a sweep's trials, with a fit and a knee.
 
     Parameters
@@ -100,45 +102,45 @@ def frontier(trials: Sequence[TrialRecord], *, pixels: int, dataset: str | None 
     trials
         All trials of one model on one data set by one recipe, however they ended. Only finished
         ones are measured.
-    pixels
-        Numbers in one image, channels included.
+    sweep
+        The sweep's name; where it is left out, the names that the trials carry.
     dataset
         The data set's name, carried into the result.
 
     Returns
     -------
     Frontier
-        The fit takes the points below ``pixels`` with an MSE above 0; the knee takes all that
-        have a PSNR (docs/decisions/0004-frontier-fit.md).
+        The fit takes the points below the pixels of an image with an MSE above 0; the knee takes
+        all that have a PSNR (docs/decisions/0004-frontier-fit.md).
 
     Raises
     ------
     ConfigError
-        Where trials of several models, data sets or recipes are mixed, or ``pixels`` < 1.
+        Where trials of several models, data sets or recipes are mixed.
     NotStoredError
         Where no search trial is finished.
     StoreError
         Where a finished trial lacks its validation or test MSE, or it is no finite number.
     """
-    if pixels < 1:
-        raise ConfigError(f"pixels must be at least 1, got {pixels}")
+    name = sweep or ", ".join(sorted({trial.sweep for trial in trials}))
     finished = [trial for trial in trials if trial.outcome is Outcome.FINISHED]
     if not any(trial.role is Role.SEARCH for trial in finished):
         raise NotStoredError(
-            f"none of the {len(trials)} trials has finished, so there is no frontier; run the "
-            "sweep to its end (ae-sweep run --resume)"
+            f"{_none_finished(len(trials))}, so there is no frontier; run the sweep to its "
+            f"end: ae-sweep run --name {name or 'NAME'} --resume"
         )
     _refuse_mixture(trials)
+    some = finished[0]
+    pixels = some.pixels
     points = _with_gains([*_points(trials, pixels)])
     fit, left_out = _fit(points, pixels)
     knee = _knee(points)
-    some = finished[0].point
     return Frontier(
-        sweep=", ".join(sorted({trial.sweep for trial in trials})),
-        model=some.model,
+        sweep=name,
+        model=some.point.model,
         dataset=dataset,
-        dataset_digest=some.dataset_digest,
-        recipe=some.recipe,
+        dataset_digest=some.point.dataset_digest,
+        recipe=some.point.recipe,
         pixels=pixels,
         points=points,
         all_trials=_all_trials(finished),
@@ -148,6 +150,12 @@ def frontier(trials: Sequence[TrialRecord], *, pixels: int, dataset: str | None 
         knee_refusal=knee.reason if isinstance(knee, Refusal) else None,
         notes=(*_unmeasured(trials, points), *left_out),
     )
+
+
+def _none_finished(trials: int) -> str:
+    if trials < 2:
+        return "the only trial has not finished" if trials else "no trial is stored"
+    return f"none of the {trials} trials has finished"
 
 
 def _refuse_mixture(trials: Sequence[TrialRecord]) -> None:

@@ -23,11 +23,18 @@ def psnr_db(mse: float) -> float | None:
     Parameters
     ----------
     mse
-        Mean squared error per pixel, not negative.
+        Mean squared error per pixel.
 
     Returns
     -------
     float or None
         In dB; None for a perfect reconstruction, whose ratio is no number.
+
+    Raises
+    ------
+    ValueError
+        If ``mse`` is negative or no finite number: no measurement.
     """
+    if not (math.isfinite(mse) and mse >= 0):
+        raise ValueError(f"a mean squared error is a finite number of at least 0, got {mse}")
     return -10.0 * math.log10(mse) if mse > 0 else None

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MIN_POINTS = 3
-"""Two ends of a chord and one point that can lie above it."""
+"""Two ends and one point that can lie above the line between them."""
+MIN_RISE_DB = 0.1
+"""Seeds of one configuration differ by up to 0.06 dB (docs/LOG.md); less is a flat curve."""
 MAX_GAIN_RATIO = 0.5
 """A knee halves what a doubling buys; a smaller bend is a straight line with noise."""
 
@@ -28,7 +30,7 @@ class Knee:
 
     latent_dim: int
     height: float
-    """Distance above the chord, with both axes scaled to [0, 1]."""
+    """Distance above the diagonal, with both axes scaled to [0, 1]."""
     db_per_doubling_before: float
     """Mean dB of PSNR per doubling of latent_dim, from the smallest dim to the knee."""
     db_per_doubling_after: float
@@ -52,7 +54,8 @@ class Knee:
 def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | Refusal:
     """Find the knee of PSNR over log2 d.
 
-    The place is Kneedle's: both axes scaled to [0, 1], the point highest above the diagonal
+    The place is Kneedle's: both axes scaled to [0, 1], log2 d by its ends and PSNR by its lowest
+    and highest value, and of all points the one highest above the diagonal of that square
     (Satopää, Albrecht, Irwin & Raghavan, "Finding a 'Kneedle' in a Haystack", ICDCS workshops
     2011). Its sensitivity threshold is a multiple of the spacing of the points and means little
     for five of them, so that a stated condition stands in its stead: beyond a knee, a doubling
@@ -69,7 +72,7 @@ def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | R
     Returns
     -------
     Knee or Refusal
-        A refusal in words for a straight line, a curve that bends upwards, or one that never
+        A refusal in words for a straight line, a curve that bends upwards, or one that hardly
         rises.
     """
     if len(latent_dims) < MIN_POINTS:
@@ -78,14 +81,17 @@ def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | R
         )
     x_N = np.log2(np.asarray(latent_dims, dtype=np.float64))
     y_N = np.asarray(psnrs_db, dtype=np.float64)
-    # Relative to the level: equal MSEs may differ in the last digit once they are averaged.
-    if np.argmax(y_N) == 0 or np.ptp(y_N) < 1e-9 * np.abs(y_N).max():
+    if np.argmax(y_N) == 0:
         return Refusal("PSNR does not rise as latent_dim grows")
+    if (rise := float(y_N.max() - y_N[0])) < MIN_RISE_DB:
+        return Refusal(
+            f"PSNR rises by {rise:.2g} dB as latent_dim grows, no more than from seed to seed"
+        )
     heights_N = (y_N - y_N.min()) / np.ptp(y_N) - (x_N - x_N[0]) / np.ptp(x_N)
     at = int(np.argmax(heights_N))
     if at in (0, len(x_N) - 1):
         return Refusal(
-            "no point lies above the straight line from the first to the best, so the "
+            "no point lies above the straight line across the measured range, so the "
             "returns of a doubling do not diminish over the measured range"
         )
     before = float((y_N[at] - y_N[0]) / (x_N[at] - x_N[0]))

@@ -168,8 +168,8 @@ def _solve(x_N: Floats, y_N: Floats, *, floor: float, exponent: float) -> _Curve
         power_share_N = np.exp(log_power_N - log_curve_N)
         return np.stack([np.exp(-log_curve_N), power_share_N, -x_N * power_share_N], axis=1)
 
-    # More than e^600 between two MSEs is no measurement, but it must not overflow either.
-    highest = float(np.exp(min(y_N.max(), 600.0)))
+    # More than that between two MSEs is no measurement, but it must not overflow either.
+    highest = float(np.exp(min(y_N.max(), MAX_LOG_SCALE)))
     level = float(np.mean(y_N))
     solution = least_squares(
         residuals,

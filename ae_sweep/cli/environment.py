@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 from importlib import metadata
@@ -12,24 +13,31 @@ from ae_sweep.version import __version__
 PACKAGES = ("torch", "numpy", "optuna", "mlflow", "safetensors")
 
 
+@functools.cache
 def environment() -> dict[str, str]:
-    """Tell versions by name, and the git commit of the source where it is a checkout."""
+    """Return versions by name, and the git commit of the source where it is a checkout.
+
+    ``git_dirty`` says whether the source differs from that commit, new files included. Read once a
+    process, so that a sweep and all its trials tell the same.
+    """
     versions = {f"{package}_version": metadata.version(package) for package in PACKAGES}
     told = {
         "ae_sweep_version": __version__,
         "python_version": platform.python_version(),
         **versions,
     }
-    commit = _git_commit()
-    return told | ({"git_commit": commit} if commit else {})
+    return told | checkout(Path(__file__).resolve().parent.parent)
 
 
-def _git_commit() -> str | None:
-    package = Path(__file__).resolve().parent.parent
+def checkout(package: Path) -> dict[str, str]:
+    """Return the git commit of a package's directory; nothing where it is no checkout's."""
     # An installed package may lie inside another project's checkout: is this file git's?
     if _git(package, "ls-files", "--error-unmatch", "version.py") is None:
-        return None
-    return _git(package, "rev-parse", "HEAD")
+        return {}
+    commit = _git(package, "rev-parse", "HEAD")
+    changes = _git(package, "status", "--porcelain", "--", ".")
+    told = {"git_commit": commit, "git_dirty": None if changes is None else str(bool(changes))}
+    return {key: text for key, text in told.items() if text is not None}
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

@@ -39,7 +39,7 @@ def frontier(
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
 
     from ae_sweep import analysis, plots, tracking
-    from ae_sweep.cli.result import frontier_of, in_words, print_frontier
+    from ae_sweep.cli.result import findings, frontier_of, print_frontier, table_rows
 
     runs = tracking.open_for_reading(open_at(store))
     record, trials = runs.sweep_with_trials(sweep)
@@ -49,10 +49,10 @@ def frontier(
     if json_output:
         print_json(analysis.to_document(curve))
     elif csv:
-        typer.echo(analysis.to_table(curve).to_csv(index=False), nl=False)
+        typer.echo(tracking.table_csv(table_rows(curve)), nl=False)
     else:
         print_frontier(curve)
-    for line in in_words(curve):
+    for line in findings(curve):
         say(line)
     say(f"figure: {path}")
 

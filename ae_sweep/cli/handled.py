@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import typer
 
 from ae_sweep.cli.talk import say
+from ae_sweep.config import visible
 from ae_sweep.errors import AeSweepError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ P = ParamSpec("P")
 
 EXIT_INTERRUPTED = 130
 EXIT_BUG = 1
-MAX_REASON = 300
-"""Characters of a foreign message."""
 DEBUG_VARIABLE = "AE_SWEEP_DEBUG"
 """Set by ``--debug``: errors keep their traceback."""
 
@@ -50,14 +49,9 @@ def _tell(error: Exception) -> int:
     if isinstance(error, AeSweepError):
         say(f"error: {error}")
         return error.exit_code
+    # In one line: torch's messages hold pages of stack frames.
     say(
-        f"error: this is a bug in ae-sweep: {type(error).__name__}: {_short(error)}; "
+        f"error: this is a bug in ae-sweep: {type(error).__name__}: {visible(error)}; "
         f"run again with --debug and report the traceback (Python {sys.version.split()[0]})"
     )
     return EXIT_BUG
-
-
-def _short(error: Exception) -> str:
-    """Tell a foreign message in one line; torch's hold pages of stack frames."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."

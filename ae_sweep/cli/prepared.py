@@ -54,7 +54,7 @@ class Prepared:
         """The images on the first device, for trainings in this process."""
         return training.place(self.dataset, training.resolve_device(self.devices[0]))
 
-    def identity(self) -> dict[str, str | int | None]:
+    def identity(self) -> dict[str, str]:
         """Tell what may not change when the sweep is resumed."""
         return self.config.identity() | {
             "recipe": training.RECIPE.version,
@@ -115,7 +115,7 @@ def prepare(
     """
     device = training.resolve_device(device_name)
     devices = training.alike_devices(device_name, device)
-    models.parameter_count(config.model, latent_dim=1, image_shape=(1, 4, 4))  # names the model
+    models.check_name(config.model)
     dataset = data.load(
         config.dataset,
         cache_dir=cache_dir(),

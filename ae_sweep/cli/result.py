@@ -1,4 +1,4 @@
-"""Owns how a frontier is told: the table, and the document."""
+"""Owns how a frontier is shown: as a table, and in words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def frontier_of(record: SweepRecord, trials: Sequence[TrialRecord]) -> Frontier:
     NotStoredError
         If none has finished.
     """
-    return analysis.frontier(trials, pixels=_pixels(trials), dataset=record.config.get("dataset"))
+    return analysis.frontier(trials, sweep=record.name, dataset=record.config.get("dataset"))
 
 
 def print_frontier(frontier: Frontier) -> None:
@@ -33,7 +33,7 @@ def print_frontier(frontier: Frontier) -> None:
 
 
 def table_rows(frontier: Frontier) -> list[dict[str, Any]]:
-    """Tell the table as rows of column name to value; there is at least one."""
+    """Return the table as rows of column name to value; there is at least one."""
     records = analysis.to_table(frontier).to_dict("records")
     return [{str(column): value for column, value in row.items()} for row in records]
 
@@ -50,13 +50,8 @@ def _cells(row: dict[Any, Any]) -> list[str]:
     ]
 
 
-def _pixels(trials: Sequence[TrialRecord]) -> int:
-    ratios = [trial.compression_ratio * trial.point.latent_dim for trial in trials]
-    return round(ratios[0]) if ratios else 1
-
-
-def in_words(frontier: Frontier) -> list[str]:
-    """Tell what was fitted and found, or why not, one line each."""
+def findings(frontier: Frontier) -> list[str]:
+    """Write what was fitted and found, or why not, one line each."""
     return [_fit(frontier), _knee(frontier), *frontier.notes]
 
 

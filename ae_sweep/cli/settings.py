@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from ae_sweep.cli.talk import say
 from ae_sweep.cli.values import parse_dims, parse_epochs, parse_lr
-from ae_sweep.config import PrunerName, SamplerName, SearchSpace, SweepConfig, shorten
+from ae_sweep.config import SearchSpace, SweepConfig
 from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ae_sweep.config import Store
-
-Name = TypeVar("Name", bound=str)
+    from ae_sweep.config import PrunerName, SamplerName, Store
 
 DEFAULTS: Mapping[str, str] = {
     "dims": "2 8 32 128 1024",
@@ -67,8 +64,8 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
         dataset=texts["dataset"],
         train_limit=None if texts["train_limit"] == "None" else int(texts["train_limit"]),
         model=texts["model"],
-        sampler=cast("SamplerName", _one_of(texts["sampler"], get_args(SamplerName), "sampler")),
-        pruner=cast("PrunerName", _one_of(texts["pruner"], get_args(PrunerName), "pruner")),
+        sampler=cast("SamplerName", texts["sampler"]),
+        pruner=cast("PrunerName", texts["pruner"]),
     )
     _check_trials(config, given.get("trials"))
     return config
@@ -95,16 +92,6 @@ def _text(given: Any, otherwise: str) -> str:
         if isinstance(given, Sequence) and not isinstance(given, str)
         else str(given)
     )
-
-
-def _one_of(value: str, names: Sequence[str], what: str) -> str:
-    if value not in names:
-        near = difflib.get_close_matches(value, names, n=1, cutoff=0.0)[0]
-        raise ConfigError(
-            f"there is no {what} {shorten(value)}; did you mean {near!r}? "
-            f"({what}s: {', '.join(names)})"
-        )
-    return value
 
 
 def _check_trials(config: SweepConfig, given: int | None) -> None:

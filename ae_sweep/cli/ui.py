@@ -12,10 +12,10 @@ from ae_sweep.cli.handled import handled
 from ae_sweep.cli.interrupts import Interrupts
 from ae_sweep.cli.options import DEFAULT_STORE, StoreOption, open_at, whole_number
 from ae_sweep.cli.talk import say
-from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.config import check_port
+from ae_sweep.errors import StoreError
 
 DEFAULT_PORT = 5000
-MAX_PORT = 65_535
 
 
 @handled
@@ -32,8 +32,7 @@ def ui(
 
     Example: ae-sweep ui --port 5001
     """
-    if not 1 <= port <= MAX_PORT:
-        raise ConfigError(f"a port is from 1 to {MAX_PORT}, got {port}; choose one with --port")
+    check_port(port)
 
     from ae_sweep import tracking
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import digest
+from ae_sweep.config import check_count, digest
 from ae_sweep.data import generated, registry
 from ae_sweep.data.locate import Located, find
 from ae_sweep.data.registry import names
@@ -151,8 +151,7 @@ def check_train_limit(name: str, train_limit: int | None, images: int) -> None:
     """
     if train_limit is None:
         return
-    if train_limit < 1:
-        raise ConfigError(f"train-limit must be at least 1, got {train_limit}")
+    check_count("train-limit", train_limit, most=None)
     available = images - val_count(images)
     if train_limit > available:
         raise ConfigError(

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ae_sweep.config import visible
 from ae_sweep.data.image_set import SourceError
-from ae_sweep.data.messages import visible
 from ae_sweep.data.verify import MissingFileError, mode, read_all
 from ae_sweep.errors import DataError
 

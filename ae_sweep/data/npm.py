@@ -12,9 +12,9 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ae_sweep.config import visible
 from ae_sweep.data import idx
 from ae_sweep.data.image_set import SourceError
-from ae_sweep.data.messages import visible
 from ae_sweep.errors import DataError
 
 if TYPE_CHECKING:

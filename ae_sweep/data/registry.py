@@ -5,15 +5,13 @@ Where each hash was read, and what was seen working: docs/decisions/0003-data-so
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import shorten
+from ae_sweep.config import unknown_name
 from ae_sweep.data.image_set import ImageSet, Resource
 from ae_sweep.data.mirrors import TorchvisionMirrors
 from ae_sweep.data.npm import NpmPackage
-from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from ae_sweep.data.image_set import Form, Source
@@ -112,9 +110,5 @@ def check_name(name: str) -> None:
     ConfigError
         With the nearest name.
     """
-    if name in names():
-        return
-    # A name is compared, not believed: difflib takes seconds on a very long one.
-    near = difflib.get_close_matches(name[:100].lower(), names(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(f"unknown data set {shorten(name)}; {hint}There are {', '.join(names())}")
+    if name not in names():
+        raise unknown_name("data set", name, names())

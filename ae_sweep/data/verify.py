@@ -7,8 +7,8 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ae_sweep.config import visible
 from ae_sweep.data import idx
-from ae_sweep.data.messages import visible
 from ae_sweep.errors import DataError
 
 if TYPE_CHECKING:

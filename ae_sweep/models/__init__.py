@@ -1,7 +1,16 @@
 """The networks: one file each, a registry, and how they are stored and served."""
 
 from ae_sweep.models.autoencoder import Autoencoder, ImageShape
-from ae_sweep.models.registry import build, names, parameter_count
+from ae_sweep.models.registry import build, check_name, names, parameter_count
 from ae_sweep.models.storage import load, to_bytes
 
-__all__ = ["Autoencoder", "ImageShape", "build", "load", "names", "parameter_count", "to_bytes"]
+__all__ = [
+    "Autoencoder",
+    "ImageShape",
+    "build",
+    "check_name",
+    "load",
+    "names",
+    "parameter_count",
+    "to_bytes",
+]

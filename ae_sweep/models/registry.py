@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ae_sweep.config import shorten
-from ae_sweep.errors import ConfigError
+from ae_sweep.config import unknown_name
 from ae_sweep.models.conv import conv_autoencoder
 
 if TYPE_CHECKING:
@@ -30,6 +28,17 @@ MODELS: Mapping[str, Builder] = {"conv": conv_autoencoder}
 def names() -> tuple[str, ...]:
     """Tell the names of all models."""
     return tuple(MODELS)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no model.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest name.
+    """
+    _builder(name)
 
 
 def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0) -> Autoencoder:
@@ -67,8 +76,4 @@ def _builder(name: str) -> Builder:
     try:
         return MODELS[name]
     except KeyError:
-        near = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.0)
-        raise ConfigError(
-            f"there is no model {shorten(name)}; did you mean {near[0]!r}? "
-            f"(models: {', '.join(MODELS)})"
-        ) from None
+        raise unknown_name("model", name, MODELS) from None

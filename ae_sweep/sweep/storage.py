@@ -15,6 +15,7 @@ import sqlalchemy.event
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
+from ae_sweep.config import visible
 from ae_sweep.errors import StoreError
 
 if TYPE_CHECKING:
@@ -131,4 +132,4 @@ def _trust_the_log(connection: sqlite3.Connection, _record: object) -> None:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
+    return visible(error) or type(error).__name__

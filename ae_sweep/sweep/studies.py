@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import optuna
 
+from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
 from ae_sweep.sweep.space import make_pruner
 from ae_sweep.sweep.storage import (
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from ae_sweep.config import SweepConfig
 
-Identity: TypeAlias = "Mapping[str, str | int | None]"
+Identity: TypeAlias = "Mapping[str, str]"
 """What may not change under one sweep name: names and values."""
 
 
@@ -33,7 +34,7 @@ def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resum
     Raises
     ------
     ConflictError
-        If the name is taken and the sweep is not to be resumed, or is stored with another space.
+        If the name is taken and the sweep is not to be resumed, or is stored with other settings.
     StoreError
         If the file is no database of Optuna.
     """
@@ -48,14 +49,9 @@ def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resum
             f"a sweep named {config.name!r} is stored already; add --resume to complete it, "
             "or take another --name"
         )
-    changes = [
-        f"{key} is {stored.get(key)!r}, not {value!r}"
-        for key, value in identity.items()
-        if stored.get(key) != value
-    ]
-    if changes:
+    if changes := changed_settings(stored, identity):
         raise ConflictError(
-            f"the sweep {config.name!r} is stored with another space: {'; '.join(changes)}; "
+            f"the sweep {config.name!r} is stored with other settings: {'; '.join(changes)}; "
             "resume it with the same settings, or take another --name"
         )
 
@@ -124,12 +120,12 @@ def _open_study(
     return dim_study
 
 
-def _stored_identity(path: Path, sweep: str) -> dict[str, str | int | None] | None:
+def _stored_identity(path: Path, sweep: str) -> dict[str, object] | None:
     storage = open_storage(path)
     for name in optuna.get_all_study_names(storage):
         if sweep_of(name) == sweep:
             study = optuna.load_study(study_name=name, storage=storage)
-            identity: dict[str, str | int | None] = study.user_attrs.get("identity", {})
+            identity: dict[str, object] = study.user_attrs.get("identity", {})
             if identity:  # else a process was killed while it made the study
                 return identity
     return None

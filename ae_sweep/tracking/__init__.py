@@ -23,7 +23,7 @@ from ae_sweep.tracking.store import (  # noqa: E402
     open_for_reading,
     open_for_writing,
 )
-from ae_sweep.tracking.writer import SweepWriter, TrialWriter  # noqa: E402
+from ae_sweep.tracking.writer import SweepWriter, TrialWriter, table_csv  # noqa: E402
 
 __all__ = [
     "SweepWriter",
@@ -36,6 +36,7 @@ __all__ = [
     "quiet_mlflow",
     "running_ui",
     "sweep_url",
+    "table_csv",
     "ui_command",
     "ui_environment",
     "wait_until_ready",

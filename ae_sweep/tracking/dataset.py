@@ -21,17 +21,14 @@ def dataset_input(card: DatasetCard) -> DatasetInput:
     dataset = Dataset(
         name=card.name,
         digest=card.digest,
-        source_type="http" if _is_address(card.source) else "local",
-        source=json.dumps({"url" if _is_address(card.source) else "uri": card.source}),
+        # Words, as in "local files in DIR": MLflow's own types each promise an address.
+        source_type=layout.DATA_SOURCE_TYPE,
+        source=json.dumps({"description": card.source}),
         schema=_schema(card),
         profile=_profile(card),
     )
     context = InputTag(key=layout.DATA_CONTEXT, value="train, validation, test")
     return DatasetInput(dataset, tags=[context])
-
-
-def _is_address(source: str) -> bool:
-    return source.startswith(("http://", "https://"))
 
 
 def _schema(card: DatasetCard) -> str:

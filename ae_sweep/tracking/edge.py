@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from ae_sweep.config import shorten
+from ae_sweep.config import shorten, visible
 from ae_sweep.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_REASON_CHARACTERS = 300
 SQL_NOISE = "(raised as a result of Query-invoked autoflush"
 DRIVER_ERROR = re.compile(r"^\([\w.]+\) ")
 """Such as ``(sqlite3.OperationalError)`` before the reason."""
@@ -67,6 +66,4 @@ def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     reasons = [line for line in lines if line and not line.startswith(SQL_NOISE)]
     reason = DRIVER_ERROR.sub("", reasons[0]) if reasons else type(error).__name__
-    if len(reason) > MAX_REASON_CHARACTERS:
-        reason = f"{reason[:MAX_REASON_CHARACTERS]}..."
-    return reason.rstrip(".;")
+    return visible(reason).rstrip(".;")

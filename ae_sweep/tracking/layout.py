@@ -26,6 +26,7 @@ PARENT: Final = "mlflow.parentRunId"
 GIT_COMMIT: Final = "mlflow.source.git.commit"
 SOURCE: Final = {"mlflow.source.name": "ae-sweep", "mlflow.source.type": "LOCAL"}
 DATA_CONTEXT: Final = "mlflow.data.context"
+DATA_SOURCE_TYPE: Final = "ae-sweep"
 TABLES: Final = "mlflow.loggedArtifacts"
 EXPERIMENT_TAGS: Final = {
     # Without it the UI asks at the first visit whether this is about training or about agents.

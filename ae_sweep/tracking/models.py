@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOADER_MODULE = "ae_sweep.models.serving"
+"""Has ``_load_pyfunc``, which gets the path of the safetensors file."""
 WEIGHTS_FILE = "model.safetensors"
 PINNED_PACKAGES = ("ae-sweep", "mlflow", "numpy", "safetensors", "torch")
 """What loading a model needs."""
@@ -41,7 +42,6 @@ def log_model(
     image_shape: tuple[int, int, int],
     parameters: Mapping[str, str],
     tags: Mapping[str, str],
-    loader_module: str = LOADER_MODULE,
 ) -> str:
     """Log a model as the output of a run.
 
@@ -53,8 +53,6 @@ def log_model(
         A safetensors file.
     image_shape
         Channels, height, width.
-    loader_module
-        Has ``_load_pyfunc``, which gets the path of the safetensors file.
 
     Returns
     -------
@@ -78,7 +76,7 @@ def log_model(
     )
     with tempfile.TemporaryDirectory(prefix="ae-sweep-model-") as scratch:
         folder = Path(scratch) / "model"
-        _save(folder, description, weights, image_shape=image_shape, loader_module=loader_module)
+        _save(folder, description, weights, image_shape=image_shape)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=step)])
     return str(logged.model_id)
@@ -90,7 +88,6 @@ def _save(
     weights: bytes,
     *,
     image_shape: tuple[int, int, int],
-    loader_module: str,
 ) -> None:
     file = folder.parent / WEIGHTS_FILE
     file.write_bytes(weights)
@@ -100,7 +97,7 @@ def _save(
         mlflow.pyfunc.save_model(
             str(folder),
             mlflow_model=description,
-            loader_module=loader_module,
+            loader_module=LOADER_MODULE,
             data_path=str(file),
             pip_requirements=_requirements(),
             signature=_signature(image_shape),

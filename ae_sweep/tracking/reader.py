@@ -77,9 +77,12 @@ def trial_record(run: Run) -> TrialRecord | None:
             seed=int(texts["seed"]),
             recipe=texts["recipe"],
         )
-        compression_ratio = int(texts[layout.PIXELS_PARAMETER]) / point.latent_dim
+        pixels = int(texts[layout.PIXELS_PARAMETER])
+        compression_ratio = pixels / point.latent_dim
         role = Role(run.data.tags[layout.ROLE])
     except (KeyError, ValueError, ZeroDivisionError):
+        return None
+    if pixels < 1:
         return None
     outcome = trial_outcome(run)
     finished = outcome is Outcome.FINISHED
@@ -90,6 +93,7 @@ def trial_record(run: Run) -> TrialRecord | None:
         point=point,
         role=role,
         outcome=outcome,
+        pixels=pixels,
         compression_ratio=compression_ratio,
         val_mse=_measurement(run, "val_mse"),
         test_mse=_measurement(run, "test_mse") if finished else None,

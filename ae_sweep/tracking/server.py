@@ -15,6 +15,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from ae_sweep import config
 from ae_sweep.errors import PortError, StoreError
 from ae_sweep.tracking.quiet import SETTINGS
 
@@ -132,11 +133,12 @@ def check_port(port: int, *, host: str = HOST) -> None:
 
     Raises
     ------
+    ConfigError
+        If it is no port at all.
     PortError
-        If it is taken, forbidden or no port at all.
+        If it is taken or forbidden.
     """
-    if not 1 <= port <= 65_535:
-        raise PortError(f"a port is from 1 to 65535, got {port}; choose one with --port")
+    config.check_port(port)
     try:
         _listen(port, host)
     except PermissionError as error:
@@ -215,7 +217,7 @@ def _listen(port: int, host: str) -> None:
 
 
 def _free_port(start: int, host: str) -> int:
-    for port in range(start, min(start + PORTS_TO_SUGGEST_FROM, 65_536)):
+    for port in range(start, min(start + PORTS_TO_SUGGEST_FROM, config.MAX_PORT + 1)):
         with contextlib.suppress(OSError):
             _listen(port, host)
             return port

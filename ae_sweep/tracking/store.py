@@ -16,12 +16,18 @@ from urllib.parse import SplitResult, urlsplit
 from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from ae_sweep.config import NAME_PATTERN, as_flat_dict, shorten
+from ae_sweep.config import NAME_PATTERN, changed_settings, shorten
 from ae_sweep.errors import ConflictError, NotStoredError, StoreError
+from ae_sweep.records import Outcome
 from ae_sweep.tracking import database, layout, reader
 from ae_sweep.tracking.edge import first_line, store_error, translated
 from ae_sweep.tracking.quiet import quiet_mlflow
-from ae_sweep.tracking.writer import SweepWriter, create_sweep_run, reopen_sweep_run
+from ae_sweep.tracking.writer import (
+    RUN_STATUS,
+    SweepWriter,
+    create_sweep_run,
+    reopen_sweep_run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +39,6 @@ if TYPE_CHECKING:
 
 REACH_SECONDS = 5.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-MAY_GROW = ("dims", "trials", "repeats")
 
 
 def open_for_writing(store: Store) -> TrackingStore:
@@ -252,8 +257,8 @@ class TrackingStore:
     def _end_abandoned(self, sweep: str) -> None:
         running = f"{layout.trials_filter(sweep)} AND attributes.status = 'RUNNING'"
         for run in list(self._search(running)):  # all of them first: each one ended moves the pages
-            self._client.set_tag(run.info.run_id, layout.OUTCOME, "interrupted")
-            self._client.set_terminated(run.info.run_id, status="KILLED")
+            self._client.set_tag(run.info.run_id, layout.OUTCOME, Outcome.INTERRUPTED)
+            self._client.set_terminated(run.info.run_id, status=RUN_STATUS[Outcome.INTERRUPTED])
 
 
 def _nothing_stored(place: str) -> NotStoredError:
@@ -368,13 +373,11 @@ def _refuse_moved(experiment: Experiment, store: Store) -> None:
 
 
 def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:
-    wanted = as_flat_dict(config)
-    for key in sorted(set(wanted) - set(MAY_GROW)):
-        if stored.config.get(key) != wanted[key]:
-            raise ConflictError(
-                f"the sweep {config.name} is stored with {key} {stored.config.get(key)}, not "
-                f"{wanted[key]}; resume it with the same settings, or choose another --name"
-            )
+    if changes := changed_settings(stored.config, config.identity()):
+        raise ConflictError(
+            f"the sweep {config.name} is stored with other settings: {'; '.join(changes)}; resume "
+            "it with the same settings, or choose another --name"
+        )
     if stored.dataset_digest != card.digest:
         raise ConflictError(
             f"the sweep {config.name} was measured on other images of {card.name} (digest "

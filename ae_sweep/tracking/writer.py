@@ -104,12 +104,10 @@ class TrialWriter(RunWriter):
         run_id: str,
         tags: Mapping[str, str],
         parameters: Mapping[str, str],
-        loader_module: str = models.LOADER_MODULE,
     ) -> None:
         super().__init__(client, place=place, experiment_id=experiment_id, run_id=run_id)
         self._tags = tags
         self._parameters = parameters
-        self._loader_module = loader_module
         self._last_epoch_ms: dict[int, int] = {}
 
     def log_epoch(self, result: EpochResult) -> None:
@@ -185,7 +183,6 @@ class TrialWriter(RunWriter):
             image_shape=(channels, height, width),
             parameters=self._parameters,
             tags=self._tags,
-            loader_module=self._loader_module,
         )
         self._client.finalize_logged_model(model_id, "READY")
         return model_id
@@ -215,7 +212,6 @@ class SweepWriter(RunWriter):
         point: Point,
         role: Role,
         parameters: Mapping[str, str | int | float],
-        loader_module: str = models.LOADER_MODULE,
     ) -> TrialWriter:
         """Start a trial's run.
 
@@ -228,8 +224,6 @@ class SweepWriter(RunWriter):
         parameters
             What else decides the result or tells where it came from: batch_size, precision,
             device, versions; ``git_commit``, if there is one, becomes MLflow's tag as well.
-        loader_module
-            Loads the trial's logged model; see `models.log_model`.
         """
         texts = _trial_parameters(point, card=self._card, parameters=parameters)
         tags = {layout.SWEEP: self._name, layout.POINT: point.key, layout.ROLE: str(role)}
@@ -255,7 +249,6 @@ class SweepWriter(RunWriter):
             run_id=run_id,
             tags=tags,
             parameters=texts,
-            loader_module=loader_module,
         )
 
     def finish(
@@ -279,7 +272,7 @@ class SweepWriter(RunWriter):
         files = {
             **figures,
             layout.TABLE_JSON: _table_json(table),
-            layout.TABLE_CSV: _table_csv(table),
+            layout.TABLE_CSV: table_csv(table).encode(),
             layout.DOCUMENT: json.dumps(document, indent=2, allow_nan=False).encode(),
         }
         shown = json.dumps([{"path": layout.TABLE_JSON, "type": "table"}])
@@ -417,13 +410,14 @@ def _table_json(table: Sequence[Mapping[str, object]]) -> bytes:
     return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
 
 
-def _table_csv(table: Sequence[Mapping[str, object]]) -> bytes:
+def table_csv(table: Sequence[Mapping[str, object]]) -> str:
+    """Write a table as CSV; None and NaN are empty cells."""
     text = io.StringIO(newline="")
     columns = list(table[0]) if table else []
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([[_cell(row.get(column)) for column in columns] for row in table])
-    return text.getvalue().encode()
+    return text.getvalue()
 
 
 def _cell(value: object) -> object:
