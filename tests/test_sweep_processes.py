@@ -154,7 +154,9 @@ def test_a_process_killed_between_two_jobs_is_replaced(two: Any, place: Path) ->
     events(two, 1)
     idle = wait_for(place / f"{first.seed}-1")
     os.kill(idle, signal.SIGKILL)
-    assert wait_until_gone([idle], 5) == []
+    # Not wait_until_gone: a process of several threads is a zombie before it has an exit status.
+    while idle in {process.pid for process in multiprocessing.active_children()}:
+        time.sleep(0.01)
     two.submit(1, second)
     assert isinstance(events(two, 1)[-1], Done)
     assert wait_for(place / f"{second.seed}-1") != idle

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
     from ae_sweep.config import Store, SweepConfig
-    from ae_sweep.records import DatasetCard, Outcome, SweepRecord, TrialRecord
+    from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
 
 REACH_SECONDS = 5.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
