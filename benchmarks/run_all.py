@@ -20,7 +20,7 @@ from typing import Any
 
 from common import machine
 
-BENCHMARKS = ("training", "frontier_time", "startup", "overhead", "studies", "analysis")
+BENCHMARKS = ("training", "frontier_time", "workers", "startup", "overhead", "studies", "analysis")
 """Modules here with ``measure() -> dict`` and ``report(dict) -> str``, in the page's order."""
 
 HERE = Path(__file__).parent
