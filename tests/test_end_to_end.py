@@ -195,6 +195,20 @@ def test_every_trial_is_a_child_run_with_all_parameters_that_decide_its_result(
     assert len({run["tags"]["point"] for run in children}) == 12, "no point is trained twice"
 
 
+def test_the_plan_of_a_finished_sweep_counts_no_repeat_again(
+    real_sweep: Sweep, process: Callable[..., Done]
+) -> None:
+    done = process(
+        "run", "--name", real_sweep.name, "--resume", "--dry-run", "--json", "--store",
+        str(real_sweep.store),
+        cwd=real_sweep.store.parent,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    plan = json.loads(done.out)
+    assert (plan["trials_to_train"], plan["max_epochs"]) == (0, 0)
+    assert plan["expected_seconds"] == plan["most_seconds"] == 0
+
+
 def test_a_checkout_logs_its_git_commit(told: dict[str, Any]) -> None:
     head = subprocess.run(
         ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False

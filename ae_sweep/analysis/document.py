@@ -26,7 +26,7 @@ UNITS = {
 
 
 def to_document(frontier: Frontier) -> dict[str, Any]:
-    """Tell a frontier as a JSON-able document: no NaN, no infinity, null where nothing is.
+    """Return a frontier as a JSON-able document: no NaN, no infinity, null where nothing is.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def to_document(frontier: Frontier) -> dict[str, Any]:
 
 
 def to_table(frontier: Frontier) -> pd.DataFrame:
-    """Tell a frontier as the table of the command line, numbers unrounded.
+    """Return a frontier as the table of the command line, numbers unrounded.
 
     Returns
     -------

@@ -61,7 +61,7 @@ class PowerLaw:
     """The latent dimensions it was fitted to, ascending. It says nothing beyond them."""
 
     def distortion(self, latent_dims: Floats) -> Floats:
-        """Tell the fitted MSE per pixel at ``latent_dims``, of any shape."""
+        """Return the fitted MSE per pixel at ``latent_dims``, of any shape."""
         return self.floor + self.scale * latent_dims**-self.exponent
 
 
@@ -155,7 +155,7 @@ def _solve(x_N: Floats, y_N: Floats, *, floor: float, exponent: float) -> _Curve
     from scipy.optimize import least_squares  # noqa: PLC0415 - half a second for one fit
 
     def log_terms(parameters: Floats) -> tuple[Floats, Floats]:
-        """Tell ln of the power term and of the whole curve, without overflow on the way."""
+        """Return ln of the power term and of the whole curve, without overflow on the way."""
         floor, level, exponent = parameters
         log_power_N = level - exponent * x_N
         return log_power_N, np.logaddexp(np.log(max(floor, TINY)), log_power_N)

@@ -86,7 +86,7 @@ class TrackedSweep:
         return TrackedTrial(writer, name=name)
 
     def finished(self, config: TrialConfig) -> float | None:
-        """Tell the val_mse of a training that is stored as finished, else None."""
+        """Return the val_mse of a training that is stored as finished, else None."""
         return self._finished.get(self._point(config).key)
 
     def _point(self, config: TrialConfig) -> Point:

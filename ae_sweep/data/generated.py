@@ -72,7 +72,7 @@ def _draw(kind: int, numbers_SP: Floats) -> Floats:
 
 
 def _outside(kind: int, along: Floats, across: Floats, *, long: Floats, thin: Floats) -> Floats:
-    """Tell how far each pixel is outside the shape, in pixels; negative inside."""
+    """Return how far each pixel is outside the shape, in pixels; negative inside."""
     if kind == 0:  # ellipse; first-order distance
         u, v = along / long, across / thin
         return (np.sqrt(u * u + v * v) - 1.0) * thin

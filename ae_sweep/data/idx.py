@@ -28,7 +28,7 @@ UNSIGNED_BYTE = 0x08
 
 
 def header(shape: tuple[int, ...]) -> bytes:
-    """Tell the one header that an IDX file of unsigned bytes in this shape has."""
+    """Return the one header that an IDX file of unsigned bytes in this shape has."""
     return bytes((0, 0, UNSIGNED_BYTE, len(shape))) + struct.pack(f">{len(shape)}I", *shape)
 
 

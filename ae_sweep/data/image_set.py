@@ -92,5 +92,5 @@ class ImageSet:
         return (self.train_images, self.train_labels, self.test_images, self.test_labels)
 
     def layout(self, root: Path) -> Path:
-        """Tell the directory of the files below ``root`` in torchvision's layout."""
+        """Return the directory of the files below ``root`` in torchvision's layout."""
         return root / self.folder / "raw"

@@ -64,7 +64,7 @@ class Found:
     files: tuple[VerifiedFile, ...]
 
     def located(self) -> Located:
-        """Tell where they are, without their content."""
+        """Return where they are, without their content."""
         files = tuple(
             LocatedFile(
                 path=file.path,

@@ -137,7 +137,7 @@ def _candidates(resource: Resource, directory: Path) -> list[Path]:
 
 
 def mode(path: Path) -> int | None:
-    """Tell the type and permission bits of a path; None where nothing is.
+    """Return the type and permission bits of a path; None where nothing is.
 
     Raises
     ------

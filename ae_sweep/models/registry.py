@@ -26,7 +26,7 @@ MODELS: Mapping[str, Builder] = {"conv": conv_autoencoder}
 
 
 def names() -> tuple[str, ...]:
-    """Tell the names of all models."""
+    """Return the names of all models."""
     return tuple(MODELS)
 
 

@@ -193,7 +193,7 @@ def _curve_dims(fit: PowerLaw) -> np.ndarray:
 
 
 def _mse_bars(points: Iterable[FrontierPoint]) -> tuple[list[float], list[float]]:
-    """Tell one standard deviation down and up; down ends above 0, which a log axis has not."""
+    """Return one standard deviation down and up; down ends above 0, which a log axis has not."""
     pairs = [(point.test_mse, point.test_mse_std or 0.0) for point in points]
     return [min(std, 0.99 * mse) for mse, std in pairs], [std for _, std in pairs]
 

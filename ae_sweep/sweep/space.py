@@ -32,7 +32,7 @@ class Params(TypedDict):
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Tell a space in Optuna's words: choices are categorical, lr's range is log-uniform."""
+    """Return a space in Optuna's words: choices are categorical, lr's range is log-uniform."""
     lr: BaseDistribution = (
         optuna.distributions.FloatDistribution(space.lr.low, space.lr.high, log=True)
         if isinstance(space.lr, Range)
@@ -142,7 +142,7 @@ class QuarterHyperband(optuna.pruners.BasePruner):
     """How many rungs a trial passes untested, by slot, in Hyperband's proportions of 4 : 3 : 3."""
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-        """Tell whether a trial is to be stopped at the quarter it reported last."""
+        """Return whether a trial is to be stopped at the quarter it reported last."""
         quarter, bracket = trial.last_step, self._bracket(trial)
         if quarter not in self.RUNGS[bracket:]:
             return False

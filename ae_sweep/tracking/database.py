@@ -28,14 +28,14 @@ BUSY_SECONDS = 20.0
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
-    """Tell which file a tracking URI means; None if it means no SQLite file."""
+    """Return which file a tracking URI means; None if it means no SQLite file."""
     if not tracking_uri.startswith(SQLITE_PREFIX):
         return None
     return Path(tracking_uri.removeprefix(SQLITE_PREFIX).partition("?")[0])
 
 
 def is_there(file: Path) -> bool:
-    """Tell whether there is a database; an empty file is none.
+    """Return whether there is a database; an empty file is none.
 
     Raises
     ------

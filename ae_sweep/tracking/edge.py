@@ -62,7 +62,7 @@ def store_error(place: str, error: Exception) -> StoreError:
 
 
 def first_line(error: Exception) -> str:
-    """Tell an exception in one line, without what SQLAlchemy writes around the reason."""
+    """Write an exception in one line, without what SQLAlchemy writes around the reason."""
     lines = [line.strip() for line in str(error).splitlines()]
     reasons = [line for line in lines if line and not line.startswith(SQL_NOISE)]
     reason = DRIVER_ERROR.sub("", reasons[0]) if reasons else type(error).__name__

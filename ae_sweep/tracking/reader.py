@@ -47,7 +47,7 @@ def search(
 
 
 def sweep_record(run: Run, counts: Mapping[Outcome, int]) -> SweepRecord:
-    """Tell a parent run as a record."""
+    """Return a parent run as a record."""
     tags = run.data.tags
     return SweepRecord(
         run_id=run.info.run_id,
@@ -62,7 +62,7 @@ def sweep_record(run: Run, counts: Mapping[Outcome, int]) -> SweepRecord:
 
 
 def trial_record(run: Run) -> TrialRecord | None:
-    """Tell a child run as a record; None where its parameters do not tell what it trained.
+    """Return a child run as a record; None where its parameters do not tell what it trained.
 
     That is so for a run that was cut off at its very start, and for another program's.
     """
@@ -103,7 +103,7 @@ def trial_record(run: Run) -> TrialRecord | None:
 
 
 def outcome_of(run: Run) -> Outcome:
-    """Tell how a run ended, by its status first: the status was written last."""
+    """Return how a run ended, by its status first: the status was written last."""
     if run.info.status == "FINISHED":
         return Outcome.FINISHED
     if run.info.status == "FAILED":
@@ -115,14 +115,14 @@ def outcome_of(run: Run) -> Outcome:
 
 
 def trial_outcome(run: Run) -> Outcome:
-    """Tell how a trial ended; without both its measurements it has not finished but failed."""
+    """Return how a trial ended; without both its measurements it has not finished but failed."""
     outcome = outcome_of(run)
     complete = all(_measurement(run, key) is not None for key in ("val_mse", "test_mse"))
     return Outcome.FAILED if outcome is Outcome.FINISHED and not complete else outcome
 
 
 def finished_points(trials: Sequence[TrialRecord]) -> dict[str, float]:
-    """Tell val_mse by point key, of finished trials; of equal points the later trial counts."""
+    """Return val_mse by point key, of finished trials; of equal points the later trial counts."""
     return {
         trial.point.key: trial.val_mse
         for trial in trials

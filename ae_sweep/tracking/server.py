@@ -93,7 +93,7 @@ def running_ui(
 
 
 def ui_command(store: Store, *, port: int, host: str = HOST) -> list[str]:
-    """Tell the command that runs MLflow's UI on a store.
+    """Return the command that runs MLflow's UI on a store.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def ui_command(store: Store, *, port: int, host: str = HOST) -> list[str]:
 
 
 def ui_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Tell the server's environment: ``base`` without MLflow's settings, and ours.
+    """Return the server's environment: ``base`` without MLflow's settings, and ours.
 
     A setting of the user's could switch the checks of hosts off, or move the server elsewhere.
     """
@@ -183,7 +183,7 @@ def wait_until_ready(
 
 
 def sweep_url(base: str, record: SweepRecord) -> str:
-    """Tell the address of a sweep's run in the UI at ``base``."""
+    """Return the address of a sweep's run in the UI at ``base``."""
     return f"{base.rstrip('/')}/#/experiments/{record.experiment_id}/runs/{record.run_id}"
 
 

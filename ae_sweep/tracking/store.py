@@ -286,7 +286,7 @@ def _refuse_a_file(store: Store) -> None:
 
 
 def _checked_file(store: Store) -> Path | None:
-    """Tell the SQLite file, checked if it is there; None where the runs are kept elsewhere."""
+    """Return the SQLite file, checked if it is there; None where the runs are kept elsewhere."""
     # A database address ends at '?', and '%41' in it means 'A' to some versions of SQLAlchemy.
     if store.tracking_override is None and (sign := re.search(r"[?%]", str(store.root))):
         raise StoreError(

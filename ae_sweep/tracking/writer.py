@@ -309,7 +309,7 @@ def reopen_sweep_run(
 
 
 def sweep_tags(config: SweepConfig, card: DatasetCard) -> dict[str, str]:
-    """Tell a sweep's tags.
+    """Return a sweep's tags.
 
     The configuration is a tag, since a run's parameters can never change and a resumed sweep
     may have more dims, trials and repeats.
