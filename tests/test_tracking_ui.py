@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PROGRAM = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from ae_sweep import tracking
 from ae_sweep.config import Store
 
+# A shell that runs the tests in the background has SIGINT ignored in all they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 store = Store(Path(sys.argv[1]))
 try:
     with tracking.running_ui(store, port=int(sys.argv[2]), environment=os.environ) as ui:
