@@ -17,6 +17,7 @@ def run_all(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("run_all")
 
 
+@pytest.mark.slow
 def test_every_benchmark_measures_and_reports(run_all: Any) -> None:
     for name in run_all.BENCHMARKS:
         module = importlib.import_module(name)

@@ -77,6 +77,7 @@ def test_help_imports_no_heavy_library_and_is_quick(tmp_path: Path, words: list[
     assert time.monotonic() - started < 2.0, "0.2 s where it was written; no machine is that slow"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code"),
     [

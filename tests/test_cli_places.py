@@ -61,6 +61,7 @@ def _interrupted(
     return shlex.split(line.partition("complete it with: ")[2])[1:]
 
 
+@pytest.mark.slow
 def test_the_advice_to_an_interrupted_sweep_repeats_where_and_on_what_it_ran(
     cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_the_advice_to_an_interrupted_sweep_repeats_where_and_on_what_it_ran(
     assert json.loads(resumed.stdout)["trials_to_train"] == 3
 
 
+@pytest.mark.slow
 def test_the_advice_names_nothing_that_was_not_given(
     cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 NEEDED_ELSEWHERE = {"pandas", "scipy", "matplotlib", "mlflow", "optuna", "typer", "rich"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["ae_sweep.training", "ae_sweep.analysis"])
 def test_what_trains_and_what_measures_imports_no_library_it_may_not_need(module: str) -> None:
     program = f"import sys, {module}; print(*{NEEDED_ELSEWHERE} & set(sys.modules))"

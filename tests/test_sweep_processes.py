@@ -122,6 +122,7 @@ def test_a_job_stopped_in_mid_training_takes_its_process_along_and_no_other(
     two.stop(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "reason"),
     [("hangs", "its worker process was ended by signal 9 (SIGKILL, often by the system for lack"),
@@ -192,6 +193,7 @@ def test_the_terminals_signals_are_left_to_the_parent(two: Any, place: Path) -> 
     assert wait_for(place / f"{config.seed}-4") == pid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
