@@ -41,6 +41,11 @@ def measure() -> dict[str, Any]:
 
 def reference_results() -> dict[int, tuple[int, float]]:
     """Read the reference's last epoch and its test MSE, by latent dimension."""
+    if not REFERENCE.exists():
+        raise SystemExit(
+            "train the reference first, for over an hour: "
+            f"python benchmarks/reference.py > {REFERENCE}"
+        )
     lines = [json.loads(line) for line in REFERENCE.read_text(encoding="utf-8").splitlines()]
     return {line["latent_dim"]: (line["epoch"], line["test_mse"]) for line in lines}
 
