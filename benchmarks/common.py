@@ -12,7 +12,7 @@ import numpy as np
 import platformdirs
 import torch
 
-from ae_sweep import data
+from ae_sweep import data, training
 from ae_sweep.data.split import split
 
 if TYPE_CHECKING:
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 def mnist() -> ImageDataset:
     """Load MNIST, fetched where it is not here yet."""
     return data.load("mnist", cache_dir=platformdirs.user_cache_path("ae-sweep"))
+
+
+def ready_to_train() -> tuple[training.DeviceImages, training.Precision]:
+    """Set this process up for trainings on the CPU: MNIST in place, the precision calibrated."""
+    training.prepare_process()
+    device = torch.device("cpu")
+    precision = training.choose_precision(
+        device, model="conv", image_shape=(1, 28, 28), batch_size=training.RECIPE.batch_size
+    )
+    return training.place(mnist(), device), precision
 
 
 def mnist_root() -> Path:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from common import mnist, spread
+from common import ready_to_train, spread
 from reference import ReferenceProcess
 from section import cells, main, section, table, verdict
 
-from ae_sweep import training
 from ae_sweep.config import TrialConfig
 from ae_sweep.sweep.space import GOOD_LR
 from ae_sweep.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from ae_sweep import training
 
 EPOCHS = {2: 4, 8: 5, 32: 4, 128: 3, 1024: 4}
 """Schedules just long enough for the reference's test MSE, found by trying."""
@@ -26,12 +27,7 @@ TARGET = 0.1
 
 def measure() -> dict[str, Any]:
     """Train every dim whose reference is known; sample the reference's speed between epochs."""
-    training.prepare_process()
-    device = torch.device("cpu")
-    images = training.place(mnist(), device)
-    precision = training.choose_precision(
-        device, model="conv", image_shape=(1, 28, 28), batch_size=training.RECIPE.batch_size
-    )
+    images, precision = ready_to_train()
     rows = [
         compare(dim, images, precision, target_mse=mse, reference_epochs=epochs)
         for dim, (epochs, mse) in reference_results().items()

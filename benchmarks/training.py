@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from common import mnist, spread
+from common import ready_to_train, spread
 from reference import ReferenceProcess, autoencoder
 from section import cells, main, section, table, verdict
 from torch.utils.flop_counter import FlopCounterMode
 
-from ae_sweep import training
 from ae_sweep.config import TrialConfig
 from ae_sweep.sweep.space import GOOD_LR
 from ae_sweep.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from ae_sweep import training
 
 DIMS = (2, 32, 1024)
 ROUNDS = 9
@@ -29,12 +31,7 @@ TARGET = 3.0
 
 def measure() -> dict[str, Any]:
     """Time blocks of steps, reference and product in turns; then one whole epoch of each."""
-    training.prepare_process()
-    device = torch.device("cpu")
-    images = training.place(mnist(), device)
-    precision = training.choose_precision(
-        device, model="conv", image_shape=(1, 28, 28), batch_size=training.RECIPE.batch_size
-    )
+    images, precision = ready_to_train()
     peak = peak_flops(precision.dtype)
     return {
         "precision": f"{precision.name} ({precision.reason})",
