@@ -161,6 +161,7 @@ def test_frontier_of_one_dim_draws_it_and_says_why_there_is_no_fit(
     assert document["fit_refusal"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "start"), [("a.png", b"\x89PNG"), ("b.svg", b"<?xml"), ("c.PDF", b"%PDF")]
 )

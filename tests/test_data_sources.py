@@ -89,6 +89,7 @@ def test_a_failing_npm_is_a_reason_with_its_words(
     assert str(caught.value) == r"npm pack ended with 1: code E404; 404 Not \x1b[31mFound"
 
 
+@pytest.mark.slow
 def test_an_npm_that_hangs_is_ended(tmp_path: Path, npm: Callable[..., NpmPackage]) -> None:
     with pytest.raises(SourceError, match=r"npm pack took over 0\.5 s"):
         bring(npm("time.sleep(60)", timeout_seconds=0.5), tmp_path)

@@ -195,6 +195,7 @@ def test_plain_text_is_one_short_line():
     assert plain("a" * 40 + "b" * 40) == "a" * 29 + "..." + "b" * 28
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format_", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
 )
@@ -213,6 +214,7 @@ def test_another_format_is_refused_with_the_ones_that_are_possible():
         render(figure_of({2: 0.04}), "png", dpi=float("nan"))
 
 
+@pytest.mark.slow
 def test_figures_ignore_and_keep_the_users_matplotlib_settings():
     expected = render(figure_of(FACTS), "png", dpi=50)
     with mpl.rc_context({"axes.facecolor": "red", "savefig.bbox": "tight", "font.size": 30}):

@@ -93,6 +93,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_listen_to_signals_is_killed_with_its_children(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
