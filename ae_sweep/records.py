@@ -115,7 +115,7 @@ class TrialResult:
     compression_ratio: float
     """Pixels of an image / latent_dim. No bit rate: a latent is a float32."""
     parameters: int
-    """Trainable numbers of the model."""
+    """Weights and biases of the model, those that are frozen included."""
     train_seconds: float
     step: int
     """Optimiser steps taken in all."""

@@ -59,7 +59,7 @@ def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0)
 
 
 def parameter_count(name: str, *, latent_dim: int, image_shape: ImageShape) -> int:
-    """Count the trainable numbers of a model without allocating them.
+    """Count the weights and biases of a model without allocating them.
 
     Raises
     ------
