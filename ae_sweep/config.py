@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 SamplerName = Literal["tpe", "random", "grid", "gp"]
 PrunerName = Literal["median", "hyperband", "none"]
+MethodName = Literal["separate", "nested"]
 
 MAX_SEED = 2**31 - 1
 MAX_COUNT = 100_000
@@ -146,6 +147,8 @@ class SweepConfig:
     """How a study chooses."""
     pruner: PrunerName = "median"
     """How a study stops what is not promising."""
+    method: MethodName = "separate"
+    """Whether each dim has trainings of its own, or one nested network is trained for all."""
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
@@ -172,6 +175,13 @@ class SweepConfig:
             )
         _check_one_of("sampler", self.sampler, get_args(SamplerName))
         _check_one_of("pruner", self.pruner, get_args(PrunerName))
+        _check_one_of("method", self.method, get_args(MethodName))
+        if self.method == "nested" and self.space.size != 1:
+            raise ConfigError(
+                "the nested method trains all dims at once, so that none can have an lr or epochs "
+                f"of its own: got lr {self.space.lr} and epochs {self.space.epochs}; give one "
+                "value each"
+            )
         if self.sampler == "grid" and self.space.size is None:
             raise ConfigError(
                 f"the grid sampler needs choices, and lr is the range {self.space.lr}; list the "
@@ -300,6 +310,7 @@ def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) ->
         Its identity now.
     """
     was = {key.removeprefix("space_"): str(value) for key, value in stored.items()}
+    was.setdefault("method", "separate")  # stores of version 0.1.0 knew no other
     return [
         f"{key.replace('_', '-')} is {_said(was.get(key))}, not {_said(text)}"
         for key, text in sorted(wanted.items())

@@ -99,7 +99,7 @@ def _train(
             tracker=TrackedSweep(
                 writer,
                 card=prepared.card,
-                recipe=training.RECIPE.version,
+                recipe=training.recipe_name(config),
                 parameters={**prepared.parameters(), **crew.parameters(), **environment()},
                 finished=runs.finished_points(config.name),
             ),

@@ -57,13 +57,7 @@ class Crew:
     def at_work(self) -> Iterator[Worker]:
         """Have the workers for as long as the context lasts; no process outlives it."""
         if self.workers == 1:
-            yield sweep.InlineWorker(
-                partial(
-                    training.train,
-                    images=self.prepared.images,
-                    precision=self.prepared.precision,
-                )
-            )
+            yield sweep.InlineWorker(self._train())
             return
         outfits = [
             self.prepared.outfit(number, threads=self.threads) for number in range(self.workers)
@@ -71,6 +65,14 @@ class Crew:
         factories = [partial(open_training, outfit) for outfit in outfits]
         with sweep.ProcessWorker(factories) as worker:
             yield worker
+
+    def _train(self) -> sweep.Train:
+        prepared = self.prepared
+        if prepared.config.method == "nested":
+            return training.NestedTrainings(
+                prepared.images, dims=prepared.config.dims, precision=prepared.precision
+            )
+        return partial(training.train, images=prepared.images, precision=prepared.precision)
 
 
 def gather(prepared: Prepared, wanted: int | None, *, trials: int) -> Crew:

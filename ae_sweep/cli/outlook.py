@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ae_sweep import training
 from ae_sweep.cli.talk import counted, in_words
 
 if TYPE_CHECKING:
@@ -112,4 +113,7 @@ class Outlook:
         return f" for the studies; runs go to {store.runs_place}" if store.tracking_override else ""
 
     def _trial_seconds(self, dim: int, epochs: int) -> float:
-        return self.crew.speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL
+        speeds = self.crew.speeds
+        if self._plan.config.method == "nested":
+            return training.nested_trial_seconds(speeds, dim, epochs) + SECONDS_PER_TRIAL
+        return speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL

@@ -57,7 +57,7 @@ class Prepared:
     def identity(self) -> dict[str, str]:
         """Tell what may not change when the sweep is resumed."""
         return self.config.identity() | {
-            "recipe": training.RECIPE.version,
+            "recipe": training.recipe_name(self.config),
             "dataset_digest": self.card.digest,
         }
 
@@ -67,6 +67,7 @@ class Prepared:
             "batch_size": min(training.RECIPE.batch_size, self.card.train_images),
             "precision": self.precision.name,
             "precision_reason": self.precision.reason,
+            "method": self.config.method,
         }
 
     def speed(self, dim: int) -> training.Speed:

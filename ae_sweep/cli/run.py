@@ -121,6 +121,15 @@ def run(
         str | None,
         typer.Option(metavar="NAME", help="median, hyperband or none." + _default("pruner")),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="separate: trainings of its own for each dim. nested: one network for all dims, "
+            "cut and fine-tuned for each; one lr (4e-3), one number of epochs (4), one trial."
+            + _default("method"),
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the sweep; data set and time if left out."),
@@ -149,13 +158,18 @@ def run(
     given = {
         "dims": dims, "lr": lr, "epochs": epochs, "trials": trials, "repeats": repeats,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
-        "sampler": sampler, "pruner": pruner,
+        "sampler": sampler, "pruner": pruner, "method": method,
     }  # fmt: skip
     if resume and name is None:
         raise ConfigError("--resume needs the sweep's --name; ae-sweep list tells the names")
     stored = stored_settings(name, place) if resume and name else {}
     title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"])
     config = make_config(title, given, stored)
+    if config.method == "nested" and wanted != 1:
+        raise ConfigError(
+            f"--method nested trains one network in one process, and --workers is {workers}; "
+            "leave --workers out"
+        )
 
     from ae_sweep import sweep, tracking
 

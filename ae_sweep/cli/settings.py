@@ -11,7 +11,7 @@ from ae_sweep.config import SearchSpace, SweepConfig
 from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ae_sweep.config import PrunerName, SamplerName, Store
+    from ae_sweep.config import MethodName, PrunerName, SamplerName, Store
 
 DEFAULTS: Mapping[str, str] = {
     "dims": "2 8 32 128 1024",
@@ -25,8 +25,17 @@ DEFAULTS: Mapping[str, str] = {
     "model": "conv",
     "sampler": "tpe",
     "pruner": "median",
+    "method": "separate",
 }
 """As texts, the form in which a sweep's settings are stored."""
+NESTED_DEFAULTS: Mapping[str, str] = {
+    **DEFAULTS,
+    "lr": "4e-3",
+    "epochs": "4",
+    "trials": "1",
+    "pruner": "none",
+}
+"""Those of ``--method nested``, which has nothing to search."""
 
 
 def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) -> SweepConfig:
@@ -46,8 +55,10 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
     ConfigError
         If a value cannot be.
     """
+    nested = _text(given.get("method"), stored.get("method", "")) == "nested"
+    defaults = NESTED_DEFAULTS if nested else DEFAULTS
     texts = {
-        key: _text(given.get(key), stored.get(key, default)) for key, default in DEFAULTS.items()
+        key: _text(given.get(key), stored.get(key, default)) for key, default in defaults.items()
     }
     dims, repeated = parse_dims(texts["dims"].split())
     for dim in repeated:
@@ -66,6 +77,7 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
         model=texts["model"],
         sampler=cast("SamplerName", texts["sampler"]),
         pruner=cast("PrunerName", texts["pruner"]),
+        method=cast("MethodName", texts["method"]),
     )
     _check_trials(config, given.get("trials"))
     return config

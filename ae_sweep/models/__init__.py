@@ -1,12 +1,14 @@
 """The networks: one file each, a registry, and how they are stored and served."""
 
 from ae_sweep.models.autoencoder import Autoencoder, ImageShape
+from ae_sweep.models.nested import NestedAutoencoder
 from ae_sweep.models.registry import build, check_name, names, parameter_count
 from ae_sweep.models.storage import load, to_bytes
 
 __all__ = [
     "Autoencoder",
     "ImageShape",
+    "NestedAutoencoder",
     "build",
     "check_name",
     "load",

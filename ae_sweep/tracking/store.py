@@ -225,7 +225,7 @@ class TrackingStore:
             place=self._place,
             experiment_id=self._experiment_id,
             run_id=run_id,
-            name=config.name,
+            config=config,
             card=card,
         )
 

@@ -198,11 +198,12 @@ class SweepWriter(RunWriter):
         place: str,
         experiment_id: str,
         run_id: str,
-        name: str,
+        config: SweepConfig,
         card: DatasetCard,
     ) -> None:
         super().__init__(client, place=place, experiment_id=experiment_id, run_id=run_id)
-        self._name = name
+        self._name = config.name
+        self._method = config.method
         self._card = card
 
     def start_trial(
@@ -226,7 +227,12 @@ class SweepWriter(RunWriter):
             device, versions; ``git_commit``, if there is one, becomes MLflow's tag as well.
         """
         texts = _trial_parameters(point, card=self._card, parameters=parameters)
-        tags = {layout.SWEEP: self._name, layout.POINT: point.key, layout.ROLE: str(role)}
+        tags = {
+            layout.SWEEP: self._name,
+            layout.POINT: point.key,
+            layout.ROLE: str(role),
+            layout.METHOD: self._method,
+        }
         run_tags = {
             **tags,
             **_commit_tag(texts),

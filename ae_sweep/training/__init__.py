@@ -13,15 +13,17 @@ from ae_sweep.training.device import (
     use_threads,
 )
 from ae_sweep.training.images import DeviceImages, place
+from ae_sweep.training.nested import NestedTrainings, nested_trial_seconds
 from ae_sweep.training.precision import FP32, Precision, choose_precision
 from ae_sweep.training.probe import Speed, between, measure_speed, training_bytes
-from ae_sweep.training.recipe import RECIPE, Recipe
+from ae_sweep.training.recipe import RECIPE, Recipe, recipe_name
 from ae_sweep.training.trainer import Training, train
 
 __all__ = [
     "FP32",
     "RECIPE",
     "DeviceImages",
+    "NestedTrainings",
     "Precision",
     "Recipe",
     "Speed",
@@ -34,8 +36,10 @@ __all__ = [
     "hardware",
     "measure_speed",
     "memory_bytes",
+    "nested_trial_seconds",
     "place",
     "prepare_process",
+    "recipe_name",
     "resolve_device",
     "threads_per_worker",
     "train",

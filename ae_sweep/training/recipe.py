@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ae_sweep.config import SweepConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,16 @@ RECIPE = Recipe(
     muon_lr_ratio=20.0,
     muon_momentum=0.9,
 )
+
+
+def recipe_name(config: SweepConfig) -> str:
+    """Return what a point calls the recipe of a sweep.
+
+    The dims of a nested training share their weights, so that all of them decide each result.
+    """
+    if config.method == "nested":
+        return f"{RECIPE.version} nested {' '.join(map(str, config.dims))}"
+    return RECIPE.version
 
 
 def lr_factor(progress: float, *, warmup: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from ae_sweep.training.recipe import RECIPE, Recipe, lr_factor
 
 if TYPE_CHECKING:
     from ae_sweep.config import TrialConfig
+    from ae_sweep.models import Autoencoder
     from ae_sweep.training.images import DeviceImages
 
 Training = Generator[EpochResult, None, TrialResult]
@@ -77,36 +79,59 @@ def train(
     return trainer.finish(val_mse=val_mse)
 
 
-class Trainer:
-    """A model in training: its optimiser, its schedule and the order of its images."""
+class TrainingLoop(ABC):
+    """A network in training: its optimiser, its schedule and the order of its images.
+
+    Parameters
+    ----------
+    model
+        What is trained, as it is.
+    epochs
+        Length of the schedule, at least one step; it need not be the configuration's.
+    """
 
     def __init__(
         self,
         config: TrialConfig,
         images: DeviceImages,
+        model: nn.Module,
         *,
-        precision: Precision = FP32,
-        recipe: Recipe = RECIPE,
+        epochs: float,
+        precision: Precision,
+        recipe: Recipe,
     ) -> None:
         self.config = config
         self.images = images
         self.precision = precision
         self.recipe = recipe
-        model = models.build(
-            config.model,
-            latent_dim=config.latent_dim,
-            image_shape=images.image_shape,
-            seed=config.seed,
-        )
-        self.model = model.to(images.device).to(memory_format=torch.channels_last)
-        self.optimiser = MuonAndAdam(self.model, recipe)
+        model.to(images.device)
+        model.to(memory_format=torch.channels_last)
+        self.optimiser = MuonAndAdam(model, recipe)
         self.order = torch.Generator().manual_seed(config.seed)
         self.batch_size = min(recipe.batch_size, len(images.train_NCHW))
         self.steps_per_epoch = len(images.train_NCHW) // self.batch_size
-        self.total_steps = self.steps_per_epoch * config.epochs
+        self.total_steps = max(1, round(self.steps_per_epoch * epochs))
         self.step = 0
         self.train_seconds = 0.0
         self._epoch_order_N = torch.empty(0, dtype=torch.long)
+
+    @abstractmethod
+    def rebuild(self, x_BCHW: Tensor) -> Tensor:
+        """Reconstruct a batch to train on."""
+
+    @abstractmethod
+    def validate(self) -> float:
+        """Measure the validation images.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If their error is NaN or infinite.
+        """
+
+    def objective(self, mse: Tensor) -> Tensor:
+        """Return what is minimised, given a batch's mean squared error."""
+        return mse
 
     @property
     def pauses(self) -> list[int]:
@@ -136,13 +161,13 @@ class Trainer:
         seconds = time.perf_counter() - started
         self.train_seconds += seconds
         speed = (pause - first) * self.batch_size / seconds
-        val_mse = mean_squared_error(self.model, self.images.val_NCHW, precision=self.precision)
+        val_mse = self.validate()
         return EpochResult(
             epoch=pause / self.steps_per_epoch,
             step=pause,
             quarter=self._quarter_ends.get(pause),
             train_mse=train_mse,
-            val_mse=self._finite(val_mse, "validation loss"),
+            val_mse=val_mse,
             val_psnr=psnr_db(val_mse),
             images_per_second=speed,
             epoch_seconds=self.steps_per_epoch * self.batch_size / speed,
@@ -153,12 +178,88 @@ class Trainer:
         x_BCHW = as_floats(self.images.train_NCHW[self._next_batch()])
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             with self.precision.autocast(self.images.device):
-                y_BCHW = self.model(x_BCHW)
+                y_BCHW = self.rebuild(x_BCHW)
             loss = nn.functional.mse_loss(y_BCHW.float(), x_BCHW)
-            loss.backward()
+            self.objective(loss).backward()
         self.optimiser.step(self._learning_rate(self.step))
         self.step += 1
         return loss.detach()
+
+    def _next_batch(self) -> Tensor:
+        index = self.step % self.steps_per_epoch
+        if index == 0:
+            count = len(self.images.train_NCHW)
+            permutation_N = torch.randperm(count, generator=self.order)
+            self._epoch_order_N = permutation_N.to(self.images.device)
+        return self._epoch_order_N[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _learning_rate(self, step: int) -> float:
+        return self.config.lr * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)
+
+    def _finite_mean(self, losses_N: Tensor) -> float:
+        wrong = torch.nonzero(~torch.isfinite(losses_N))
+        if len(wrong):
+            step = self.step - len(losses_N) + int(wrong[0])
+            raise self._diverged(f"loss {losses_N[int(wrong[0])].item()}", step)
+        return losses_N.double().mean().item()
+
+    def _finite(self, value: float, what: str) -> float:
+        if not math.isfinite(value):
+            raise self._diverged(f"{what} {value}", self.step)
+        return value
+
+    def _diverged(self, what: str, step: int) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"{what} at step {step} of {self.total_steps} with lr "
+            f"{self._learning_rate(step):.3g} (peak {self.config.lr:.3g}); a smaller lr trains"
+        )
+
+
+class Trainer(TrainingLoop):
+    """An autoencoder in training.
+
+    Parameters
+    ----------
+    start
+        Trained on as it is, instead of a new model.
+    epochs
+        Length of the schedule, instead of the configuration's.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        images: DeviceImages,
+        *,
+        precision: Precision = FP32,
+        recipe: Recipe = RECIPE,
+        start: Autoencoder | None = None,
+        epochs: float | None = None,
+    ) -> None:
+        self.model = start or models.build(
+            config.model,
+            latent_dim=config.latent_dim,
+            image_shape=images.image_shape,
+            seed=config.seed,
+        )
+        super().__init__(
+            config,
+            images,
+            self.model,
+            epochs=epochs or config.epochs,
+            precision=precision,
+            recipe=recipe,
+        )
+
+    def rebuild(self, x_BCHW: Tensor) -> Tensor:
+        """Reconstruct a batch."""
+        y_BCHW: Tensor = self.model(x_BCHW)
+        return y_BCHW
+
+    def validate(self) -> float:
+        """Measure the validation images."""
+        val_mse = mean_squared_error(self.model, self.images.val_NCHW, precision=self.precision)
+        return self._finite(val_mse, "validation loss")
 
     def finish(self, *, val_mse: float) -> TrialResult:
         """Measure the test images in float32 and hand the model over."""
@@ -177,17 +278,6 @@ class Trainer:
             weights=models.to_bytes(self.model, name=self.config.model),
         )
 
-    def _next_batch(self) -> Tensor:
-        index = self.step % self.steps_per_epoch
-        if index == 0:
-            count = len(self.images.train_NCHW)
-            permutation_N = torch.randperm(count, generator=self.order)
-            self._epoch_order_N = permutation_N.to(self.images.device)
-        return self._epoch_order_N[index * self.batch_size : (index + 1) * self.batch_size]
-
-    def _learning_rate(self, step: int) -> float:
-        return self.config.lr * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)
-
     def _pictures(self) -> Reconstructions:
         originals_NCHW = self.images.pictures_NCHW
         with torch.inference_mode():
@@ -197,22 +287,4 @@ class Trainer:
             shape=(count, channels, height, width),
             originals=originals_NCHW.cpu().contiguous().numpy().tobytes(),
             reconstructions=rebuilt_NCHW.cpu().contiguous().numpy().tobytes(),
-        )
-
-    def _finite_mean(self, losses_N: Tensor) -> float:
-        wrong = torch.nonzero(~torch.isfinite(losses_N))
-        if len(wrong):
-            step = self.step - len(losses_N) + int(wrong[0])
-            raise self._diverged(f"loss {losses_N[int(wrong[0])].item()}", step)
-        return losses_N.double().mean().item()
-
-    def _finite(self, value: float, what: str) -> float:
-        if not math.isfinite(value):
-            raise self._diverged(f"{what} {value}", self.step)
-        return value
-
-    def _diverged(self, what: str, step: int) -> TrainingDivergedError:
-        return TrainingDivergedError(
-            f"{what} at step {step} of {self.total_steps} with lr "
-            f"{self._learning_rate(step):.3g} (peak {self.config.lr:.3g}); a smaller lr trains"
         )

@@ -1,0 +1,204 @@
+"""Owns the training of all latent dims at once: one nested network, cut and fine-tuned for each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from ae_sweep.analysis.distortion import psnr_db
+from ae_sweep.models import NestedAutoencoder
+from ae_sweep.records import QUARTERS
+from ae_sweep.training.evaluate import mean_squared_error
+from ae_sweep.training.precision import FP32, Precision
+from ae_sweep.training.recipe import RECIPE, Recipe
+from ae_sweep.training.trainer import Trainer, Training, TrainingLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torch import Tensor
+
+    from ae_sweep.config import TrialConfig
+    from ae_sweep.models import Autoencoder
+    from ae_sweep.records import EpochResult
+    from ae_sweep.training.images import DeviceImages
+    from ae_sweep.training.probe import Speed
+
+FINE_TUNING_EPOCHS = 0.5
+"""Of each dim, after it was cut out of the nested network."""
+SMALLEST_MSE = 1e-9
+"""Added before the logarithm, so that a perfect batch has one."""
+
+
+class NestedTrainings:
+    """Trains one nested network for several latent dims, and each dim a little further by itself.
+
+    Calling it trains one dim, as ``train`` does. The first dim asked for with some (lr, epochs,
+    seed) trains the network as well; the others of it begin at the end of that. So every dim's
+    result depends on the list of dims, and on nothing else that ``train``'s would not.
+
+    Parameters
+    ----------
+    dims
+        The latent dims, ascending and distinct.
+    """
+
+    def __init__(
+        self,
+        images: DeviceImages,
+        *,
+        dims: Sequence[int],
+        precision: Precision = FP32,
+        recipe: Recipe = RECIPE,
+    ) -> None:
+        self._images = images
+        self._dims = tuple(dims)
+        self._precision = precision
+        self._recipe = recipe
+        self._trunk: _Trunk | None = None
+
+    def __call__(self, config: TrialConfig) -> Training:
+        """Train one latent dim.
+
+        Yields
+        ------
+        EpochResult
+            Of that dim, after each epoch and quarter of the network's training that happens
+            meanwhile, at the end of that training, and at the ends of the fine-tuning's quarters.
+            None tells a quarter: there is nothing to compare it with.
+
+        Returns
+        -------
+        TrialResult
+            Its ``train_seconds`` are those of the fine-tuning, and the dim's equal share of those
+            of the nested network.
+
+        Raises
+        ------
+        TrainingDivergedError
+            At the first loss that is NaN or infinite.
+        ConfigError
+            If the model cannot be nested.
+        """
+        trunk = self._trunk_for(config)
+        yield from trunk.train_at(config.latent_dim)
+        tuning = Trainer(
+            config,
+            self._images,
+            precision=self._precision,
+            recipe=self._recipe,
+            start=trunk.cut(config.latent_dim),
+            epochs=FINE_TUNING_EPOCHS,
+        )
+        for pause in tuning.pauses:
+            result = tuning.train_until(pause)
+            yield dataclasses.replace(
+                result,
+                epoch=config.epochs + result.epoch,
+                step=trunk.step + result.step,
+                quarter=None,
+            )
+        own = tuning.finish(val_mse=result.val_mse)
+        return dataclasses.replace(
+            own,
+            step=trunk.step + own.step,
+            train_seconds=own.train_seconds + trunk.train_seconds / len(self._dims),
+        )
+
+    def _trunk_for(self, config: TrialConfig) -> _Trunk:
+        trunk = self._trunk
+        if trunk is None or not trunk.serves(config):
+            trunk = self._trunk = _Trunk(
+                config,
+                self._images,
+                dims=self._dims,
+                precision=self._precision,
+                recipe=self._recipe,
+            )
+        return trunk
+
+
+def nested_trial_seconds(speeds: Mapping[int, Speed], latent_dim: int, epochs: int) -> float:
+    """Foretell one dim's fine-tuning and its equal share of the network's training.
+
+    Parameters
+    ----------
+    speeds
+        Of ordinary trainings by latent_dim, those of all the dims. A batch of the network costs
+        about what one of its width does.
+    """
+    shared = epochs * fmean(speed.epoch_seconds for speed in speeds.values()) / len(speeds)
+    own = speeds[latent_dim]
+    validations = (1 + QUARTERS) * own.validation_seconds
+    return shared + FINE_TUNING_EPOCHS * own.epoch_seconds + validations + own.test_seconds
+
+
+class _Trunk(TrainingLoop):
+    """The nested network in training: every batch trains one width, drawn at random.
+
+    The logarithm of the error makes all widths count alike, though their errors differ by a factor
+    of fifty. Narrow ones are drawn more often, since they learn more slowly.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        images: DeviceImages,
+        *,
+        dims: tuple[int, ...],
+        precision: Precision,
+        recipe: Recipe,
+    ) -> None:
+        self._network = NestedAutoencoder(
+            config.model, dims=dims, image_shape=images.image_shape, seed=config.seed
+        )
+        super().__init__(
+            config,
+            images,
+            self._network,
+            epochs=config.epochs,
+            precision=precision,
+            recipe=recipe,
+        )
+        self._watched = config.latent_dim
+        self._draws = random.Random(config.seed)  # noqa: S311 - no secret depends on it
+        self._weights = [1 / (1 + math.log2(dim) / 5) for dim in dims]
+        self._results: list[EpochResult] = []
+
+    def serves(self, config: TrialConfig) -> bool:
+        """Return whether a trial is another dim of this training."""
+        return dataclasses.replace(config, latent_dim=self.config.latent_dim) == self.config
+
+    def train_at(self, latent_dim: int) -> Iterator[EpochResult]:
+        """Train what is left, or nothing; yield how good it is at one width, at least once."""
+        self._watched = latent_dim
+        left = [pause for pause in self.pauses if pause > self.step]
+        for pause in left:
+            self._results.append(dataclasses.replace(self.train_until(pause), quarter=None))
+            yield self._results[-1]
+        if not left:
+            val_mse = self.validate()
+            yield dataclasses.replace(self._results[-1], val_mse=val_mse, val_psnr=psnr_db(val_mse))
+
+    def validate(self) -> float:
+        """Measure the validation images at the width that is watched."""
+        model = self.cut(self._watched)
+        val_mse = mean_squared_error(model, self.images.val_NCHW, precision=self.precision)
+        return self._finite(val_mse, "validation loss")
+
+    def cut(self, latent_dim: int) -> Autoencoder:
+        """Return a copy of the ordinary autoencoder that this is at one width."""
+        return self._network.cut(latent_dim)
+
+    def rebuild(self, x_BCHW: Tensor) -> Tensor:
+        """Reconstruct a batch from as many latents as are drawn."""
+        (width,) = self._draws.choices(self._network.dims, self._weights)
+        y_BCHW: Tensor = self._network(x_BCHW, width)
+        return y_BCHW
+
+    def objective(self, mse: Tensor) -> Tensor:
+        """Return its logarithm."""
+        return (mse + SMALLEST_MSE).log()
