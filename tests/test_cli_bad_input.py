@@ -23,6 +23,10 @@ LONG = "n" * 5_000
 USAGE = [
     (["--dims"], ["--dims is empty", "--dims 2 8"]),
     (["--dims", ""], ["--dims is empty", "--dims 2 8"]),
+    (["--method", "nestd"], ["method 'nestd'", "did you mean 'nested'"]),
+    (["--method", "nested", "--epochs", "1:2"], ["all dims at once", "epochs 1:2", "one value"]),
+    (["--method", "nested", "--lr", "1e-3", "4e-3"], ["all dims at once", "lr 0.001 0.004"]),
+    (["--method", "nested", "--workers", "2"], ["--workers is 2", "leave --workers out"]),
     (["--dims", "--trials", "3"], ["--dims is empty", "--dims 2 8"]),
     (["--dims", "0"], ["at least 1", "got 0"]),
     (["--dims", "8", "-2"], ["at least 1", "got -2"]),

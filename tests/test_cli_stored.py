@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import socket
@@ -135,6 +136,33 @@ def test_frontier_prints_csv_and_json_as_nothing_but_data(at: Callable[..., Any]
     document = json.loads(at("frontier", "four", "--json").out)
     assert [point["latent_dim"] for point in document["points"]] == [2, 4, 8, 16]
     assert document["fit"]["r_squared_log"] > 0.9
+
+
+def test_frontier_compares_two_sweeps_dim_by_dim(at: Callable[..., Any], tmp_path: Path) -> None:
+    done = at("frontier", "four", "--beside", "lonely", "--out", "both.svg")
+    assert done.code == 0, done.err
+    assert "test MSE against lonely: +0.0% at d=2\n" in done.err
+    alone = at("frontier", "four", "--out", "alone.svg")
+    assert (tmp_path / "both.svg").read_text() != (tmp_path / "alone.svg").read_text()
+    assert done.out == alone.out
+    missing = at("frontier", "four", "--beside", "nowhere")
+    assert missing.code == 3
+    assert "nowhere" in missing.err
+
+
+def test_frontier_compares_nothing_that_was_measured_on_other_images(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = support.fresh_store(tmp_path / "store").root
+    runs = tracking.open_for_writing(support.Store(root))
+    for name, digest in (("one", "0" * 16), ("two", "1" * 16)):
+        card = dataclasses.replace(support.CARD, digest=digest)
+        writer = runs.start_sweep(support.config(name, dims=(2,)), card=card, environment={})
+        support.finish(support.start(writer, support.point(2, dataset_digest=digest)))
+        support.finish_sweep(writer)
+    done = cli("frontier", "one", "--beside", "two", "--store", str(root))
+    assert (done.code, done.out) == (2, "")
+    assert "different images" in done.err
 
 
 def test_frontier_prints_one_form_of_the_table_at_a_time(

@@ -18,6 +18,7 @@ from ae_sweep.config import (
     SearchSpace,
     Store,
     as_flat_dict,
+    changed_settings,
     digest,
     shorten,
     visible,
@@ -39,6 +40,7 @@ def space(**changes: Any) -> SearchSpace:
     return dataclasses.replace(SPACE, **changes)
 
 
+FIXED = SearchSpace(lr=Choices((4e-3,)), epochs=Choices((2,)))
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Choices(()), "no values to choose from"),
     (lambda: Choices((4e-3, 1e-3, 0.004)), "choice 0.004 is given twice"),
@@ -187,8 +189,19 @@ def test_what_may_grow_is_no_part_of_a_sweeps_identity_and_all_else_is() -> None
     }
     for key, value in others.items():
         assert dataclasses.replace(config, **{key: value}).identity() != config.identity(), key
-    unseen = {field.name for field in dataclasses.fields(config)} - {*grown, *others, "name"}
+    single = dataclasses.replace(config, space=FIXED)
+    assert dataclasses.replace(single, method="nested").identity() != single.identity()
+    told = {*grown, *others, "name", "method"}
+    unseen = {field.name for field in dataclasses.fields(config)} - told
     assert not unseen, "a new setting must be told to be part of the identity, or not"
+
+
+def test_a_sweep_stored_before_there_were_methods_is_a_separate_one() -> None:
+    wanted = sweep_config().identity()
+    stored = {key: text for key, text in wanted.items() if key != "method"}
+    assert changed_settings(stored, wanted) == []
+    nested = sweep_config(space=FIXED, method="nested").identity()
+    assert "method is separate, not nested" in changed_settings(stored, nested)
 
 
 def test_choices_and_a_range_of_the_same_numbers_are_different_identities() -> None:

@@ -644,6 +644,42 @@ def test_a_finished_sweep_that_is_resumed_trains_nothing_and_tells_the_same_tabl
     assert (after.filled, after.parent, after.trials) == (before.filled, "FINISHED", before.trials)
 
 
+def test_a_nested_sweep_is_tracked_as_any_and_compared_with_separate_trainings(
+    process: Callable[..., Done], tmp_path: Path
+) -> None:
+    place = tmp_path
+    common = (
+        "run", "--dataset", "shapes", "--train-limit", "512", "--epochs", "1", "--store", "store"
+    )  # fmt: skip
+    nested = (*common, "--method", "nested", "--name", "nested")
+    separate = process(*common, "--dims", "2", "--trials", "1", "--name", "small", cwd=place)
+    assert separate.code == 0, separate.err
+    done = process(*nested, "--dims", "2", "4", cwd=place)
+    assert done.code == 0, done.err
+    assert "method   nested: one network is trained for all dims" in done.err
+    told = _read(place / "store", cwd=place)
+    runs = [run for run in told["runs"] if run["tags"].get("sweep") == "nested"]
+    trials = [run for run in runs if run["tags"]["kind"] == "trial"]
+    assert sorted(int(run["params"]["latent_dim"]) for run in trials) == [2, 4]
+    for run in trials:
+        assert (run["tags"]["method"], run["params"]["method"]) == ("nested", "nested")
+        assert run["params"]["recipe"].endswith("nested 2 4")
+        (model_id,) = run["models"]
+        assert told["models"][run["id"]]["mse"] == pytest.approx(
+            run["metrics"]["test_mse"], rel=1e-4
+        ), model_id
+    again = process("run", "--name", "nested", "--resume", "--store", "store", cwd=place)
+    assert again.code == 0, again.err
+    assert "0 to train" in again.err
+    assert again.out == done.out
+    grown = process(*nested, "--dims", "2", "4", "8", "--resume", cwd=place)
+    assert grown.code == 4
+    assert "nested 2 4, not" in grown.err
+    shown = process("frontier", "nested", "--beside", "small", "--store", "store", cwd=place)
+    assert shown.code == 0, shown.err
+    assert re.search(r"test MSE against small: [+-][0-9.]+% at d=2$", shown.err, re.MULTILINE)
+
+
 TWO = ("--workers", "2")
 
 

@@ -237,3 +237,18 @@ def test_fit_and_best_differ_in_more_than_colour():
     assert to_hex(joined.get_color()) != to_hex(fit.get_color())
     assert joined.get_linestyle() != fit.get_linestyle()
     assert (joined.get_marker(), fit.get_marker()) == ("o", "None")
+
+
+def test_another_frontier_beside_is_a_line_of_its_own_within_both_panels():
+    first = frontier([trial(dim, 0.1 / dim) for dim in (2, 8, 32)])
+    other = frontier([trial(dim, 0.9 / dim, sweep="other [x]") for dim in (1, 8, 2048)])
+    figure = frontier_figure(first, beside=other)
+    assert "other [x], best by validation" in texts(figure)
+    for axes in figure.axes:
+        drawn = line(axes, "beside")
+        assert list(drawn.get_xdata()) == [1, 8, 2048]
+        (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert all(low < x < high for x in drawn.get_xdata())
+        assert all(bottom < y < top for y in drawn.get_ydata())
+        assert drawn.get_marker() != best(axes)[0].get_marker(), "told apart in greyscale"
+    assert line(frontier_figure(first).axes[0], "beside") is None

@@ -98,6 +98,7 @@ def test_a_trial_is_a_child_run_with_all_that_decides_its_result(
         "kind": "trial",
         "point": support.point().key,
         "role": "repeat",
+        "method": "separate",
         "outcome": "running",
     }
     assert {key: run.data.tags.get(key) for key in tags} == tags

@@ -99,3 +99,13 @@ def test_what_is_frozen_stays_and_gradients_are_forgotten() -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is None
         assert torch.equal(parameter, before[name]) is not parameter.requires_grad, name
+
+
+def test_weights_that_widths_share_are_optimised_once() -> None:
+    network = models.NestedAutoencoder("conv", dims=(2, 30), image_shape=(1, 8, 8))
+    optimiser = MuonAndAdam(network, training.RECIPE)
+    trained = [id(parameter) for parameter in optimiser.trained]
+    assert len(trained) == len(set(trained))
+    assert set(trained) == {id(p) for p in network.parameters() if p.requires_grad}
+    # Two hidden convolutions, two transposed ones, and the latents 3 to 30 in and out.
+    assert len(optimiser.matrices) == 6

@@ -25,6 +25,10 @@ def frontier(
             "[default: frontier-SWEEP.png here]",
         ),
     ] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(metavar="SWEEP", help="Draw the curve of another sweep too, and compare."),
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
     store: StoreOption = DEFAULT_STORE,
     json_output: JsonOption = False,
@@ -39,13 +43,22 @@ def frontier(
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
 
     from ae_sweep import analysis, plots, tracking
-    from ae_sweep.cli.result import findings, frontier_of, print_frontier, table_rows
+    from ae_sweep.cli.result import comparison, findings, frontier_of, print_frontier, table_rows
 
     runs = tracking.open_for_reading(open_at(store))
     record, trials = runs.sweep_with_trials(sweep)
     curve = frontier_of(record, trials)
+    other = frontier_of(*runs.sweep_with_trials(beside)) if beside else None
+    if other is not None and other.dataset_digest != curve.dataset_digest:
+        raise ConfigError(
+            f"{record.name} and {other.sweep} measured different images (data set digests "
+            f"{curve.dataset_digest} and {other.dataset_digest}), so their errors do not compare"
+        )
     path = out or Path(f"frontier-{record.name}.png")
-    _write(path, plots.render(plots.frontier_figure(curve), path.suffix.removeprefix(".")))
+    _write(
+        path,
+        plots.render(plots.frontier_figure(curve, beside=other), path.suffix.removeprefix(".")),
+    )
     if json_output:
         print_json(analysis.to_document(curve))
     elif csv:
@@ -53,6 +66,8 @@ def frontier(
     else:
         print_frontier(curve)
     for line in findings(curve):
+        say(line)
+    for line in comparison(curve, other) if other else ():
         say(line)
     say(f"figure: {path}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ae_sweep import training
@@ -52,8 +53,9 @@ class Outlook:
                 f"plan     {counted(len(config.dims), 'study', 'studies')} "
                 f"(d = {', '.join(map(str, config.dims))}) × "
                 f"{counted(config.wanted_trials, 'trial')}{repeats}: {plan.trials} to train, "
-                f"at most {counted(plan.max_epochs, 'epoch')}"
+                f"at most {counted(self._max_epochs, 'epoch')}"
             ),
+            *self._method_lines(),
             (
                 f"search   lr {config.space.lr}, epochs {config.space.epochs}; "
                 f"sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}"
@@ -74,6 +76,24 @@ class Outlook:
             ),
         ]
 
+    @property
+    def _max_epochs(self) -> int:
+        plan = self._plan
+        if plan.config.method == "separate":
+            return plan.max_epochs
+        share = plan.config.space.max_epochs / len(plan.config.dims)
+        return math.ceil(plan.trials * (share + training.FINE_TUNING_EPOCHS))
+
+    def _method_lines(self) -> list[str]:
+        if self._plan.config.method == "separate":
+            return []
+        return [
+            (
+                "method   nested: one network is trained for all dims, and what is cut out for "
+                f"each is fine-tuned for {training.FINE_TUNING_EPOCHS:g} of an epoch"
+            )
+        ]
+
     def _workers_lines(self) -> list[str]:
         count = self.crew.workers
         if count == 1:
@@ -89,7 +109,8 @@ class Outlook:
             "trials_per_dim": config.wanted_trials,
             "repeats": config.repeats,
             "trials_to_train": plan.trials,
-            "max_epochs": plan.max_epochs,
+            "max_epochs": self._max_epochs,
+            "method": config.method,
             "lr": str(config.space.lr),
             "epochs": str(config.space.epochs),
             "sampler": config.sampler,

@@ -125,7 +125,7 @@ class _Live:
             case TrialValidated(result=result):
                 self._progress.update(
                     self._tasks[trial.name],  # type: ignore[arg-type]
-                    completed=result.epoch,
+                    completed=min(result.epoch, trial.config.epochs),
                     note=_state(event),
                 )
             case TrialEnded():
@@ -140,8 +140,11 @@ def _settings(trial: Trial) -> str:
 
 
 def _state(event: TrialValidated) -> str:
-    epochs = event.trial.config.epochs
-    return f"epoch {event.result.epoch:.3g} of {epochs}, val MSE {event.result.val_mse:.5f}"
+    epoch, epochs = event.result.epoch, event.trial.config.epochs
+    where = f"epoch {epoch:.3g} of {epochs}"
+    if epoch > epochs:
+        where = f"fine-tuned for {epoch - epochs:.3g} of an epoch"
+    return f"{where}, val MSE {event.result.val_mse:.5f}"
 
 
 def _end(event: TrialEnded) -> str:

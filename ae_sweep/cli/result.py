@@ -26,6 +26,19 @@ def frontier_of(record: SweepRecord, trials: Sequence[TrialRecord]) -> Frontier:
     return analysis.frontier(trials, sweep=record.name, dataset=record.config.get("dataset"))
 
 
+def comparison(frontier: Frontier, other: Frontier) -> list[str]:
+    """Tell the test MSE of each dim that both have, as a share of the other's."""
+    others = {point.latent_dim: point.test_mse for point in other.points}
+    shares = [
+        f"{point.test_mse / others[point.latent_dim] - 1:+.1%} at d={point.latent_dim}"
+        for point in frontier.points
+        if others.get(point.latent_dim)
+    ]
+    if not shares:
+        return [f"{other.sweep} has none of these latent dims, so nothing is compared"]
+    return [f"test MSE against {other.sweep}: {', '.join(shares)}"]
+
+
 def print_frontier(frontier: Frontier) -> None:
     """Print one row a dim."""
     rows = table_rows(frontier)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from ae_sweep.analysis.distortion import psnr_db
-from ae_sweep.plots.style import BLUE, DARK_GREY, GREY, INK, VERMILLION, paper_style, plain
+from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, VERMILLION, paper_style, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,13 +41,18 @@ MANY_POINTS = 15
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def frontier_figure(frontier: Frontier) -> Figure:
+def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure:
     """Draw a frontier: test MSE on log-log axes, and PSNR over log d.
 
     All finished trials are drawn faintly, the best of each latent_dim joined, with a bar of one
     standard deviation where it was repeated; the fit is dashed over the range it was fitted to,
     the knee ringed, the number of pixels a dotted line. A perfect reconstruction has neither a
     logarithm nor a PSNR: an arrow at the panel's edge tells where it is.
+
+    Parameters
+    ----------
+    beside
+        Another frontier on images of the same size: of it, the best of each latent_dim alone.
 
     Returns
     -------
@@ -58,12 +63,12 @@ def frontier_figure(frontier: Frontier) -> Figure:
         figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
         mse_axes, psnr_axes = figure.subplots(1, 2)
         for axes in (mse_axes, psnr_axes):
-            _draw_latent_dims(axes, frontier)
-        _draw_mse(mse_axes, frontier)
-        _draw_psnr(psnr_axes, frontier)
+            _draw_latent_dims(axes, frontier, beside)
+        _draw_mse(mse_axes, frontier, beside)
+        _draw_psnr(psnr_axes, frontier, beside)
         _draw_heading(figure, frontier)
         # Below both panels, where no curve can run into it.
-        figure.legend(handles=_legend(frontier), loc="outside lower center", ncols=2)
+        figure.legend(handles=_legend(frontier, beside), loc="outside lower center", ncols=2)
         # Lay out once: each drawing would move the panels a little from where the last left them.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -77,9 +82,9 @@ def _draw_heading(figure: Figure, frontier: Frontier) -> None:
     )
 
 
-def _draw_latent_dims(axes: Axes, frontier: Frontier) -> None:
+def _draw_latent_dims(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
     """Set up the x axis: logarithmic, a tick at each measured dim, plain numbers."""
-    dims = sorted({trial.latent_dim for trial in frontier.all_trials})
+    dims = sorted({shown.latent_dim for shown in (*frontier.all_trials, *_points_of(beside))})
     low = min(dims[0], frontier.pixels) / SIDE_MARGIN
     high = max(dims[-1], frontier.pixels) * SIDE_MARGIN
     axes.set_xscale("log")
@@ -110,7 +115,7 @@ def _labelled_dims(dims: Sequence[int], inches_per_e: float) -> list[int]:
     return labelled
 
 
-def _draw_mse(axes: Axes, frontier: Frontier) -> None:
+def _draw_mse(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
     drawn = [point for point in frontier.points if point.test_mse > 0]
     trials = [(trial.latent_dim, trial.test_mse) for trial in frontier.all_trials]
     axes.set_yscale("log")
@@ -121,12 +126,14 @@ def _draw_mse(axes: Axes, frontier: Frontier) -> None:
         _draw_fit(axes, dims_S, frontier.fit.distortion(dims_S))
     _ring_knee(axes, frontier, {point.latent_dim: point.test_mse for point in drawn})
     _mark_perfect(axes, frontier, edge=0.0, marker="v")
-    _set_mse_range(axes, [mse for _, mse in trials if mse > 0])
+    others = [(point.latent_dim, point.test_mse) for point in _points_of(beside)]
+    _draw_beside(axes, [(dim, mse) for dim, mse in others if mse > 0])
+    _set_mse_range(axes, [mse for _, mse in (*trials, *others) if mse > 0])
     axes.set_ylabel("test MSE per pixel")
     _label_pixels(axes, frontier.pixels, y=0.98)
 
 
-def _draw_psnr(axes: Axes, frontier: Frontier) -> None:
+def _draw_psnr(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
     drawn = [point for point in frontier.points if point.test_psnr is not None]
     psnrs = [(trial.latent_dim, psnr_db(trial.test_mse)) for trial in frontier.all_trials]
     rated = [(dim, psnr) for dim, psnr in psnrs if psnr is not None]
@@ -139,7 +146,13 @@ def _draw_psnr(axes: Axes, frontier: Frontier) -> None:
     by_dim = dict(zip([point.latent_dim for point in drawn], levels, strict=True))
     _ring_knee(axes, frontier, by_dim)
     _mark_perfect(axes, frontier, edge=1.0, marker="^")
-    _set_psnr_range(axes, [psnr for _, psnr in rated])
+    others = [
+        (point.latent_dim, point.test_psnr)
+        for point in _points_of(beside)
+        if point.test_psnr is not None
+    ]
+    _draw_beside(axes, others)
+    _set_psnr_range(axes, [psnr for _, psnr in (*rated, *others)])
     axes.set_ylabel("test PSNR (dB)")
     _label_pixels(axes, frontier.pixels, y=0.02)
 
@@ -158,6 +171,24 @@ def _draw_trials(axes: Axes, trials: Iterable[tuple[int, float]]) -> None:
         zorder=2,
         gid="trials",
     )
+
+
+def _points_of(beside: Frontier | None) -> tuple[FrontierPoint, ...]:
+    return beside.points if beside else ()
+
+
+def _draw_beside(axes: Axes, points: Sequence[tuple[int, float]]) -> None:
+    if points:
+        axes.plot(
+            [dim for dim, _ in points],
+            [value for _, value in points],
+            color=GREEN,
+            linewidth=1.1,
+            marker="s",
+            markersize=3.8,
+            zorder=3,
+            gid="beside",
+        )
 
 
 def _draw_best(
@@ -288,7 +319,7 @@ def _number(value: float) -> str:
     return power if mantissa == "1" else f"{mantissa}×{power}"
 
 
-def _legend(frontier: Frontier) -> list[Line2D]:
+def _legend(frontier: Frontier, beside: Frontier | None) -> list[Line2D]:
     """Describe what is drawn and nothing else."""
     repeated = any(point.test_mse_std is not None for point in frontier.points)
     best = "best by validation" + (", mean ± sd over seeds" if repeated else "")
@@ -296,6 +327,11 @@ def _legend(frontier: Frontier) -> list[Line2D]:
         Line2D([], [], color=BLUE, linewidth=1.1, marker="o", markersize=4.2, label=best),
         _marker_entry("finished trial", "o", size=3.0, face=GREY, edge="none"),
     ]
+    if beside is not None:
+        label = plain(f"{beside.sweep}, best by validation")
+        entries.insert(
+            1, Line2D([], [], color=GREEN, linewidth=1.1, marker="s", markersize=3.8, label=label)
+        )
     if any(point.test_mse == 0 for point in frontier.points):
         entries.append(_marker_entry("perfect (MSE 0), off the scale", "v", size=5, edge=BLUE))
     if frontier.fit is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Okabe & Ito, "Color Universal Design" (2008): told apart by colour-blind eyes. Line styles and
 # markers tell the same apart in greyscale.
 BLUE = "#0072B2"
+GREEN = "#009E73"
 VERMILLION = "#D55E00"
 INK = "#1a1a1a"
 DARK_GREY = "#595959"

@@ -13,13 +13,18 @@ from ae_sweep.training.device import (
     use_threads,
 )
 from ae_sweep.training.images import DeviceImages, place
-from ae_sweep.training.nested import NestedTrainings, nested_trial_seconds
+from ae_sweep.training.nested import (
+    FINE_TUNING_EPOCHS,
+    NestedTrainings,
+    nested_trial_seconds,
+)
 from ae_sweep.training.precision import FP32, Precision, choose_precision
 from ae_sweep.training.probe import Speed, between, measure_speed, training_bytes
 from ae_sweep.training.recipe import RECIPE, Recipe, recipe_name
 from ae_sweep.training.trainer import Training, train
 
 __all__ = [
+    "FINE_TUNING_EPOCHS",
     "FP32",
     "RECIPE",
     "DeviceImages",
