@@ -39,7 +39,7 @@ docs-check: .venv/dev.stamp ## check that docs say what the code does
 golden: .venv/dev.stamp ## write the golden files of the tests anew
 	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow" -k golden
 
-bench: .venv/dev.stamp ## measure this machine and write docs/benchmarks.md; BENCH="startup studies" for some
+bench: .venv/dev.stamp ## measure this machine and write docs/benchmarks.md; BENCH="nested studies" for some
 	$(BIN)/python benchmarks/run_all.py $(BENCH)
 
 check: lint types imports docs-check test ## all that CI runs

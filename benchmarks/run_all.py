@@ -20,11 +20,12 @@ from typing import Any
 
 from common import machine
 
-BENCHMARKS = ("training", "workers", "startup", "overhead", "studies", "analysis")
-"""Modules here with ``measure() -> dict`` and ``report(dict) -> str``, in the page's order.
-
-``frontier_time`` is run alone: it needs the whole reference, which takes over an hour.
-"""
+BENCHMARKS = (
+    "training", "frontier_time", "nested", "workers", "startup", "overhead", "studies", "analysis",
+)  # fmt: skip
+"""Modules here with ``measure() -> dict`` and ``report(dict) -> str``, in the page's order."""
+LONG = ("frontier_time", "nested")
+"""They take many minutes, and run only where they are named."""
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
@@ -46,7 +47,8 @@ def main() -> None:
     parser.add_argument("--json-dir", type=Path, help="write each document there as NAME.json")
     parser.add_argument("--note", help="what else is to be known, such as other work beside it")
     arguments = parser.parse_args()
-    names = [name for name in BENCHMARKS if name in (arguments.names or BENCHMARKS)]
+    usual = set(BENCHMARKS) - set(LONG)
+    names = [name for name in BENCHMARKS if name in (arguments.names or usual)]
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"no benchmark is named {', '.join(sorted(unknown))}")
     date, note = f"{dt.date.today():%Y-%m-%d}", f"; {arguments.note}" if arguments.note else ""

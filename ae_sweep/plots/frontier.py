@@ -84,7 +84,8 @@ def _draw_heading(figure: Figure, frontier: Frontier) -> None:
 
 def _draw_latent_dims(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
     """Set up the x axis: logarithmic, a tick at each measured dim, plain numbers."""
-    dims = sorted({shown.latent_dim for shown in (*frontier.all_trials, *_points_of(beside))})
+    trained = {trial.latent_dim for trial in frontier.all_trials}
+    dims = sorted(trained | {point.latent_dim for point in _points_of(beside)})
     low = min(dims[0], frontier.pixels) / SIDE_MARGIN
     high = max(dims[-1], frontier.pixels) * SIDE_MARGIN
     axes.set_xscale("log")
