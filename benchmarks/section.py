@@ -43,4 +43,5 @@ def verdict(
     """Say whether a value keeps below its target, or above it with ``at_least``."""
     met = value >= target if at_least else value <= target
     sign, word = "≥" if at_least else "≤", "met" if met else "**missed**"
-    return f"Target: {what} {sign} {target:g} {unit}: {word} ({value:{form}} {unit})."
+    wanted, had = f"{target:g} {unit}".rstrip(), f"{value:{form}} {unit}".rstrip()
+    return f"Target: {what} {sign} {wanted}: {word} ({had})."
