@@ -7,24 +7,17 @@ from typing import Annotated
 
 import typer
 
+from ae_sweep.cli.figures import out_option, write_figure
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DEFAULT_STORE, JsonOption, StoreOption, SweepArgument, open_at
 from ae_sweep.cli.talk import print_json, say
-from ae_sweep.config import shorten
-from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.errors import ConfigError
 
 
 @handled
 def frontier(
     sweep: SweepArgument = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Where the figure goes: png, svg or pdf by its ending. "
-            "[default: frontier-SWEEP.png here]",
-        ),
-    ] = None,
+    out: Annotated[Path | None, out_option("frontier")] = None,
     beside: Annotated[
         str | None,
         typer.Option(metavar="SWEEP", help="Draw the curve of another sweep too, and compare."),
@@ -55,10 +48,7 @@ def frontier(
             f"{curve.dataset_digest} and {other.dataset_digest}), so their errors do not compare"
         )
     path = out or Path(f"frontier-{record.name}.png")
-    _write(
-        path,
-        plots.render(plots.frontier_figure(curve, beside=other), path.suffix.removeprefix(".")),
-    )
+    write_figure(plots.frontier_figure(curve, beside=other), path)
     if json_output:
         print_json(analysis.to_document(curve))
     elif csv:
@@ -70,13 +60,3 @@ def frontier(
     for line in comparison(curve, other) if other else ():
         say(line)
     say(f"figure: {path}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise StoreError(
-            f"the figure cannot be written to {shorten(str(path), 200)}: {error.strerror}; "
-            "choose another --out"
-        ) from error

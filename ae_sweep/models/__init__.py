@@ -4,11 +4,13 @@ from ae_sweep.models.autoencoder import Autoencoder, ImageShape
 from ae_sweep.models.nested import NestedAutoencoder
 from ae_sweep.models.registry import build, check_name, names, parameter_count
 from ae_sweep.models.storage import load, to_bytes
+from ae_sweep.models.trained import TrainedAutoencoder
 
 __all__ = [
     "Autoencoder",
     "ImageShape",
     "NestedAutoencoder",
+    "TrainedAutoencoder",
     "build",
     "check_name",
     "load",

@@ -8,27 +8,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import torch
-
 from ae_sweep.errors import ConfigError
 from ae_sweep.models import storage
+from ae_sweep.models.trained import TrainedAutoencoder
 
 if TYPE_CHECKING:
-    from ae_sweep.models.autoencoder import Autoencoder
+    import numpy as np
 
-BATCH = 500
+    from ae_sweep.models.autoencoder import Autoencoder
 
 
 class ServedAutoencoder:
     """A trained autoencoder with the methods MLflow calls."""
 
     def __init__(self, model: Autoencoder) -> None:
-        self._model = model
+        self._model = TrainedAutoencoder(model)
 
     def get_raw_model(self) -> Autoencoder:
         """Return the torch module, with ``encode``, ``decode``, ``encoder`` and ``decoder``."""
-        return self._model
+        return self._model.network
 
     def predict(
         self, data: np.ndarray[Any, Any], params: dict[str, Any] | None = None
@@ -55,16 +53,7 @@ class ServedAutoencoder:
         output: Literal["reconstruction", "latent"] = (params or {}).get("output", "reconstruction")
         if output not in ("reconstruction", "latent"):
             raise ConfigError(f"output must be 'reconstruction' or 'latent', got {output!r}")
-        # A copy where torch could not share the memory: read-only, or with negative strides.
-        x_NCHW = torch.from_numpy(np.require(data, np.float32, ["C", "W"]))
-        if tuple(x_NCHW.shape[1:]) != self._model.image_shape:
-            raise ConfigError(
-                f"images must be N×{'×'.join(map(str, self._model.image_shape))}, got "
-                f"{'×'.join(map(str, x_NCHW.shape))}"
-            )
-        apply = self._model if output == "reconstruction" else self._model.encode
-        with torch.inference_mode():
-            return torch.cat([apply(x_BCHW) for x_BCHW in x_NCHW.split(BATCH)]).numpy()
+        return self._model.encode(data) if output == "latent" else self._model.reconstruct(data)
 
 
 def _load_pyfunc(path: str) -> ServedAutoencoder:

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
 from mlflow.entities import LoggedModelOutput
@@ -80,6 +81,17 @@ def log_model(
         client.log_model_artifacts(logged.model_id, str(folder))
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=step)])
     return str(logged.model_id)
+
+
+def fetch_weights(client: MlflowClient, *, model_id: str) -> Path:
+    """Return where a logged model's weights are; of a remote store, in a temporary directory."""
+    location = client.get_logged_model(model_id).artifact_location
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=f"{location.rstrip('/')}/data/{WEIGHTS_FILE}",
+            tracking_uri=client.tracking_uri,
+        )
+    )
 
 
 def _save(

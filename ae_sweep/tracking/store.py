@@ -19,12 +19,13 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from ae_sweep.config import NAME_PATTERN, changed_settings, shorten
 from ae_sweep.errors import ConflictError, NotStoredError, StoreError
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import database, layout, reader
+from ae_sweep.tracking import database, layout, models, reader
 from ae_sweep.tracking.edge import first_line, store_error, translated
 from ae_sweep.tracking.quiet import quiet_mlflow
 from ae_sweep.tracking.writer import (
     RUN_STATUS,
     SweepWriter,
+    add_to_run,
     create_sweep_run,
     reopen_sweep_run,
 )
@@ -218,6 +219,51 @@ class TrackingStore:
             If there is no sweep of that name.
         """
         return reader.finished_points(self.trials(sweep))
+
+    def model_file(self, run_id: str) -> Path:
+        """Bring the weights of a finished trial to this machine and tell where they are.
+
+        Raises
+        ------
+        NotStoredError
+            If the run has no model: it was deleted, or the trial has not finished.
+        StoreError
+            If it cannot be read.
+        """
+        with translated(self._place):
+            outputs = self._client.get_run(run_id).outputs
+            logged = outputs.model_outputs if outputs is not None else []
+            if not logged:
+                raise NotStoredError(
+                    f"run {shorten(run_id)} has no model; resume the sweep, or restore the model "
+                    "in the MLflow UI"
+                )
+            return models.fetch_weights(self._client, model_id=logged[-1].model_id)
+
+    def add_to_run(
+        self,
+        run_id: str,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Add what was found out later to a run that has ended, over what is there of that name.
+
+        Parameters
+        ----------
+        metrics
+            Name → finite number.
+        files
+            File name → content.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        add_to_run(
+            self._client, run_id, place=self._place, metrics=metrics or {}, files=files or {}
+        )
 
     def _sweep_writer(self, run_id: str, config: SweepConfig, card: DatasetCard) -> SweepWriter:
         return SweepWriter(

@@ -84,12 +84,7 @@ class RunWriter:
         self._ended = True
 
     def _log_files(self, files: Mapping[str, bytes]) -> None:
-        with tempfile.TemporaryDirectory(prefix="ae-sweep-files-") as scratch:
-            for name, content in files.items():
-                if Path(name).name != name:
-                    raise ValueError(f"{name!r} is no plain file name")
-                Path(scratch, name).write_bytes(content)
-            self._client.log_artifacts(self._run_id, scratch)
+        _log_files(self._client, self._run_id, files)
 
 
 class TrialWriter(RunWriter):
@@ -287,6 +282,23 @@ class SweepWriter(RunWriter):
         self._end(Outcome.FINISHED, {layout.TABLES: shown})
 
 
+def add_to_run(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    place: str,
+    metrics: Mapping[str, float],
+    files: Mapping[str, bytes],
+) -> None:
+    """Add measurements and files to a run, whether it has ended or not."""
+    entries = _metrics(metrics, step=0, timestamp_ms=_now_ms())
+    with translated(place):
+        if entries:
+            client.log_batch(run_id, metrics=entries)
+        if files:
+            _log_files(client, run_id, files)
+
+
 def create_sweep_run(
     client: MlflowClient,
     *,
@@ -378,6 +390,15 @@ def _trial_parameters(
         "dataset_digest": point.dataset_digest,
     }
     return {key: str(value) for key, value in values.items()}
+
+
+def _log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory(prefix="ae-sweep-files-") as scratch:
+        for name, content in files.items():
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is no plain file name")
+            Path(scratch, name).write_bytes(content)
+        client.log_artifacts(run_id, scratch)
 
 
 def _metrics(

@@ -1,0 +1,105 @@
+"""Owns a trained autoencoder as its users meet it: arrays in, arrays out.
+
+Shapes: N images, C channels, H height, W width, D latent_dim.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+
+from ae_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from ae_sweep.models.autoencoder import Autoencoder, ImageShape
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+BATCH = 500
+
+
+class TrainedAutoencoder:
+    """A trained autoencoder that compresses and rebuilds images of any number.
+
+    Images are N×C×H×W: float32 in [0, 1], or uint8, which are divided by 255.
+
+    Parameters
+    ----------
+    network
+        The torch module, on the CPU and in evaluation mode.
+    """
+
+    def __init__(self, network: Autoencoder) -> None:
+        self.network = network
+
+    @property
+    def latent_dim(self) -> int:
+        """Width of the bottleneck."""
+        return self.network.latent_dim
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """Channels, height, width."""
+        return self.network.image_shape
+
+    def encode(self, x_NCHW: Array) -> Array:
+        """Compress images to latents, float32 N×D.
+
+        Raises
+        ------
+        ConfigError
+            For images of another shape.
+        """
+        return _in_batches(self.network.encode, self._images(x_NCHW))
+
+    def decode(self, z_ND: Array) -> Array:
+        """Rebuild images, float32 N×C×H×W in [0, 1], from latents.
+
+        Raises
+        ------
+        ConfigError
+            For latents of another width.
+        """
+        if z_ND.ndim != 2 or z_ND.shape[1] != self.latent_dim:
+            raise ConfigError(f"latents must be N×{self.latent_dim}, got {_shape(z_ND)}")
+        return _in_batches(self.network.decode, _floats(z_ND))
+
+    def reconstruct(self, x_NCHW: Array) -> Array:
+        """Rebuild images, float32 N×C×H×W in [0, 1], from their latents.
+
+        Raises
+        ------
+        ConfigError
+            For images of another shape.
+        """
+        return _in_batches(self.network, self._images(x_NCHW))
+
+    def _images(self, x_NCHW: Array) -> Tensor:
+        if x_NCHW.ndim != 4 or x_NCHW.shape[1:] != self.image_shape:
+            raise ConfigError(
+                f"images must be N×{'×'.join(map(str, self.image_shape))}, got {_shape(x_NCHW)}"
+            )
+        x = _floats(x_NCHW)
+        return x / 255 if x_NCHW.dtype == np.uint8 else x
+
+
+def _floats(array: Array) -> Tensor:
+    # A copy where torch could not share the memory: read-only, or with negative strides.
+    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+
+
+def _in_batches(apply: Callable[[Tensor], Tensor], x: Tensor) -> Array:
+    with torch.inference_mode():
+        parts = [apply(batch) for batch in x.split(BATCH)]
+        array: Array = torch.cat(parts).contiguous().numpy()
+        return array
+
+
+def _shape(array: Array) -> str:
+    return "×".join(map(str, array.shape))

@@ -1,0 +1,122 @@
+"""Owns the picture of labelled rows of images, from which other pictures are made.
+
+Shapes: N images, H height, W width, C channels (1 grey, 3 RGB).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ae_sweep.errors import ConfigError
+from ae_sweep.plots.style import paper_style, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Bytes: TypeAlias = NDArray[np.uint8]
+
+GAP = 1
+"""Pixels of paper between two images."""
+PAPER = 255
+INCHES_PER_IMAGE = 0.42
+INCHES_PER_LETTER = 0.062
+LABEL_INCHES = 0.95
+TITLE_INCHES = 0.28
+MARGIN_INCHES = 0.06
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRow:
+    """Images side by side, and what is written before them."""
+
+    label: str
+    """Taken literally."""
+    images_NCHW: Bytes
+
+
+def image_rows_figure(rows: Sequence[ImageRow], *, title: str = "", gap: int = GAP) -> Figure:
+    """Draw rows of images under each other.
+
+    All images are tiled into one array and drawn at once: an axis each costs seconds.
+
+    Parameters
+    ----------
+    rows
+        At least one image; all of one shape, 1 (grey) or 3 (RGB) channels.
+    title
+        Above the rows; taken literally.
+    gap
+        Pixels of paper between two images.
+
+    Returns
+    -------
+    Figure
+        One axes that holds one image.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no image, or the channels are neither 1 nor 3.
+    """
+    for row in rows:
+        _check(row.images_NCHW.shape)
+    if not rows:
+        raise ConfigError("there is no row of images to draw")
+    with paper_style():
+        return _draw(_tile(rows, gap), rows, gap=gap, title=title)
+
+
+def _check(shape: tuple[int, ...]) -> None:
+    if len(shape) != 4 or min(shape) < 1 or shape[1] not in {1, 3}:
+        raise ConfigError(f"images to draw must have the shape N×1×H×W or N×3×H×W, got {shape}")
+
+
+def _tile(rows: Sequence[ImageRow], gap: int) -> Bytes:
+    """Lay rows under each other, with gaps between and none around."""
+    _, channels, height, width = rows[0].images_NCHW.shape
+    columns = max(len(row.images_NCHW) for row in rows)
+    step_y, step_x = height + gap, width + gap
+    shape = (len(rows) * step_y - gap, columns * step_x - gap, channels)
+    tiles_HWC = np.full(shape, PAPER, np.uint8)
+    for top, row in zip(range(0, shape[0], step_y), rows, strict=False):
+        for left, image_CHW in zip(range(0, shape[1], step_x), row.images_NCHW, strict=False):
+            tiles_HWC[top : top + height, left : left + width] = image_CHW.transpose(1, 2, 0)
+    return tiles_HWC
+
+
+def _draw(tiles_HWC: Bytes, rows: Sequence[ImageRow], *, gap: int, title: str) -> Figure:
+    height, width, channels = tiles_HWC.shape
+    row_height = rows[0].images_NCHW.shape[2] + gap
+    labels = [plain(row.label) for row in rows]
+    longest = max(map(len, labels))
+    label_inches = max(LABEL_INCHES, longest * INCHES_PER_LETTER) if longest else MARGIN_INCHES
+    inches = INCHES_PER_IMAGE / row_height
+    figure_height = height * inches + MARGIN_INCHES + (TITLE_INCHES if title else MARGIN_INCHES)
+    # Placed by hand: a layout engine would draw everything twice.
+    figure = Figure(figsize=(1.0, figure_height))
+    heading = figure.text(0, 0, title, va="center", ha="left", parse_math=False)
+    content_width = max(width * inches, heading.get_window_extent().width / figure.dpi)
+    figure_width = label_inches + content_width + MARGIN_INCHES
+    figure.set_size_inches(figure_width, figure_height)
+    box = (
+        label_inches / figure_width,
+        MARGIN_INCHES / figure_height,
+        width * inches / figure_width,
+        height * inches / figure_height,
+    )
+    axes = figure.add_axes(box)
+    pixels = tiles_HWC[..., 0] if channels == 1 else tiles_HWC
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=PAPER, interpolation="nearest", aspect="auto")
+    axes.set_frame_on(False)
+    axes.set_xticks([])
+    middles = (np.arange(len(rows)) + 0.5) * row_height - gap
+    axes.set_yticks(middles, labels, parse_math=False)
+    axes.tick_params(length=0)
+    heading.set_position((box[0], 1 - 0.5 * TITLE_INCHES / figure_height))
+    return figure
