@@ -11,7 +11,17 @@ from typer.testing import CliRunner
 from ae_sweep.cli.app import app
 
 REFERENCE = Path(__file__).with_name("cli.md")
-COMMANDS = ("run", "ui", "frontier", "list", "show", "data")
+COMMANDS = (
+    "run",
+    "ui",
+    "frontier",
+    "reconstruct",
+    "manifold",
+    "interpolate",
+    "list",
+    "show",
+    "data",
+)
 
 
 def reference() -> str:

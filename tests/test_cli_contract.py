@@ -17,7 +17,17 @@ from conftest import ROOT, environment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS = ("run", "ui", "frontier", "list", "show", "data")
+COMMANDS = (
+    "run",
+    "ui",
+    "frontier",
+    "reconstruct",
+    "manifold",
+    "interpolate",
+    "list",
+    "show",
+    "data",
+)
 ESCAPE = "\x1b"
 LAUNCHERS = {
     "python cli.py": [sys.executable, str(ROOT / "cli.py")],

@@ -3,7 +3,9 @@
 from ae_sweep.analysis.curve import FinishedTrial, Frontier, FrontierPoint, frontier
 from ae_sweep.analysis.distortion import Refusal, psnr_db
 from ae_sweep.analysis.document import to_document, to_table
+from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
 from ae_sweep.analysis.knee import Knee, find_knee
+from ae_sweep.analysis.latent_paths import LatentGrid, grid, line
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 
 __all__ = [
@@ -11,12 +13,19 @@ __all__ = [
     "Frontier",
     "FrontierPoint",
     "Knee",
+    "LatentGrid",
     "PowerLaw",
     "Refusal",
+    "as_bytes",
     "find_knee",
+    "first_of_each",
     "fit_power_law",
     "frontier",
+    "grid",
+    "line",
     "psnr_db",
+    "squared_errors",
     "to_document",
     "to_table",
+    "worst",
 ]

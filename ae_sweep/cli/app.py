@@ -12,6 +12,9 @@ import typer
 from ae_sweep.cli.data import data
 from ae_sweep.cli.frontier import frontier
 from ae_sweep.cli.handled import DEBUG_VARIABLE
+from ae_sweep.cli.interpolate import interpolate
+from ae_sweep.cli.manifold import manifold
+from ae_sweep.cli.reconstruct import reconstruct
 from ae_sweep.cli.run import run
 from ae_sweep.cli.spread import spread
 from ae_sweep.cli.stored import list_sweeps, show
@@ -29,6 +32,9 @@ app = typer.Typer(
 app.command()(run)
 app.command()(ui)
 app.command()(frontier)
+app.command()(reconstruct)
+app.command()(manifold)
+app.command()(interpolate)
 app.command("list")(list_sweeps)
 app.command()(show)
 app.command()(data)

@@ -12,7 +12,7 @@ from ae_sweep.errors import StoreError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matplotlib.figure import Figure
+    from ae_sweep.plots import Figure
 
 
 def out_option(command: str) -> object:

@@ -27,6 +27,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 SweepArgument = Annotated[
     str | None, typer.Argument(metavar="SWEEP", help="Name of a sweep; the latest if left out.")
 ]
+DimsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dims", metavar="D ...", help="Latent dimensions of the sweep; all if left out."
+    ),
+]
 DataDirOption = Annotated[
     Path | None,
     typer.Option(

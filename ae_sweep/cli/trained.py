@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ae_sweep.analysis import Frontier, FrontierPoint
     from ae_sweep.config import Store
+    from ae_sweep.plots import Figure
     from ae_sweep.records import SweepRecord
     from ae_sweep.tracking import TrackingStore
 
@@ -96,6 +97,18 @@ class TrainedSweep:
             If it was deleted, cannot be read, or is damaged.
         """
         return models.TrainedAutoencoder(models.load(self.runs.model_file(point.run_id)))
+
+    def add_picture(self, name: str, figure: Figure) -> None:
+        """Put a figure on the sweep's run in MLflow, in place of an earlier one of that name.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        from ae_sweep import plots
+
+        self.runs.add_to_run(self.record.run_id, files={name: plots.render(figure, "png")})
 
     def classes(self, digits: Sequence[int] | None) -> list[int]:
         """Return the classes that are asked for, or all of the test images' ones.

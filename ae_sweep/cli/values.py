@@ -56,6 +56,30 @@ def parse_epochs(texts: Sequence[str]) -> Choices[int] | Range[int]:
     )
 
 
+def some_dims(texts: Sequence[str] | None) -> tuple[int, ...] | None:
+    """Read the latent dimensions of a look into a sweep; None where all are meant.
+
+    Raises
+    ------
+    ConfigError
+        If one is no whole number.
+    """
+    return parse_dims(texts)[0] if texts else None
+
+
+def parse_digits(texts: Sequence[str] | None) -> tuple[int, ...]:
+    """Read classes; none where all are meant.
+
+    Raises
+    ------
+    ConfigError
+        If one is no whole number.
+    """
+    return tuple(
+        _number(text, int, "--digits", "a whole number, as in --digits 3 8") for text in texts or ()
+    )
+
+
 def parse_workers(text: str) -> int | None:
     """Read a number of workers; None is ``auto``.
 

@@ -1,7 +1,17 @@
 """Plots: a record in, a matplotlib Figure out; never pyplot, never a file."""
 
+from matplotlib.figure import Figure
+
 from ae_sweep.plots.export import render
 from ae_sweep.plots.frontier import frontier_figure
+from ae_sweep.plots.image_rows import ImageRow, image_rows_figure
 from ae_sweep.plots.reconstructions import reconstructions_figure
 
-__all__ = ["frontier_figure", "reconstructions_figure", "render"]
+__all__ = [
+    "Figure",
+    "ImageRow",
+    "frontier_figure",
+    "image_rows_figure",
+    "reconstructions_figure",
+    "render",
+]

@@ -25,8 +25,7 @@ GAP = 1
 """Pixels of paper between two images."""
 PAPER = 255
 INCHES_PER_IMAGE = 0.42
-INCHES_PER_LETTER = 0.062
-LABEL_INCHES = 0.95
+INCHES_PER_LETTER = 0.066
 TITLE_INCHES = 0.28
 MARGIN_INCHES = 0.06
 
@@ -95,7 +94,7 @@ def _draw(tiles_HWC: Bytes, rows: Sequence[ImageRow], *, gap: int, title: str) -
     row_height = rows[0].images_NCHW.shape[2] + gap
     labels = [plain(row.label) for row in rows]
     longest = max(map(len, labels))
-    label_inches = max(LABEL_INCHES, longest * INCHES_PER_LETTER) if longest else MARGIN_INCHES
+    label_inches = 2 * MARGIN_INCHES + longest * INCHES_PER_LETTER
     inches = INCHES_PER_IMAGE / row_height
     figure_height = height * inches + MARGIN_INCHES + (TITLE_INCHES if title else MARGIN_INCHES)
     # Placed by hand: a layout engine would draw everything twice.

@@ -1,0 +1,95 @@
+"""Owns which images are shown: some of each class, or those that are rebuilt worst.
+
+Shapes: N images, M models, K images chosen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ae_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+
+def squared_errors(originals_NCHW: Array, rebuilt_NCHW: Array) -> Array:
+    """Return the mean squared error per pixel of each image, float64 N.
+
+    Parameters
+    ----------
+    originals_NCHW
+        Bytes, which are divided by 255.
+    rebuilt_NCHW
+        Numbers in [0, 1].
+    """
+    # In chunks: the differences of 10,000 images in float64 take more than they are worth.
+    count = len(originals_NCHW)
+    errors = [
+        np.square(originals_NCHW[i : i + 1000] / 255 - rebuilt_NCHW[i : i + 1000]).mean((1, 2, 3))
+        for i in range(0, count, 1000)
+    ]
+    return np.concatenate(errors) if errors else np.empty(0)
+
+
+def first_of_each(labels_N: Array, classes: Sequence[int], *, count: int) -> Array:
+    """Choose the first images of each class, as equally many of each as ``count`` allows.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indices K, by class; fewer than ``count`` where a class has too few images.
+
+    Raises
+    ------
+    ConfigError
+        If there are more classes than images to choose.
+    """
+    if len(classes) > count:
+        raise ConfigError(
+            f"{count} images cannot show {len(classes)} classes; give --count {len(classes)} or "
+            "name fewer --digits"
+        )
+    share, more = divmod(count, len(classes))
+    chosen = [
+        np.flatnonzero(labels_N == label)[: share + (index < more)]
+        for index, label in enumerate(classes)
+    ]
+    return np.concatenate(chosen)
+
+
+def worst(errors: Sequence[Array], labels_N: Array, classes: Sequence[int], *, count: int) -> Array:
+    """Choose the images that several models rebuild worst.
+
+    Every model's errors are counted in multiples of its mean, so that all have the same say,
+    though the error of a narrow bottleneck is fifty times that of a wide one.
+
+    Parameters
+    ----------
+    errors
+        Of each model, by image, N.
+    classes
+        Whose images may be chosen.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indices K, the worst first.
+    """
+    errors_MN = np.stack(errors)
+    means_M1 = errors_MN.mean(axis=1, keepdims=True)
+    # A model without any error has no worst image, and no say.
+    shares_MN = np.divide(errors_MN, means_M1, out=np.zeros_like(errors_MN), where=means_M1 > 0)
+    order_N = np.argsort(-shares_MN.sum(axis=0), kind="stable")
+    allowed_N: Array = order_N[np.isin(labels_N[order_N], classes)]
+    return allowed_N[:count]
+
+
+def as_bytes(x: Array) -> Array:
+    """Turn numbers in [0, 1] into the nearest bytes; what lies outside is clipped."""
+    bytes_: Array = np.clip(np.rint(np.asarray(x) * 255), 0, 255).astype(np.uint8)
+    return bytes_

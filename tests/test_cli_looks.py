@@ -1,0 +1,97 @@
+"""The commands that look into a sweep's models, on a real small sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import REAL_DIMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Sweep
+
+pytestmark = pytest.mark.slow
+
+PNG = b"\x89PNG"
+
+
+@pytest.fixture
+def look(
+    cli: Callable[..., Any], real_sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: cli(*words, "--store", str(real_sweep.store))
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "on_the_run"),
+    [
+        ("reconstruct", (), "reconstructions.png"),
+        ("reconstruct", ("--worst", "--residuals", "--digits", "0", "2"), "reconstructions.png"),
+        ("manifold", ("--side", "4"), "manifold.png"),
+        ("manifold", ("--dim", "8", "--side", "3"), "manifold.png"),
+        ("interpolate", ("--from", "0", "--to", "2", "--steps", "3"), "interpolation.png"),
+        ("interpolate", ("--from", "0", "--to", "2", "--means"), "interpolation.png"),
+        ("interpolate", ("--from", "0", "--to", "7", "--images"), "interpolation.png"),
+    ],
+)
+def test_a_look_draws_a_picture_and_puts_it_on_the_sweeps_run(
+    look: Callable[..., Any],
+    real_sweep: Sweep,
+    tmp_path: Path,
+    command: str,
+    words: tuple[str, ...],
+    on_the_run: str,
+) -> None:
+    done = look(command, real_sweep.name, *words)
+    assert (done.code, done.out) == (0, ""), done.err
+    file = tmp_path / f"{command}-{real_sweep.name}.png"
+    assert f"figure: {file.name}" in done.err
+    assert file.read_bytes().startswith(PNG)
+    assert [path for path in real_sweep.store.rglob(on_the_run) if path.read_bytes()[:4] == PNG]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("reconstruct", "--dims", "3"), 3, f"only of {', '.join(map(str, REAL_DIMS))}"),
+        (("reconstruct", "--dims", "x"), 2, "--dims 'x' is not a whole number"),
+        (("reconstruct", "--digits", "77"), 2, "is of class 77; its classes are 0, 1"),
+        (("reconstruct", "--digits", "three"), 2, "--digits 'three' is not a whole number"),
+        (("reconstruct", "--count", "0"), 2, "count must be at least 1, got 0"),
+        (("reconstruct", "--count", "1"), 2, "1 images cannot show"),
+        (("manifold", "--dim", "5"), 3, "no finished trial of latent dimension 5"),
+        (("manifold", "--side", "1"), 2, "side must be at least 2, got 1"),
+        (("interpolate", "--from", "0", "--to", "77"), 2, "is of class 77"),
+        (("interpolate", "--images", "--to", "-1"), 2, "there is no test image -1, only 0 to"),
+        (("interpolate", "--images", "--means"), 2, "exclude each other"),
+        (("interpolate", "--from", "0", "--to", "1", "--out", "a.gif"), 2, "gif"),
+        (("reconstruct", "--out", "no/such/place.png"), 3, "cannot be written"),
+        (("reconstruct", "nobody"), 3, "no sweep is named 'nobody'"),
+    ],
+)
+def test_what_cannot_be_shown_is_told_in_one_line(
+    look: Callable[..., Any], words: tuple[str, ...], code: int, told: str
+) -> None:
+    done = look(*words)
+    assert (done.code, done.out) == (code, ""), done.err
+    assert told in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+def test_a_deleted_model_is_told_with_what_to_do(
+    look: Callable[..., Any], real_sweep: Sweep
+) -> None:
+    files = sorted(real_sweep.store.rglob("model.safetensors"))
+    for file in files:
+        file.rename(file.with_suffix(".away"))
+    try:
+        done = look("reconstruct", real_sweep.name)
+    finally:
+        for file in files:
+            file.with_suffix(".away").rename(file)
+    assert done.code == 3
+    assert "Traceback" not in done.err
