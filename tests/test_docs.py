@@ -88,14 +88,18 @@ def test_the_command_line_reference_is_what_help_says() -> None:
 
 
 @pytest.mark.slow
-def test_the_readmes_python_block_runs_on_a_real_sweep(tmp_path: Path) -> None:
+def test_the_readmes_python_blocks_run_on_a_real_sweep(tmp_path: Path) -> None:
     ae_sweep = [sys.executable, ROOT / "cli.py"]
     sweep = ["run", "--dims", "2", "4", "--trials", "1", "--epochs", "1", "--dataset", "shapes"]
     subprocess.run([*ae_sweep, *sweep], cwd=tmp_path, check=True, capture_output=True)
-    (block,) = _blocks("python")
-    shown = (
-        block
-        + "\nassert rebuilt.shape == images.shape and latents.shape == (4, network.latent_dim)"
+    in_python, as_a_model = _blocks("python")
+    shown = "\n".join(
+        [
+            in_python,
+            "assert len(trials) == len(curve) == 2 and x.shape == sweep.dataset.test_NCHW.shape",
+            as_a_model,
+            "assert rebuilt.shape == images.shape and latents.shape == (4, network.latent_dim)",
+        ]
     )
     done = subprocess.run(
         [sys.executable, "-c", shown], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -13,7 +13,7 @@ from ae_sweep.cli.handled import EXIT_INTERRUPTED
 from ae_sweep.cli.interrupts import Interrupts
 from ae_sweep.cli.options import store_option
 from ae_sweep.cli.progress import show_progress
-from ae_sweep.cli.result import frontier_of, print_frontier, table_rows
+from ae_sweep.cli.result import print_frontier, table_rows
 from ae_sweep.cli.talk import print_json, say
 from ae_sweep.cli.tracked import TrackedSweep
 from ae_sweep.errors import NotStoredError
@@ -119,7 +119,7 @@ def _tell_result(
     json_output: bool,
 ) -> None:
     record, trials = runs.sweep_with_trials(config.name)
-    frontier = frontier_of(record, trials)
+    frontier = analysis.frontier(trials, sweep=record.name, dataset=record.config.get("dataset"))
     document = analysis.to_document(frontier)
     figure = plots.frontier_figure(frontier)
     writer.finish(

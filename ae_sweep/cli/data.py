@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ae_sweep.cli.handled import handled
-from ae_sweep.cli.options import DataDirOption, JsonOption, cache_dir, data_dir_at
+from ae_sweep.cli.options import DataDirOption, JsonOption
 from ae_sweep.cli.talk import print_json, print_table, say
+from ae_sweep.places import cache_dir, data_dir_at
 
 
 @handled

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ae_sweep.api import load_sweep
 from ae_sweep.cli.figures import out_option, write_figure
 from ae_sweep.cli.handled import handled
-from ae_sweep.cli.options import DEFAULT_STORE, JsonOption, StoreOption, SweepArgument, open_at
+from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.talk import print_json, say
 from ae_sweep.errors import ConfigError
+from ae_sweep.places import DEFAULT_STORE
 
 
 @handled
@@ -36,18 +38,16 @@ def frontier(
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
 
     from ae_sweep import analysis, plots, tracking
-    from ae_sweep.cli.result import comparison, findings, frontier_of, print_frontier, table_rows
+    from ae_sweep.cli.result import comparison, findings, print_frontier, table_rows
 
-    runs = tracking.open_for_reading(open_at(store))
-    record, trials = runs.sweep_with_trials(sweep)
-    curve = frontier_of(record, trials)
-    other = frontier_of(*runs.sweep_with_trials(beside)) if beside else None
+    curve = load_sweep(sweep, store=store).frontier
+    other = load_sweep(beside, store=store).frontier if beside else None
     if other is not None and other.dataset_digest != curve.dataset_digest:
         raise ConfigError(
-            f"{record.name} and {other.sweep} measured different images (data set digests "
+            f"{curve.sweep} and {other.sweep} measured different images (data set digests "
             f"{curve.dataset_digest} and {other.dataset_digest}), so their errors do not compare"
         )
-    path = out or Path(f"frontier-{record.name}.png")
+    path = out or Path(f"frontier-{curve.sweep}.png")
     write_figure(plots.frontier_figure(curve, beside=other), path)
     if json_output:
         print_json(analysis.to_document(curve))

@@ -7,26 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ae_sweep.api import load_sweep
 from ae_sweep.cli.figures import out_option, write_figure
 from ae_sweep.cli.handled import handled
-from ae_sweep.cli.options import (
-    DEFAULT_STORE,
-    DataDirOption,
-    DimsOption,
-    StoreOption,
-    SweepArgument,
-    data_dir_at,
-    whole_number,
-)
+from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.talk import say
 from ae_sweep.cli.values import some_dims
 from ae_sweep.config import check_count
 from ae_sweep.errors import ConfigError
+from ae_sweep.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ae_sweep.cli.trained import TrainedSweep
+    from ae_sweep.api import Sweep
     from ae_sweep.models import TrainedAutoencoder
 
     Array = np.ndarray[Any, Any]
@@ -76,15 +70,14 @@ def interpolate(
     wanted = some_dims(dims)
 
     from ae_sweep import analysis, plots
-    from ae_sweep.cli.trained import open_trained
 
-    trained = open_trained(sweep, store, data_dir_at(data_dir))
+    trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     points = trained.points(wanted)
     ends = [_members(trained, number, images=images, means=means) for number in (start, end)]
     rows = [
         plots.ImageRow(
             f"d={point.latent_dim}",
-            analysis.as_bytes(_strip(trained.model(point), ends, steps=steps)),
+            analysis.as_bytes(_strip(trained.model(point.latent_dim), ends, steps=steps)),
         )
         for point in points
     ]
@@ -93,16 +86,14 @@ def interpolate(
         plots.ImageRow("pixels", analysis.as_bytes(analysis.line(first, last, steps=steps)))
     )
     what = "test image" if images else "mean of class" if means else "class"
-    figure = plots.image_rows_figure(
-        rows, title=f"{trained.record.name}: from {what} {start} to {end}"
-    )
-    path = out or Path(f"interpolate-{trained.record.name}.png")
+    figure = plots.image_rows_figure(rows, title=f"{trained.name}: from {what} {start} to {end}")
+    path = out or Path(f"interpolate-{trained.name}.png")
     write_figure(figure, path)
     trained.add_picture("interpolation.png", figure)
     say(f"figure: {path}")
 
 
-def _members(trained: TrainedSweep, number: int, *, images: bool, means: bool) -> Array:
+def _members(trained: Sweep, number: int, *, images: bool, means: bool) -> Array:
     """Return the test images, N×C×H×W bytes, of whose latents an end is the mean."""
     x_NCHW, labels_N = trained.dataset.test_NCHW, trained.dataset.test_labels_N
     if images:

@@ -7,18 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ae_sweep.api import load_sweep
 from ae_sweep.cli.figures import out_option, write_figure
 from ae_sweep.cli.handled import handled
-from ae_sweep.cli.options import (
-    DEFAULT_STORE,
-    DataDirOption,
-    StoreOption,
-    SweepArgument,
-    data_dir_at,
-    whole_number,
-)
+from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.talk import say
 from ae_sweep.config import check_count
+from ae_sweep.places import DEFAULT_STORE
 
 MOST_SIDE = 40
 
@@ -52,21 +47,18 @@ def manifold(
     check_count("side", side, least=2, most=MOST_SIDE)
 
     from ae_sweep import analysis, plots
-    from ae_sweep.cli.trained import open_trained
 
-    trained = open_trained(sweep, store, data_dir_at(data_dir))
-    point = trained.point(dim, otherwise=2)
-    model = trained.model(point)
+    trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
+    latent_dim = trained.nearest(2).latent_dim if dim is None else dim
+    model = trained.model(latent_dim)
     grid = analysis.grid(model.encode(trained.dataset.test_NCHW), side=side)
     rows = [
         plots.ImageRow("", analysis.as_bytes(model.decode(latents_CD))) for latents_CD in grid.z_RCD
     ]
     directions = ("across", "upwards")[: len(grid.axes)]
     axes = ", ".join(f"{axis} {way}" for axis, way in zip(grid.axes, directions, strict=True))
-    figure = plots.image_rows_figure(
-        rows, title=f"{trained.record.name}, d={point.latent_dim}: {axes}", gap=0
-    )
-    path = out or Path(f"manifold-{trained.record.name}.png")
+    figure = plots.image_rows_figure(rows, title=f"{trained.name}, d={latent_dim}: {axes}", gap=0)
+    path = out or Path(f"manifold-{trained.name}.png")
     write_figure(figure, path)
     trained.add_picture("manifold.png", figure)
     say(f"figure: {path}")

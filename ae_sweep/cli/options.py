@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +9,7 @@ from typing import Annotated
 import typer
 
 from ae_sweep.config import Store, shorten
-from ae_sweep.errors import DataError, StoreError
-
-DEFAULT_STORE = Path("mlruns")
+from ae_sweep.places import DEFAULT_STORE
 
 StoreOption = Annotated[
     Path,
@@ -43,46 +40,11 @@ DataDirOption = Annotated[
 ]
 
 
-def open_at(store: Path) -> Store:
-    """Make the store's path absolute; a tracking URI of the user's own is respected.
-
-    Raises
-    ------
-    StoreError
-        If no system could hold such a path.
-    """
-    try:
-        root = _absolute(store)
-    except ValueError as error:
-        raise StoreError(
-            f"the store cannot be at {shorten(str(store), 200)}: {error}; name another --store"
-        ) from error
-    return Store(root, os.environ.get("MLFLOW_TRACKING_URI") or None)
-
-
 def store_option(store: Store) -> str:
     """Write the option that names a store in a command, empty for the usual one."""
     if store.root == Path.cwd() / DEFAULT_STORE:
         return ""
     return f" --store {shlex.quote(str(store.root))}"
-
-
-def data_dir_at(data_dir: Path | None) -> Path | None:
-    """Make the data directory's path absolute.
-
-    Raises
-    ------
-    DataError
-        If no system could hold such a path.
-    """
-    if data_dir is None:
-        return None
-    try:
-        return _absolute(data_dir)
-    except ValueError as error:
-        raise DataError(
-            f"the data cannot be at {shorten(str(data_dir), 200)}: {error}; name another --data-dir"
-        ) from error
 
 
 def whole_number(text: str) -> int:
@@ -97,22 +59,3 @@ def whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"{shorten(text)} is not a whole number") from None
-
-
-def cache_dir() -> Path:
-    """Return the user cache, where fetched data sets are kept."""
-    import platformdirs
-
-    return platformdirs.user_cache_path("ae-sweep")
-
-
-def _absolute(path: Path) -> Path:
-    """Make a path absolute; `ValueError` says why no system could hold it."""
-    try:
-        absolute = path.expanduser().absolute()
-        absolute.exists()
-    except OSError as error:
-        raise ValueError(error.strerror) from error
-    except RuntimeError as error:  # no such user's home
-        raise ValueError(str(error)) from error
-    return absolute

@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ae_sweep.api import load_sweep
 from ae_sweep.cli.figures import out_option, write_figure
 from ae_sweep.cli.handled import handled
-from ae_sweep.cli.options import (
-    DEFAULT_STORE,
-    DataDirOption,
-    DimsOption,
-    StoreOption,
-    SweepArgument,
-    data_dir_at,
-    whole_number,
-)
+from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.talk import say
 from ae_sweep.cli.values import parse_digits, some_dims
 from ae_sweep.config import check_count
+from ae_sweep.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,13 +63,12 @@ def reconstruct(
     wanted, asked = some_dims(dims), parse_digits(digits)
 
     from ae_sweep import analysis, plots
-    from ae_sweep.cli.trained import open_trained
 
-    trained = open_trained(sweep, store, data_dir_at(data_dir))
+    trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     points = trained.points(wanted)
     x_NCHW, labels_N = trained.dataset.test_NCHW, trained.dataset.test_labels_N
     classes = trained.classes(asked)
-    models = {point.latent_dim: trained.model(point) for point in points}
+    models = {point.latent_dim: trained.model(point.latent_dim) for point in points}
     if worst:
         errors = [
             analysis.squared_errors(x_NCHW, model.reconstruct(x_NCHW)) for model in models.values()
@@ -90,8 +83,8 @@ def reconstruct(
         label = f"d={point.latent_dim}, MSE {point.test_mse:.2g}"
         rows += _rows(label, shown_NCHW, rebuilt_NCHW, residuals=residuals)
     which = "rebuilt worst" if worst else "first of each class"
-    title = f"{trained.record.name}: test images, {which}; MSE of all {len(x_NCHW):,}"
-    path = out or Path(f"reconstruct-{trained.record.name}.png")
+    title = f"{trained.name}: test images, {which}; MSE of all {len(x_NCHW):,}"
+    path = out or Path(f"reconstruct-{trained.name}.png")
     figure = plots.image_rows_figure(rows, title=title)
     write_figure(figure, path)
     trained.add_picture("reconstructions.png", figure)

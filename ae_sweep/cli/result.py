@@ -9,21 +9,7 @@ from ae_sweep import analysis
 from ae_sweep.cli.talk import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ae_sweep.analysis import Frontier
-    from ae_sweep.records import SweepRecord, TrialRecord
-
-
-def frontier_of(record: SweepRecord, trials: Sequence[TrialRecord]) -> Frontier:
-    """Analyse a sweep's trials.
-
-    Raises
-    ------
-    NotStoredError
-        If none has finished.
-    """
-    return analysis.frontier(trials, sweep=record.name, dataset=record.config.get("dataset"))
 
 
 def comparison(frontier: Frontier, other: Frontier) -> list[str]:

@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ae_sweep.cli.handled import handled
-from ae_sweep.cli.options import (
-    DEFAULT_STORE,
-    DataDirOption,
-    JsonOption,
-    StoreOption,
-    data_dir_at,
-    open_at,
-    store_option,
-    whole_number,
-)
+from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, store_option, whole_number
 from ae_sweep.cli.settings import DEFAULTS, make_config, stored_settings
 from ae_sweep.cli.talk import print_json
 from ae_sweep.cli.values import parse_workers
 from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
+from ae_sweep.places import DEFAULT_STORE, data_dir_at, open_at
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,9 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from ae_sweep.cli.handled import handled
-from ae_sweep.cli.options import DEFAULT_STORE, JsonOption, StoreOption, SweepArgument, open_at
+from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.talk import print_json, print_table, say
+from ae_sweep.places import DEFAULT_STORE, open_at
 from ae_sweep.records import Outcome
 
 if TYPE_CHECKING:

@@ -1,0 +1,233 @@
+"""Owns the Python interface: a stored sweep with its trials, its curve, its images and its models.
+
+import ae_sweep
+
+sweep = ae_sweep.load_sweep("digits")
+sweep.trials_table()               # a row a trial
+model = sweep.model(32)            # the best one with 32 latents
+z = model.encode(sweep.dataset.test_NCHW[:10])
+x = model.decode(z)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ae_sweep.errors import ConfigError, DataError, NotStoredError
+from ae_sweep.places import DEFAULT_STORE, cache_dir, data_dir_at, open_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+    from ae_sweep.analysis import Frontier, FrontierPoint
+    from ae_sweep.data import ImageDataset
+    from ae_sweep.models import TrainedAutoencoder
+    from ae_sweep.plots import Figure
+    from ae_sweep.records import SweepRecord, TrialRecord
+    from ae_sweep.tracking import TrackingStore
+
+
+def load_sweep(
+    name: str | None = None,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    data_dir: Path | str | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Sweep:
+    """Read a stored sweep, the latest if none is named.
+
+    Parameters
+    ----------
+    name
+        Of the sweep.
+    store
+        The directory that holds it; ``MLFLOW_TRACKING_URI``, if set, is respected.
+    data_dir
+        Where the data set's files are; the user cache if left out.
+    announce
+        Is told of downloads, in one line each.
+
+    Raises
+    ------
+    NotStoredError
+        If there is no such sweep.
+    StoreError
+        If the store cannot be read.
+    """
+    from ae_sweep import tracking
+
+    runs = tracking.open_for_reading(open_at(Path(store)))
+    record, trials = runs.sweep_with_trials(name)
+    return Sweep(
+        record=record,
+        trials=tuple(trials),
+        runs=runs,
+        data_dir=data_dir_at(None if data_dir is None else Path(data_dir)),
+        announce=announce,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A stored sweep, as `load_sweep` reads it."""
+
+    record: SweepRecord
+    """Its settings and its state."""
+    trials: tuple[TrialRecord, ...]
+    """In the order they were started, however they ended."""
+    runs: TrackingStore = field(repr=False)
+    """The store it is in."""
+    data_dir: Path | None = None
+    announce: Callable[[str], None] | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What it is called in the store."""
+        return self.record.name
+
+    @functools.cached_property
+    def frontier(self) -> Frontier:
+        """Its empirical rate-distortion curve.
+
+        Raises
+        ------
+        NotStoredError
+            If no trial has finished.
+        """
+        from ae_sweep import analysis
+
+        dataset = self.record.config.get("dataset")
+        return analysis.frontier(self.trials, sweep=self.name, dataset=dataset)
+
+    @functools.cached_property
+    def dataset(self) -> ImageDataset:
+        """The images it was measured on, and their labels, which no training uses.
+
+        Raises
+        ------
+        DataError
+            If they are not to be had, or are others than the sweep's.
+        """
+        from ae_sweep import data
+
+        config = self.record.config
+        limit = config.get("train_limit", "None")
+        dataset = data.load(
+            config["dataset"],
+            cache_dir=cache_dir(),
+            data_dir=self.data_dir,
+            train_limit=None if limit == "None" else int(limit),
+            announce=self.announce,
+        )
+        if dataset.card.digest != self.record.dataset_digest:
+            raise DataError(
+                f"the images of {dataset.card.name} are not those of {self.name}: their digest is "
+                f"{dataset.card.digest}, the sweep's {self.record.dataset_digest}; name the "
+                "sweep's images with --data-dir"
+            )
+        return dataset
+
+    def trials_table(self) -> pd.DataFrame:
+        """Return all trials as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a trial in the order they were started: name, outcome, role, latent_dim, lr,
+            epochs, seed, val_mse, test_mse, test_psnr, train_seconds, run_id. What was not
+            measured is NaN.
+        """
+        import pandas as pd
+
+        chosen = ("latent_dim", "lr", "epochs", "seed")
+        measured = ("val_mse", "test_mse", "test_psnr", "train_seconds")
+        rows = [
+            {
+                "name": trial.name,
+                "outcome": str(trial.outcome),
+                "role": str(trial.role),
+                **{key: getattr(trial.point, key) for key in chosen},
+                **{key: getattr(trial, key) for key in measured},
+                "run_id": trial.run_id,
+            }
+            for trial in self.trials
+        ]
+        columns = ["name", "outcome", "role", *chosen, *measured, "run_id"]
+        return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(measured, "float64"))
+
+    def frontier_table(self) -> pd.DataFrame:
+        """Return the curve as a table, one row a latent_dim: every field of `FrontierPoint`."""
+        import pandas as pd
+
+        return pd.DataFrame([dataclasses.asdict(point) for point in self.frontier.points])
+
+    def points(self, dims: Sequence[int] | None = None) -> list[FrontierPoint]:
+        """Return the points of some latent dims, or of all, ascending.
+
+        Raises
+        ------
+        NotStoredError
+            If a dim has no finished trial.
+        """
+        measured = {point.latent_dim: point for point in self.frontier.points}
+        missing = [dim for dim in dims or () if dim not in measured]
+        if missing:
+            raise NotStoredError(
+                f"{self.name} has no finished trial of latent dimension {missing[0]}, only of "
+                f"{', '.join(map(str, measured))}"
+            )
+        return [point for dim, point in measured.items() if not dims or dim in dims]
+
+    def nearest(self, latent_dim: int) -> FrontierPoint:
+        """Return the point of the measured latent dim that is nearest to a number."""
+        return min(self.points(), key=lambda point: abs(point.latent_dim - latent_dim))
+
+    def model(self, latent_dim: int) -> TrainedAutoencoder:
+        """Load the best model of a latent dim, chosen by its validation error, from MLflow.
+
+        Raises
+        ------
+        NotStoredError
+            If the dim has no finished trial, or its model was deleted.
+        StoreError, DataError
+            If it cannot be read, or is damaged.
+        """
+        from ae_sweep import models
+
+        (point,) = self.points([latent_dim])
+        return models.TrainedAutoencoder(models.load(self.runs.model_file(point.run_id)))
+
+    def classes(self, wanted: Sequence[int] = ()) -> list[int]:
+        """Return the wanted classes ascending, or all that the test images have.
+
+        Raises
+        ------
+        ConfigError
+            If a class has no test image.
+        """
+        there = sorted({int(label) for label in self.dataset.test_labels_N})
+        for label in wanted:
+            if label not in there:
+                raise ConfigError(
+                    f"no test image of {self.dataset.card.name} is of class {label}; its classes "
+                    f"are {', '.join(map(str, there))}"
+                )
+        return sorted(set(wanted)) or there
+
+    def add_picture(self, name: str, figure: Figure) -> None:
+        """Put a figure on the sweep's run in MLflow, in place of an earlier one of that name.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        from ae_sweep import plots
+
+        self.runs.add_to_run(self.record.run_id, files={name: plots.render(figure, "png")})
