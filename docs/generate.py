@@ -16,6 +16,7 @@ COMMANDS = (
     "ui",
     "frontier",
     "reconstruct",
+    "latent",
     "manifold",
     "interpolate",
     "list",

@@ -22,6 +22,7 @@ COMMANDS = (
     "ui",
     "frontier",
     "reconstruct",
+    "latent",
     "manifold",
     "interpolate",
     "list",

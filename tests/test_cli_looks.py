@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import REAL_DIMS
+from mlflow import MlflowClient
+
+from ae_sweep import load_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +58,30 @@ def test_a_look_draws_a_picture_and_puts_it_on_the_sweeps_run(
     assert [path for path in real_sweep.store.rglob(on_the_run) if path.read_bytes()[:4] == PNG]
 
 
+def test_latent_tells_every_dim_in_numbers_and_puts_them_on_the_runs(
+    look: Callable[..., Any], real_sweep: Sweep, tmp_path: Path
+) -> None:
+    done = look("latent", real_sweep.name, "--dim", "4", "--json", "--out", "plane.svg")
+    assert done.code == 0, done.err
+    spaces = json.loads(done.out)["spaces"]
+    assert [space["latent_dim"] for space in spaces] == list(REAL_DIMS)
+    accuracies = [space["knn_accuracy"] for space in spaces]
+    assert all(1 / 3 < accuracy <= 1 for accuracy in accuracies), f"guessing: {accuracies}"
+    assert (tmp_path / "plane.svg").read_text().startswith("<?xml")
+    table = look("latent", real_sweep.name).out.splitlines()
+    assert table[0].split()[:3] == ["Latent", "dim", "k-NN"]
+    assert len(table) == 1 + len(REAL_DIMS)
+    (stored,) = real_sweep.store.rglob("latent_space.json")
+    assert json.loads(stored.read_text())["spaces"] == spaces
+    assert [*real_sweep.store.rglob("latent_plane.png")]
+    client = MlflowClient(tracking_uri=f"sqlite:///{real_sweep.store / 'mlflow.db'}")
+    sweep = load_sweep(real_sweep.name, store=real_sweep.store)
+    for point, space in zip(sweep.points(), spaces, strict=True):
+        metrics = client.get_run(point.run_id).data.metrics
+        assert metrics["latent_knn_accuracy"] == space["knn_accuracy"]
+        assert metrics["active_latents"] == space["active_latents"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -63,6 +91,7 @@ def test_a_look_draws_a_picture_and_puts_it_on_the_sweeps_run(
         (("reconstruct", "--digits", "three"), 2, "--digits 'three' is not a whole number"),
         (("reconstruct", "--count", "0"), 2, "count must be at least 1, got 0"),
         (("reconstruct", "--count", "1"), 2, "1 images cannot show"),
+        (("latent", "--dim", "5"), 3, "no finished trial of latent dimension 5"),
         (("manifold", "--dim", "5"), 3, "no finished trial of latent dimension 5"),
         (("manifold", "--side", "1"), 2, "side must be at least 2, got 1"),
         (("interpolate", "--from", "0", "--to", "77"), 2, "is of class 77"),

@@ -5,7 +5,8 @@ from ae_sweep.analysis.distortion import Refusal, psnr_db
 from ae_sweep.analysis.document import to_document, to_table
 from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
 from ae_sweep.analysis.knee import Knee, find_knee
-from ae_sweep.analysis.latent_paths import LatentGrid, grid, line
+from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
+from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 
 __all__ = [
@@ -14,6 +15,9 @@ __all__ = [
     "FrontierPoint",
     "Knee",
     "LatentGrid",
+    "LatentPlane",
+    "LatentSpace",
+    "Overlap",
     "PowerLaw",
     "Refusal",
     "as_bytes",
@@ -22,7 +26,9 @@ __all__ = [
     "fit_power_law",
     "frontier",
     "grid",
+    "latent_space",
     "line",
+    "plane",
     "psnr_db",
     "squared_errors",
     "to_document",

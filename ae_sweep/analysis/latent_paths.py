@@ -1,6 +1,6 @@
-"""Owns the latents between images: straight paths, and grids over a plane.
+"""Owns where latents lie: the plane they are seen in, grids over it, straight paths.
 
-Shapes: N images, D latent_dim, R rows and C columns of a grid.
+Shapes: N images, D latent_dim, A axes (1 or 2), R rows and C columns of a grid.
 """
 
 from __future__ import annotations
@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
 EDGE = 0.02
 """A grid spans the quantiles from here to 1 minus it: single outliers would stretch it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LatentPlane:
+    """Where latents are seen from: one axis, or two that are orthogonal."""
+
+    origin_D: Array
+    axes_AD: Array
+    """One row an axis, of length 1."""
+    names: tuple[str, ...]
+    shares: tuple[float, ...]
+    """Of the latents' variance, along each axis; 0 where there is none at all."""
+
+    def coordinates(self, z_ND: Array) -> Array:
+        """Return latents as coordinates on the plane, N×A."""
+        coordinates_NA: Array = (z_ND - self.origin_D) @ self.axes_AD.T
+        return coordinates_NA
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,11 +63,36 @@ def line(start: Array, end: Array, *, steps: int) -> Array:
     return _floats((1 - shares) * start + shares * end)
 
 
-def grid(z_ND: Array, *, side: int) -> LatentGrid:
-    """Lay a grid over the plane in which latents lie: evenly spaced quantiles of each axis.
+def plane(z_ND: Array) -> LatentPlane:
+    """Return the plane in which latents are shown.
 
-    One latent gives one row. Of more than two, the plane is that of the first two principal
-    components (Pearson 1901) through the mean.
+    Two latents are that plane themselves; of more it is that of the first two principal components
+    (Pearson 1901) through the mean. One latent has an axis only.
+
+    Parameters
+    ----------
+    z_ND
+        Latents of at least two images.
+    """
+    latent_dim = z_ND.shape[1]
+    variances_D = z_ND.var(axis=0, dtype=np.float64)
+    if latent_dim <= 2:
+        origin_D, axes_AD = np.zeros(latent_dim), np.eye(latent_dim)
+        names, along_A = ("z1", "z2")[:latent_dim], variances_D
+    else:
+        origin_D = z_ND.mean(axis=0, dtype=np.float64)
+        ascending_D, directions_DD = np.linalg.eigh(np.cov(z_ND, rowvar=False, ddof=0))
+        axes_AD = directions_DD[:, :-3:-1].T
+        names, along_A = ("PC1", "PC2"), ascending_D[:-3:-1]
+    total = variances_D.sum()
+    shares = tuple(float(along / total) if total > 0 else 0.0 for along in along_A)
+    return LatentPlane(origin_D=origin_D, axes_AD=axes_AD, names=names, shares=shares)
+
+
+def grid(z_ND: Array, *, side: int) -> LatentGrid:
+    """Lay a grid over the plane of latents: evenly spaced quantiles of each axis.
+
+    One latent gives one row.
 
     Parameters
     ----------
@@ -59,21 +101,13 @@ def grid(z_ND: Array, *, side: int) -> LatentGrid:
     side
         Columns, and rows where there are two axes.
     """
-    latent_dim = z_ND.shape[1]
-    shares = np.linspace(EDGE, 1 - EDGE, side) if side > 1 else np.array([0.5])
-    if latent_dim == 1:
-        return LatentGrid(z_RCD=_floats(np.quantile(z_ND, shares, axis=0))[None], axes=("z1",))
-    if latent_dim == 2:
-        origin_D, axes_2D, names = np.zeros(2), np.eye(2), ("z1", "z2")
-    else:
-        origin_D = z_ND.mean(axis=0)
-        _, _, directions_DD = np.linalg.svd(z_ND - origin_D, full_matrices=False)
-        axes_2D, names = directions_DD[:2], ("PC1", "PC2")
-    coordinates_N2 = (z_ND - origin_D) @ axes_2D.T
-    across_C, up_R = np.quantile(coordinates_N2, shares, axis=0).T
-    down_R = up_R[::-1]
-    z_RCD = origin_D + across_C[None, :, None] * axes_2D[0] + down_R[:, None, None] * axes_2D[1]
-    return LatentGrid(z_RCD=_floats(z_RCD), axes=names)
+    shown = plane(z_ND)
+    shares = np.linspace(EDGE, 1 - EDGE, side)
+    across_C, *upwards = np.quantile(shown.coordinates(z_ND), shares, axis=0).T
+    z_RCD = shown.origin_D + across_C[None, :, None] * shown.axes_AD[0]
+    for up_R in upwards:
+        z_RCD = z_RCD + up_R[::-1, None, None] * shown.axes_AD[1]
+    return LatentGrid(z_RCD=_floats(z_RCD), axes=shown.names)
 
 
 def _floats(array: Array) -> Array:

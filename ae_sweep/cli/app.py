@@ -13,6 +13,7 @@ from ae_sweep.cli.data import data
 from ae_sweep.cli.frontier import frontier
 from ae_sweep.cli.handled import DEBUG_VARIABLE
 from ae_sweep.cli.interpolate import interpolate
+from ae_sweep.cli.latent import latent
 from ae_sweep.cli.manifold import manifold
 from ae_sweep.cli.reconstruct import reconstruct
 from ae_sweep.cli.run import run
@@ -33,6 +34,7 @@ app.command()(run)
 app.command()(ui)
 app.command()(frontier)
 app.command()(reconstruct)
+app.command()(latent)
 app.command()(manifold)
 app.command()(interpolate)
 app.command("list")(list_sweeps)

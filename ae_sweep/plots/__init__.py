@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from ae_sweep.plots.export import render
 from ae_sweep.plots.frontier import frontier_figure
 from ae_sweep.plots.image_rows import ImageRow, image_rows_figure
+from ae_sweep.plots.latent_plane import latent_plane_figure
 from ae_sweep.plots.reconstructions import reconstructions_figure
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ImageRow",
     "frontier_figure",
     "image_rows_figure",
+    "latent_plane_figure",
     "reconstructions_figure",
     "render",
 ]

@@ -1,0 +1,89 @@
+"""What latents know of classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ae_sweep import analysis
+from ae_sweep.errors import ConfigError
+
+RNG = np.random.default_rng(0)
+
+
+def clusters(centres: list[tuple[float, ...]], *, each: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    z = np.concatenate([np.array(c) + 0.3 * RNG.normal(size=(each, len(c))) for c in centres])
+    return z.astype(np.float32), np.repeat(np.arange(len(centres)), each).astype(np.uint8)
+
+
+def measure(centres: list[tuple[float, ...]]) -> analysis.LatentSpace:
+    z, labels = clusters(centres)
+    fit_z, fit_labels = clusters(centres)
+    return analysis.latent_space(z, labels, fit_z_ND=fit_z, fit_labels_N=fit_labels)
+
+
+def test_classes_far_apart_are_told_apart_without_error() -> None:
+    space = measure([(0, 0), (9, 0), (0, 9)])
+    assert (space.latent_dim, space.images) == (2, 180)
+    assert (space.knn_accuracy, space.probe_accuracy, space.overlaps) == (1.0, 1.0, ())
+    assert space.silhouette > 0.9
+
+
+def test_two_classes_in_one_place_are_the_first_overlap() -> None:
+    space = measure([(0, 0), (9, 0), (0, 0), (0, 9)])
+    first = space.overlaps[0]
+    assert first.classes == (0, 2)
+    assert first.share == pytest.approx(0.5, abs=0.15)
+    assert space.knn_accuracy == pytest.approx(0.75, abs=0.08)
+    assert space.silhouette < 0.6
+
+
+def test_an_image_does_not_vote_for_itself() -> None:
+    z = np.repeat(np.arange(20, dtype=np.float32), 2)[:, None]  # in pairs of two classes
+    labels = np.tile([0, 1], 20)
+    space = analysis.latent_space(z, labels, fit_z_ND=z, fit_labels_N=labels)
+    assert space.knn_accuracy < 0.7
+
+
+def test_a_latent_that_hardly_varies_is_not_active_and_has_no_correlation() -> None:
+    z, labels = clusters([(0, 0), (9, 9)])
+    z[:, 1] = 5 + z[:, 1] * 1e-3
+    still = np.zeros((len(z), 1), np.float32)
+    space = analysis.latent_space(
+        np.hstack([z, still]), labels, fit_z_ND=np.hstack([z, still]), fit_labels_N=labels
+    )
+    assert space.active_latents == 1
+    assert (space.mean_correlation, space.largest_correlation) == (None, None)
+
+
+def test_latents_that_say_the_same_are_correlated() -> None:
+    z, labels = clusters([(0,), (9,)])
+    twice = np.hstack([z, -z])
+    space = analysis.latent_space(twice, labels, fit_z_ND=twice, fit_labels_N=labels)
+    assert space.mean_correlation == space.largest_correlation == pytest.approx(1)
+
+
+def test_collapsed_latents_are_measured_as_such() -> None:
+    z, labels = np.zeros((40, 3), np.float32), np.repeat([0, 1], 20)
+    space = analysis.latent_space(z, labels, fit_z_ND=z, fit_labels_N=labels)
+    assert (space.active_latents, space.probe_accuracy) == (0, 0.5)
+
+
+def test_too_few_classes_or_images_are_refused() -> None:
+    z = np.zeros((8, 2), np.float32)
+    with pytest.raises(ConfigError, match="all images are of one class"):
+        analysis.latent_space(z, np.zeros(8), fit_z_ND=z, fit_labels_N=np.zeros(8))
+    labels = np.arange(8) % 2
+    with pytest.raises(ConfigError, match="more than 10 test images, got 8"):
+        analysis.latent_space(z, labels, fit_z_ND=z, fit_labels_N=labels)
+
+
+def test_the_plane_tells_how_much_it_shows() -> None:
+    spread = np.array([1.0, 4.0, 2.0])
+    plane = analysis.plane(RNG.normal(size=(20_000, 3)) * spread)
+    assert plane.names == ("PC1", "PC2")
+    np.testing.assert_allclose(plane.shares, [16 / 21, 4 / 21], rtol=0.05)
+    np.testing.assert_allclose(abs(plane.axes_AD), [[0, 1, 0], [0, 0, 1]], atol=0.05)
+    same = analysis.plane(RNG.normal(size=(100, 2)))
+    z = RNG.normal(size=(5, 2))
+    np.testing.assert_array_equal(same.coordinates(z), z)
