@@ -124,6 +124,8 @@ def prepare(
         train_limit=config.train_limit,
         announce=say,
     )
+    if config.method == "nested":
+        models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
     has = training.memory_bytes(device)
     needed = _check_memory(config, image_shape=dataset.card.image_shape, has=has)
     most_workers = len(devices) * (has // (needed + PROCESS_BYTES))

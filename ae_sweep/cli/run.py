@@ -91,7 +91,12 @@ def run(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Architecture." + _default("model"))
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="conv: convolutions, the reference. mlp: fully connected, with as many parameters."
+            + _default("model"),
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")

@@ -1,7 +1,7 @@
 """The networks: one file each, a registry, and how they are stored and served."""
 
 from ae_sweep.models.autoencoder import Autoencoder, ImageShape
-from ae_sweep.models.nested import NestedAutoencoder
+from ae_sweep.models.nested import NestedAutoencoder, check_nested
 from ae_sweep.models.registry import build, check_name, names, parameter_count
 from ae_sweep.models.storage import load, to_bytes
 from ae_sweep.models.trained import TrainedAutoencoder
@@ -13,6 +13,7 @@ __all__ = [
     "TrainedAutoencoder",
     "build",
     "check_name",
+    "check_nested",
     "load",
     "names",
     "parameter_count",

@@ -96,6 +96,27 @@ class NestedAutoencoder(nn.Module):
         return torch.cat(list(blocks[: index + 1]), dim=axis)
 
 
+def check_nested(name: str, *, dims: Sequence[int], image_shape: ImageShape) -> None:
+    """Refuse a model that cannot be an autoencoder of several widths at once; nothing is allocated.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model, its bottleneck is none of two linear layers, or its other layers
+        depend on how wide that is.
+    """
+    with torch.device("meta"):
+        narrow, wide = (
+            _parts(registry.build(name, latent_dim=dim, image_shape=image_shape), name=name)
+            for dim in (dims[0], dims[-1])
+        )
+    if [p.shape for p in narrow.trunk.parameters()] != [p.shape for p in wide.trunk.parameters()]:
+        raise ConfigError(
+            f"the model {name!r} cannot be trained nested: its hidden layers depend on the latent "
+            "dimension; leave --method out"
+        )
+
+
 class _Parts(NamedTuple):
     """An autoencoder taken apart at its bottleneck; the parts are the model's own."""
 

@@ -8,6 +8,7 @@ import torch
 
 from ae_sweep.config import unknown_name
 from ae_sweep.models.conv import conv_autoencoder
+from ae_sweep.models.mlp import mlp_autoencoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,10 @@ class Builder(Protocol):
         """Build it for a bottleneck width and an image shape (channels, height, width)."""
 
 
-MODELS: Mapping[str, Builder] = {"conv": conv_autoencoder}
+MODELS: Mapping[str, Builder] = {
+    "conv": conv_autoencoder,
+    "mlp": mlp_autoencoder,
+}
 
 
 def names() -> tuple[str, ...]:
