@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast lint types imports docs-check docs golden check bench clean
+.PHONY: help sweep test test-fast lint types imports docs-check docs figures golden check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ docs: .venv/dev.stamp ## write the generated docs: the command line's reference
 docs-check: .venv/dev.stamp ## check that docs say what the code does
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/pytest tests/test_docs.py
+
+figures: .venv/run.stamp ## draw the pictures of README and docs from the latest sweep in mlruns/
+	$(BIN)/ae-sweep frontier --out docs/images/frontier-mnist.png
+	$(BIN)/ae-sweep reconstruct --out docs/images/reconstructions-mnist.png
+	$(BIN)/ae-sweep latent --dim 2 --out docs/images/latent-mnist.png
+	$(BIN)/ae-sweep manifold --dim 2 --side 15 --out docs/images/manifold-mnist.png
 
 golden: .venv/dev.stamp ## write the golden files of the tests anew
 	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow" -k golden

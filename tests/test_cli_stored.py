@@ -70,6 +70,7 @@ def test_list_tells_every_sweep_the_newest_first_with_its_counts(at: Callable[..
     assert header.split("  ")[0] == "Sweep"
     assert [row.split()[0] for row in rows] == ["four", "lonely"]
     assert rows[0].split()[-3:] == ["8", "4", "4"]
+    assert "conv" in rows[0].split()
 
 
 def test_list_and_show_give_one_json_document_each(at: Callable[..., Any]) -> None:

@@ -29,7 +29,7 @@ def list_sweeps(store: StoreOption = DEFAULT_STORE, json_output: JsonOption = Fa
         print_json([dataclasses.asdict(record) for record in records])
         return
     print_table(
-        ["Sweep", "Started", "State", "Data set", "Dims", "Finished", "Pruned", "Failed"],
+        ["Sweep", "Started", "State", "Data set", "Model", "Dims", "Finished", "Pruned", "Failed"],
         [_sweep_cells(record) for record in records],
     )
 
@@ -64,8 +64,8 @@ def _sweep_cells(record: SweepRecord) -> list[str]:
         str(record.counts.get(outcome, 0))
         for outcome in (Outcome.FINISHED, Outcome.PRUNED, Outcome.FAILED)
     ]
-    dims, dataset = (record.config.get(key, "-") for key in ("dims", "dataset"))
-    return [record.name, _date(record), str(record.outcome), dataset, dims, *counts]
+    settings = [record.config.get(key, "-") for key in ("dataset", "model", "dims")]
+    return [record.name, _date(record), str(record.outcome), *settings, *counts]
 
 
 def _trial_cells(trial: TrialRecord) -> list[str]:
