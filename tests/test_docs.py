@@ -53,7 +53,7 @@ def test_every_relative_link_resolves(page: Path) -> None:
 
 
 def test_the_file_map_is_the_tree() -> None:
-    mapped = set(re.findall(r"^\| .*?\]\(([^)]+)\)", README, re.MULTILINE))
+    mapped = set(re.findall(r"^\| \[.*?\]\(([^)]+)\)", README, re.MULTILINE))
     mapped |= set(re.findall(r"\]\((ae_sweep/\w+\.py)\)", README))
     package = {
         str(path.relative_to(ROOT))
