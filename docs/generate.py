@@ -19,6 +19,7 @@ COMMANDS = (
     "latent",
     "manifold",
     "interpolate",
+    "identity",
     "list",
     "show",
     "data",

@@ -25,6 +25,7 @@ COMMANDS = (
     "latent",
     "manifold",
     "interpolate",
+    "identity",
     "list",
     "show",
     "data",

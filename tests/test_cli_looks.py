@@ -82,6 +82,30 @@ def test_latent_tells_every_dim_in_numbers_and_puts_them_on_the_runs(
         assert metrics["active_latents"] == space["active_latents"]
 
 
+def test_identity_tells_what_every_dim_makes_of_every_probe(
+    look: Callable[..., Any], real_sweep: Sweep, tmp_path: Path
+) -> None:
+    done = look("identity", real_sweep.name, "--dims", "2", "16", "--json")
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    probes = [(result["latent_dim"], result["probe"]) for result in document["results"]]
+    assert probes == [
+        (dim, probe) for dim in (2, 16) for probe in ("test", "inverted", "permuted", "noise")
+    ]
+    assert len(document["verdicts"]) == 2
+    assert "no other data set is tried: the sweep's own is shapes" in done.err
+    assert all(line in done.err for line in document["verdicts"])
+    assert (tmp_path / f"identity-{real_sweep.name}.png").read_bytes().startswith(PNG)
+    client = MlflowClient(tracking_uri=f"sqlite:///{real_sweep.store / 'mlflow.db'}")
+    sweep = load_sweep(real_sweep.name, store=real_sweep.store)
+    (point,) = sweep.points([16])
+    metrics = client.get_run(point.run_id).data.metrics
+    noise = document["results"][-1]
+    assert metrics["identity_noise_mse"] == noise["mse"] > point.test_mse
+    table = look("identity", real_sweep.name, "--dims", "2").out.splitlines()
+    assert len(table) == 1 + 4
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -91,6 +115,7 @@ def test_latent_tells_every_dim_in_numbers_and_puts_them_on_the_runs(
         (("reconstruct", "--digits", "three"), 2, "--digits 'three' is not a whole number"),
         (("reconstruct", "--count", "0"), 2, "count must be at least 1, got 0"),
         (("reconstruct", "--count", "1"), 2, "1 images cannot show"),
+        (("identity", "--dims", "5"), 3, "no finished trial of latent dimension 5"),
         (("latent", "--dim", "5"), 3, "no finished trial of latent dimension 5"),
         (("manifold", "--dim", "5"), 3, "no finished trial of latent dimension 5"),
         (("manifold", "--side", "1"), 2, "side must be at least 2, got 1"),

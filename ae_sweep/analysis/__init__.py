@@ -4,6 +4,7 @@ from ae_sweep.analysis.curve import FinishedTrial, Frontier, FrontierPoint, fron
 from ae_sweep.analysis.distortion import Refusal, psnr_db
 from ae_sweep.analysis.document import to_document, to_table
 from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
+from ae_sweep.analysis.identity import Pca, ProbeResult, fit_pca, probe_result, probes, verdict
 from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
 from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
@@ -18,20 +19,26 @@ __all__ = [
     "LatentPlane",
     "LatentSpace",
     "Overlap",
+    "Pca",
     "PowerLaw",
+    "ProbeResult",
     "Refusal",
     "as_bytes",
     "find_knee",
     "first_of_each",
+    "fit_pca",
     "fit_power_law",
     "frontier",
     "grid",
     "latent_space",
     "line",
     "plane",
+    "probe_result",
+    "probes",
     "psnr_db",
     "squared_errors",
     "to_document",
     "to_table",
+    "verdict",
     "worst",
 ]

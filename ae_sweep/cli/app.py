@@ -12,6 +12,7 @@ import typer
 from ae_sweep.cli.data import data
 from ae_sweep.cli.frontier import frontier
 from ae_sweep.cli.handled import DEBUG_VARIABLE
+from ae_sweep.cli.identity import identity
 from ae_sweep.cli.interpolate import interpolate
 from ae_sweep.cli.latent import latent
 from ae_sweep.cli.manifold import manifold
@@ -37,6 +38,7 @@ app.command()(reconstruct)
 app.command()(latent)
 app.command()(manifold)
 app.command()(interpolate)
+app.command()(identity)
 app.command("list")(list_sweeps)
 app.command()(show)
 app.command()(data)

@@ -1,0 +1,156 @@
+"""Owns the question whether a network has learned to copy: what it makes of other images.
+
+A wide bottleneck could pass everything. Whether it does is seen on images unlike those it was
+trained on (Zhang et al. 2020, "Identity Crisis", arXiv:1902.04698).
+
+Shapes: N images, C channels, H height, W width, P pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ae_sweep.analysis.distortion import psnr_db
+from ae_sweep.analysis.gallery import as_bytes, squared_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+SEED = 0
+"""Of the noise and of the permutation: the same probes for every network."""
+COPIES = 0.99
+"""Share of a probe's variance from which on it counts as rebuilt."""
+FAILS = 0.5
+"""Share below which it does not: more than half of what differs between pixels is lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """What one network made of one set of images."""
+
+    latent_dim: int
+    probe: str
+    images: int
+    mse: float
+    """Per pixel, pixels in [0, 1]."""
+    psnr: float | None
+    """In dB; None for a perfect reconstruction."""
+    exact: float
+    """Share of the pixels that are the same byte after rounding."""
+    rebuilt: float
+    """1 - mse / variance of the images' pixels: 1 is a copy, 0 no better than one grey."""
+    pca_mse: float
+    """Of the principal components of the training images, as many as latents, clipped."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pca:
+    """The principal components of the training images (Pearson 1901), the widest first."""
+
+    mean_P: Array
+    components_PP: Array
+    """One row a component."""
+
+    def reconstruct(self, x_NCHW: Array, *, components: int) -> Array:
+        """Project bytes onto the first components and back; clipped to [0, 1]."""
+        centred_NP = x_NCHW.reshape(len(x_NCHW), -1) / 255 - self.mean_P
+        first_KP = self.components_PP[:components]
+        rebuilt_NP = centred_NP @ first_KP.T @ first_KP + self.mean_P
+        return np.clip(rebuilt_NP, 0, 1).reshape(x_NCHW.shape)
+
+
+def fit_pca(x_NCHW: Array) -> Pca:
+    """Find the principal components of images, bytes that are divided by 255."""
+    pixels_NP = x_NCHW.reshape(len(x_NCHW), -1).astype(np.float32) / 255
+    mean_P = pixels_NP.mean(axis=0, dtype=np.float64)
+    # Every component is needed: the covariance is smaller than the images.
+    covariance_PP = np.cov(pixels_NP, rowvar=False, ddof=0).reshape(len(mean_P), -1)
+    _, ascending_PP = np.linalg.eigh(covariance_PP)
+    return Pca(mean_P, ascending_PP.T[::-1])
+
+
+def probes(x_NCHW: Array, *, other_NCHW: Array | None = None) -> dict[str, Array]:
+    """Make sets of images, bytes of one shape, that a network was not trained for.
+
+    Parameters
+    ----------
+    x_NCHW
+        Test images.
+    other_NCHW
+        Of another data set; left out where there is none of that shape.
+
+    Returns
+    -------
+    dict
+        ``test``, ``inverted`` (255 - x), ``permuted`` (all pixels of an image moved by one
+        permutation), ``noise`` (uniform, every pixel by itself), ``other``.
+    """
+    rng = np.random.default_rng(SEED)
+    flat_NP = x_NCHW.reshape(len(x_NCHW), -1)
+    order_P = rng.permutation(flat_NP.shape[1])
+    shape: tuple[int, ...] = x_NCHW.shape
+    made: dict[str, Array] = {
+        "test": x_NCHW,
+        "inverted": 255 - x_NCHW,
+        "permuted": flat_NP[:, order_P].reshape(x_NCHW.shape),
+        "noise": rng.integers(0, 256, shape, dtype=np.uint8),
+    }
+    return made if other_NCHW is None else {**made, "other": other_NCHW}
+
+
+def probe_result(
+    probe: str, x_NCHW: Array, rebuilt_NCHW: Array, *, latent_dim: int, pca: Pca
+) -> ProbeResult:
+    """Measure what a network made of a probe.
+
+    Parameters
+    ----------
+    x_NCHW
+        The probe's images, bytes that are not all one grey.
+    rebuilt_NCHW
+        In [0, 1].
+    """
+    mse = float(squared_errors(x_NCHW, rebuilt_NCHW).mean())
+    linear_NCHW = pca.reconstruct(x_NCHW, components=latent_dim)
+    return ProbeResult(
+        latent_dim=latent_dim,
+        probe=probe,
+        images=len(x_NCHW),
+        mse=mse,
+        psnr=psnr_db(mse),
+        exact=float((as_bytes(rebuilt_NCHW) == x_NCHW).mean()),
+        rebuilt=1 - mse / float((x_NCHW / 255).var()),
+        pca_mse=float(squared_errors(x_NCHW, linear_NCHW).mean()),
+    )
+
+
+def verdict(results: Sequence[ProbeResult]) -> str:
+    """Say what the probes of one network mean.
+
+    Parameters
+    ----------
+    results
+        Of all probes, the test images among them.
+    """
+    shares = {result.probe: result.rebuilt for result in results}
+    latent_dim = results[0].latent_dim
+    if min(shares.values()) >= COPIES:
+        return f"d={latent_dim} copies: it rebuilds {COPIES:.0%} of the variance of every probe"
+    failed = [probe for probe, share in shares.items() if share < FAILS]
+    if "test" in failed:
+        return f"d={latent_dim} does not copy: it loses most of the test images themselves"
+    if failed:
+        return (
+            f"d={latent_dim} has learned its images, not to copy: of {', '.join(failed)} it "
+            "rebuilds less than half of the variance"
+        )
+    worst = min(shares, key=lambda probe: shares[probe])
+    return (
+        f"d={latent_dim} copies in part: of {worst} it rebuilds {shares[worst]:.0%} of the "
+        f"variance, of the test images {shares['test']:.1%}"
+    )
