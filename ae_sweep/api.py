@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ae_sweep.errors import ConfigError, DataError, NotStoredError
 from ae_sweep.places import DEFAULT_STORE, cache_dir, data_dir_at, open_at
+from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,14 +140,14 @@ class Sweep:
         Returns
         -------
         pandas.DataFrame
-            One row a trial in the order they were started: name, outcome, role, latent_dim, lr,
-            epochs, seed, val_mse, test_mse, test_psnr, train_seconds, run_id. What was not
-            measured is NaN.
+            One row a trial in the order they were started: name, outcome, role, model,
+            latent_dim, lr, epochs, seed, val_mse, val_objective, test_mse, test_psnr, rate_bits,
+            train_seconds, run_id. What was not measured is NaN.
         """
         import pandas as pd
 
-        chosen = ("latent_dim", "lr", "epochs", "seed")
-        measured = ("val_mse", "test_mse", "test_psnr", "train_seconds")
+        chosen = ("model", "latent_dim", "lr", "epochs", "seed")
+        measured = ("val_mse", "val_objective", "test_mse", "test_psnr", "train_seconds")
         rows = [
             {
                 "name": trial.name,
@@ -154,15 +155,17 @@ class Sweep:
                 "role": str(trial.role),
                 **{key: getattr(trial.point, key) for key in chosen},
                 **{key: getattr(trial, key) for key in measured},
+                "rate_bits": trial.rate.get(RATE_BITS),
                 "run_id": trial.run_id,
             }
             for trial in self.trials
         ]
-        columns = ["name", "outcome", "role", *chosen, *measured, "run_id"]
-        return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(measured, "float64"))
+        columns = ["name", "outcome", "role", *chosen, *measured, "rate_bits", "run_id"]
+        floats = dict.fromkeys((*measured, "rate_bits"), "float64")
+        return pd.DataFrame(rows, columns=columns).astype(floats)
 
     def frontier_table(self) -> pd.DataFrame:
-        """Return the curve as a table, one row a latent_dim: every field of `FrontierPoint`."""
+        """Return the curve as a table, one row a point: every field of `FrontierPoint`."""
         import pandas as pd
 
         return pd.DataFrame([dataclasses.asdict(point) for point in self.frontier.points])
@@ -170,26 +173,38 @@ class Sweep:
     def points(self, dims: Sequence[int] | None = None) -> list[FrontierPoint]:
         """Return the points of some latent dims, or of all, ascending.
 
+        A model with a setting has several at one dim.
+
         Raises
         ------
         NotStoredError
             If a dim has no finished trial.
         """
-        measured = {point.latent_dim: point for point in self.frontier.points}
+        measured = dict.fromkeys(point.latent_dim for point in self.frontier.points)
         missing = [dim for dim in dims or () if dim not in measured]
         if missing:
             raise NotStoredError(
                 f"{self.name} has no finished trial of latent dimension {missing[0]}, only of "
                 f"{', '.join(map(str, measured))}"
             )
-        return [point for dim, point in measured.items() if not dims or dim in dims]
+        return [point for point in self.frontier.points if not dims or point.latent_dim in dims]
 
     def nearest(self, latent_dim: int) -> FrontierPoint:
-        """Return the point of the measured latent dim that is nearest to a number."""
-        return min(self.points(), key=lambda point: abs(point.latent_dim - latent_dim))
+        """Return the point of the measured latent dim that is nearest to a number.
 
-    def model(self, latent_dim: int) -> TrainedAutoencoder:
-        """Load the best model of a latent dim, chosen by its validation error, from MLflow.
+        Of several at one dim, that of the lowest validation error.
+        """
+        return min(
+            self.points(), key=lambda point: (abs(point.latent_dim - latent_dim), point.val_mse)
+        )
+
+    def model(self, which: int | FrontierPoint) -> TrainedAutoencoder:
+        """Load a model from MLflow.
+
+        Parameters
+        ----------
+        which
+            A point of the curve, or a latent dim: then the point of the lowest validation error.
 
         Raises
         ------
@@ -200,7 +215,9 @@ class Sweep:
         """
         from ae_sweep import models
 
-        (point,) = self.points([latent_dim])
+        if isinstance(which, int):
+            self.points([which])  # that it is there
+        point = self.nearest(which) if isinstance(which, int) else which
         return models.TrainedAutoencoder(models.load(self.runs.model_file(point.run_id)))
 
     def classes(self, wanted: Sequence[int] = ()) -> list[int]:

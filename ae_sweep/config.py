@@ -26,7 +26,7 @@ MAX_SEED = 2**31 - 1
 MAX_COUNT = 100_000
 """Of epochs, of trials and of repeats: more is a slip of the finger, and would fill the memory."""
 MAX_PORT = 65_535
-MAY_GROW = ("dims", "trials", "repeats")
+MAY_GROW = ("dims", "beta", "codebook", "trials", "repeats")
 """Settings that may change under one name; all others tell whether it is the same sweep."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -98,6 +98,59 @@ class SearchSpace:
         return len(self.lr.values) * counts
 
 
+@dataclass(frozen=True)
+class ModelSetting:
+    """What only some models have, a VAE's beta or a tokenizer's codebook: one model for each value.
+
+    It decides what is measured, as the latent dimension does, and so is not tuned away.
+    """
+
+    name: str
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ConfigError(f"{self.name} is empty; give at least one value")
+        for value in self.values:
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{self.name} must be a finite number, at least 0, got {value:g}")
+        if list(self.values) != sorted(set(self.values)):
+            raise ConfigError(f"{self.name} must be ascending and distinct, got {self}")
+
+    def __str__(self) -> str:
+        return " ".join(f"{value:.12g}" for value in self.values)
+
+    def models(self, name: str) -> tuple[str, ...]:
+        """Return a model's name with each value, as in ``vae beta=0.1``."""
+        return tuple(f"{name} {self.name}={value:.12g}" for value in self.values)
+
+
+def model_family(model: str) -> str:
+    """Return the name of a model in the registry: ``vae`` of ``vae beta=0.1``."""
+    return model.partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one study measures: a width of the bottleneck of a model."""
+
+    latent_dim: int
+    model: str
+    """With its setting, if it has one: ``vae beta=0.1``."""
+
+    @property
+    def order(self) -> tuple[int, str, float]:
+        """By what conditions are put in a row: latent_dim, then the setting as a number."""
+        family, _, setting = self.model.partition(" ")
+        try:
+            return self.latent_dim, family, float(setting.partition("=")[2] or 0)
+        except ValueError:
+            return self.latent_dim, self.model, math.inf  # a store may hold anything
+
+    def __str__(self) -> str:
+        return f"d={self.latent_dim} {self.model.partition(' ')[2]}".rstrip()
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
     """All that decides the result of one training, given the data."""
@@ -111,7 +164,7 @@ class TrialConfig:
     seed: int = 0
     """Seeds initial weights and the order of the images."""
     model: str = "conv"
-    """A name of the model registry."""
+    """A name of the model registry, with its setting if it has one: ``vae beta=0.1``."""
 
     def __post_init__(self) -> None:
         if self.latent_dim < 1:
@@ -120,10 +173,15 @@ class TrialConfig:
         _check_lr(self.lr)
         _check_seed(self.seed)
 
+    @property
+    def condition(self) -> Condition:
+        """What its study measures."""
+        return Condition(self.latent_dim, self.model)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """One call of ``ae-sweep run``: a family of studies, one per latent dimension."""
+    """One call of ``ae-sweep run``: a family of studies, one per condition."""
 
     name: str
     """Names the sweep in MLflow and Optuna."""
@@ -134,7 +192,7 @@ class SweepConfig:
     trials: int
     """Trials per study."""
     repeats: int = 0
-    """How often the best configuration of each dim is trained again, with other seeds."""
+    """How often the best configuration of each study is trained again, with other seeds."""
     seed: int = 0
     """Seeds suggestions and trainings."""
     dataset: str = "mnist"
@@ -143,6 +201,8 @@ class SweepConfig:
     """Train on this many images only; None takes all."""
     model: str = "conv"
     """A name of the model registry."""
+    setting: ModelSetting | None = None
+    """The values of what only this model has."""
     sampler: SamplerName = "tpe"
     """How a study chooses."""
     pruner: PrunerName = "median"
@@ -192,6 +252,16 @@ class SweepConfig:
                 f"the grid sampler needs choices, and epochs is the range {self.space.epochs}; "
                 "list the values (--epochs 2 4 8) or take another sampler"
             )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The model with each value of its setting."""
+        return (self.model,) if self.setting is None else self.setting.models(self.model)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the studies measure, one each: every dim of every model."""
+        return tuple(Condition(dim, model) for dim in self.dims for model in self.models)
 
     @property
     def wanted_trials(self) -> int:
@@ -328,6 +398,9 @@ def as_flat_dict(config: SweepConfig) -> dict[str, str]:
     """Return a sweep's whole configuration as parameter names and texts."""
     flat = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     flat.pop("space")
+    setting: ModelSetting | None = flat.pop("setting")
+    if setting is not None:
+        flat[setting.name] = setting
     flat |= {"lr": config.space.lr, "epochs": config.space.epochs}
     flat["dims"] = " ".join(map(str, config.dims))
     return {key: str(value) for key, value in flat.items()}

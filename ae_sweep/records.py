@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from ae_sweep.config import digest
+from ae_sweep.config import Condition, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 QUARTERS = 4
 """A schedule's parts: trials validate at the end of each, and are compared there."""
+RATE_BITS = "bits"
+"""Among the measures of a rate: bits per image, of models whose code has such a number."""
+RATE_MSE = "mse"
+"""Among the measures of a rate: the test MSE of what those bits carry."""
 
 
 class Outcome(StrEnum):
@@ -42,6 +50,11 @@ class Point:
     epochs: int
     seed: int
     recipe: str
+
+    @property
+    def condition(self) -> Condition:
+        """What its study measures."""
+        return Condition(self.latent_dim, self.model)
 
     @property
     def key(self) -> str:
@@ -91,6 +104,13 @@ class EpochResult:
     """Training images since the last result per second, validation not counted."""
     epoch_seconds: float
     """Seconds per epoch at that speed."""
+    val_penalty: float = 0.0
+    """What the model's training objective adds to ``val_mse``, on the validation images."""
+
+    @property
+    def val_objective(self) -> float:
+        """What trials are compared by."""
+        return self.val_mse + self.val_penalty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +127,7 @@ class TrialResult:
     """What a finished training hands over."""
 
     val_mse: float
-    """Mean squared error per pixel of the validation images: what trials are chosen by."""
+    """Mean squared error per pixel of the validation images."""
     test_mse: float
     """Mean squared error per pixel of the test images: what is reported."""
     test_psnr: float | None
@@ -122,6 +142,15 @@ class TrialResult:
     pictures: Reconstructions
     weights: bytes
     """The model as a safetensors file, its architecture in the metadata."""
+    val_penalty: float = 0.0
+    """What the model's training objective adds to ``val_mse``, on the validation images."""
+    rate: Mapping[str, float] = field(default_factory=dict)
+    """What the code of the test images costs, in the words of the model; see `RATE_BITS`."""
+
+    @property
+    def val_objective(self) -> float:
+        """What trials are chosen by."""
+        return self.val_mse + self.val_penalty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +174,15 @@ class TrialRecord:
     test_psnr: float | None = None
     """None unless the trial finished, and for a perfect reconstruction."""
     train_seconds: float | None = None
+    val_penalty: float = 0.0
+    """What the model's training objective adds to ``val_mse``."""
+    rate: Mapping[str, float] = field(default_factory=dict)
+    """What the code of the test images costs; see `RATE_BITS`."""
+
+    @property
+    def val_objective(self) -> float | None:
+        """What trials are chosen by; None unless the trial validated at least once."""
+        return None if self.val_mse is None else self.val_mse + self.val_penalty
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import Choices, SearchSpace, SweepConfig, TrialConfig
+from ae_sweep.config import Choices, Condition, SearchSpace, SweepConfig, TrialConfig
 from ae_sweep.records import (
     DatasetCard,
     EpochResult,
@@ -371,3 +371,8 @@ def _empty_optuna_file() -> Path:
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     open_storage(directory / "optuna.db")
     return directory / "optuna.db"
+
+
+def of_conv(counts: dict[int, int]) -> dict[Condition, int]:
+    """Tell counts by latent dim as those of the conditions of a sweep of the reference model."""
+    return {Condition(dim, "conv"): count for dim, count in counts.items()}

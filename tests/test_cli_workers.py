@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes import epoch_result, sweep_config, trial_config, trial_result
+from fakes import epoch_result, of_conv, sweep_config, trial_config, trial_result
 from rich.console import Console
 
 from ae_sweep import data, sweep, training
@@ -153,7 +153,7 @@ def test_workers_share_the_time_of_a_plan() -> None:
     assert plan.most_seconds(seconds, workers=64) >= 32, "no trial is faster by itself"
     expected = [plan.expected_seconds(seconds, workers=n) for n in (1, 2, 4)]
     assert expected == sorted(expected, reverse=True)
-    done = sweep.make_plan(sweep_config(trials=3), filled={2: 3, 8: 3})
+    done = sweep.make_plan(sweep_config(trials=3), filled=of_conv({2: 3, 8: 3}))
     assert done.most_seconds(seconds, workers=2) == 0
 
 

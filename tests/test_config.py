@@ -14,6 +14,7 @@ from fakes import sweep_config, trial_config
 
 from ae_sweep.config import (
     Choices,
+    ModelSetting,
     Range,
     SearchSpace,
     Store,
@@ -191,7 +192,9 @@ def test_what_may_grow_is_no_part_of_a_sweeps_identity_and_all_else_is() -> None
         assert dataclasses.replace(config, **{key: value}).identity() != config.identity(), key
     single = dataclasses.replace(config, space=FIXED)
     assert dataclasses.replace(single, method="nested").identity() != single.identity()
-    told = {*grown, *others, "name", "method"}
+    setting = ModelSetting("beta", (0.1, 1.0))
+    assert dataclasses.replace(config, setting=setting).identity() == config.identity()
+    told = {*grown, *others, "name", "method", "setting"}
     unseen = {field.name for field in dataclasses.fields(config)} - told
     assert not unseen, "a new setting must be told to be part of the identity, or not"
 

@@ -141,6 +141,7 @@ def test_an_unknown_model_is_told_with_those_there_are(name: str) -> None:
 def test_a_name_is_checked_without_building_anything() -> None:
     models.check_name("conv")
     with pytest.raises(
-        ConfigError, match=r"there is no model 'cnov', only conv, mlp; did you mean 'conv'\?"
+        ConfigError,
+        match=r"there is no model 'cnov', only conv, mlp, vae, vqvae, fsq; did you mean 'conv'\?",
     ):
         models.check_name("cnov")

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from fakes import sweep_config
+from fakes import of_conv, sweep_config
 
 from ae_sweep.config import Choices, Range, SearchSpace
 from ae_sweep.records import Outcome, Point, Role, TrialRecord
@@ -150,7 +150,7 @@ def seconds(dim: int, epochs: int) -> float:
 
 def test_a_plan_counts_trials_and_epochs_at_most() -> None:
     plan = make_plan(sweep_config(trials=3, repeats=2), filled={})
-    assert plan.open_trials == {2: 3, 8: 3}
+    assert plan.open_trials == of_conv({2: 3, 8: 3})
     assert plan.trials == 6 + 4
     assert plan.max_epochs == 10 * 4
     assert plan.most_seconds(seconds) == (3 + 2) * 4 * (2 + 8)
@@ -158,12 +158,12 @@ def test_a_plan_counts_trials_and_epochs_at_most() -> None:
 
 def test_a_plan_wants_no_more_trials_than_there_are_configurations() -> None:
     plan = make_plan(sweep_config(trials=50), filled={})
-    assert plan.open_trials == {2: 6, 8: 6}
+    assert plan.open_trials == of_conv({2: 6, 8: 6})
 
 
 def test_a_resumed_plan_counts_what_is_missing() -> None:
-    plan = make_plan(sweep_config(trials=3), filled={2: 1})
-    assert plan.open_trials == {2: 2, 8: 3}
+    plan = make_plan(sweep_config(trials=3), filled=of_conv({2: 1}))
+    assert plan.open_trials == of_conv({2: 2, 8: 3})
     # The one of d=2 that is done was its first, the longest; the others are of middling length.
     assert plan.expected_seconds(seconds) == pytest.approx(
         2 * 2 * 3 * PRUNED_SHARE + 8 * (4 + 2 * 3 * PRUNED_SHARE)
@@ -197,7 +197,7 @@ def test_no_plan_expects_more_time_than_it_allows_at_most(seed: int) -> None:
         repeats=rng.randint(0, 2),
         pruner=rng.choice(["none", "median"]),
     )
-    plan = make_plan(config, filled={2: rng.randint(0, config.trials)})
+    plan = make_plan(config, filled=of_conv({2: rng.randint(0, config.trials)}))
     assert plan.expected_seconds(costs) <= plan.most_seconds(costs) * (1 + 1e-9)
 
 
@@ -210,7 +210,7 @@ def test_a_trials_constant_cost_is_foretold_once_a_trial() -> None:
 def test_the_time_over_a_range_of_a_hundred_thousand_epochs_is_foretold_at_once() -> None:
     config = sweep_config(space=space(Range(1e-3, 1e-2), Range(1, 100_000)), pruner="none")
     asked: list[int] = []
-    plan = make_plan(config, filled={2: 1, 8: 1})
+    plan = make_plan(config, filled=of_conv({2: 1, 8: 1}))
     plan.expected_seconds(lambda _dim, epochs: asked.append(epochs) or 1.0)
     assert len(asked) < 300
     assert sum(asked) / len(asked) == pytest.approx(50_000, rel=0.05)
@@ -251,9 +251,9 @@ def test_a_resumed_plan_counts_only_the_repeats_that_are_missing() -> None:
         record(32, 0.1, seed=2),
     ]
     done = finished_repeats(config, stored)
-    assert done == {2: 1, 32: 2}
-    plan = make_plan(config, filled={2: 3, 8: 3, 32: 3}, repeated=done)
-    assert plan.open_repeats == {2: 1, 8: 2, 32: 0}
+    assert done == of_conv({2: 1, 32: 2})
+    plan = make_plan(config, filled=of_conv({2: 3, 8: 3, 32: 3}), repeated=done)
+    assert plan.open_repeats == of_conv({2: 1, 8: 2, 32: 0})
     assert plan.trials == 3
     assert plan.most_seconds(seconds) == 4 * (2 * 1 + 8 * 2)
     assert finished_repeats(config, []) == {}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from fakes import careless_sqlite, fresh_optuna_file, optuna_trials, sweep_config
+from fakes import careless_sqlite, fresh_optuna_file, of_conv, optuna_trials, sweep_config
 from optuna.trial import TrialState
 
 from ae_sweep.config import Choices, Range, SearchSpace
 from ae_sweep.errors import ConflictError, StoreError
-from ae_sweep.sweep import DimStudy, check_conflict, filled_slots, open_studies, studies
+from ae_sweep.sweep import ConditionStudy, check_conflict, filled_slots, open_studies, studies
 from ae_sweep.sweep.space import all_params, distributions, known_good
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
 
 
-def open_one(path: Path, **changes: Any) -> DimStudy:
+def open_one(path: Path, **changes: Any) -> ConditionStudy:
     config = sweep_config(**{"dims": (2,)} | changes)
     (study,) = open_studies(path, config, identity=config.identity())
     return study
@@ -58,12 +58,12 @@ def error_of(ask: Ask) -> float:
     return 1 / ask.params["lr"] + 1 / ask.params["epochs"]
 
 
-def fill(study: DimStudy, *, error: Any = error_of) -> list[dict[str, Any]]:
+def fill(study: ConditionStudy, *, error: Any = error_of) -> list[dict[str, Any]]:
     """Train every open slot; tell what was suggested."""
     suggested = []
     for slot in study.open_slots():
         ask = study.ask(slot)
-        study.complete(ask, val_mse=error(ask))
+        study.complete(ask, val_objective=error(ask))
         suggested.append(ask.params)
     return suggested
 
@@ -71,7 +71,7 @@ def fill(study: DimStudy, *, error: Any = error_of) -> list[dict[str, Any]]:
 def test_there_is_one_study_per_dim_under_the_sweeps_name(path: Path) -> None:
     config = sweep_config(name="my-sweep", dims=(2, 8, 1024))
     opened = open_studies(path, config, identity=config.identity())
-    assert [study.latent_dim for study in opened] == [2, 8, 1024]
+    assert [study.condition.latent_dim for study in opened] == [2, 8, 1024]
     storage = f"sqlite:///{path}"
     names = optuna.get_all_study_names(storage)
     assert sorted(names) == ["my-sweep/d=1024", "my-sweep/d=2", "my-sweep/d=8"]
@@ -91,9 +91,9 @@ def test_the_first_trial_is_the_known_good_configuration(
 def test_a_study_reads_the_same_with_plain_optuna(path: Path) -> None:
     study = open_one(path, pruner="none")
     done, stopped, broken = (study.ask(slot) for slot in range(3))
-    study.report(done, quarter=1, val_mse=0.5)
-    study.report(done, quarter=2, val_mse=0.25)
-    study.complete(done, val_mse=0.125)
+    study.report(done, quarter=1, val_objective=0.5)
+    study.report(done, quarter=2, val_objective=0.25)
+    study.complete(done, val_objective=0.125)
     study.prune(stopped)
     study.fail(broken, reason="loss nan at step 3")
     trials = optuna_trials(path, "first/d=2")
@@ -177,9 +177,9 @@ def test_a_pruned_configuration_is_not_suggested_again(
         ask = study.ask(slot)
         suggested.append(ask.params)
         if slot == 0:
-            study.complete(ask, val_mse=1.0)
+            study.complete(ask, val_objective=1.0)
         else:
-            study.report(ask, quarter=1, val_mse=2.0)
+            study.report(ask, quarter=1, val_objective=2.0)
             study.prune(ask)
     assert len(set(map(str, suggested))) == 6
     assert study.open_slots() == []
@@ -189,11 +189,11 @@ def test_a_failed_trial_leaves_its_slot_open_and_is_asked_again_as_it_was(
     in_memory: None, path: Path
 ) -> None:
     study = open_one(path, space=CONTINUOUS)
-    study.complete(study.ask(0), val_mse=1.0)
+    study.complete(study.ask(0), val_objective=1.0)
     failed = study.ask(1)
     study.fail(failed, reason="loss nan")
     later = study.ask(2)
-    study.complete(later, val_mse=2.0)
+    study.complete(later, val_objective=2.0)
     again = open_one(path, space=CONTINUOUS)
     assert again.open_slots() == [1]
     assert again.ask(1).params == failed.params
@@ -202,7 +202,7 @@ def test_a_failed_trial_leaves_its_slot_open_and_is_asked_again_as_it_was(
 def test_a_configuration_that_failed_stays_with_its_slot(in_memory: None, path: Path) -> None:
     for seed in range(5):
         study = open_one(path, trials=6, sampler="random", seed=seed, name=f"seed-{seed}")
-        study.complete(study.ask(0), val_mse=1.0)
+        study.complete(study.ask(0), val_objective=1.0)
         failed = {slot: study.ask(slot) for slot in (1, 2)}
         for ask in failed.values():
             study.fail(ask, reason="out of memory")
@@ -210,7 +210,7 @@ def test_a_configuration_that_failed_stays_with_its_slot(in_memory: None, path: 
         for slot in (3, 4, 5, 1, 2):
             ask = study.ask(slot)
             trained[slot] = ask.params
-            study.complete(ask, val_mse=2.0)
+            study.complete(ask, val_objective=2.0)
         assert len(set(map(str, trained.values()))) == 6
         assert [trained[slot] for slot in failed] == [ask.params for ask in failed.values()]
 
@@ -219,9 +219,9 @@ def test_what_a_killed_process_left_running_is_failed_and_asked_again(
     in_memory: None, path: Path
 ) -> None:
     study = open_one(path)
-    study.complete(study.ask(0), val_mse=1.0)
+    study.complete(study.ask(0), val_objective=1.0)
     left = study.ask(1)
-    study.report(left, quarter=1, val_mse=0.5)
+    study.report(left, quarter=1, val_objective=0.5)
     again = open_one(path)
     trials = again._study.get_trials()
     assert [t.state.name for t in trials if "duplicate_of" not in t.user_attrs] == [
@@ -272,7 +272,7 @@ def test_a_process_killed_at_any_write_of_an_ask_is_resumed(
         study = open_one(path, name=name, **settings)
         for done in range(slot):
             ask = study.ask(done)
-            study.complete(ask, val_mse=error_of(ask))
+            study.complete(ask, val_objective=error_of(ask))
         with monkeypatch.context() as patch:
             kill_at(write, patch)
             try:
@@ -303,16 +303,16 @@ def test_pruner_never_compares_two_latent_dims(in_memory: None, path: Path) -> N
     low, high = open_studies(path, config, identity=config.identity())
     good = high.ask(0)
     for quarter in range(1, 5):
-        assert not high.report(good, quarter=quarter, val_mse=0.001)
-    high.complete(good, val_mse=0.001)
+        assert not high.report(good, quarter=quarter, val_objective=0.001)
+    high.complete(good, val_objective=0.001)
     # A hundred times worse than anything at d=8, and the best there is at d=2.
     only = low.ask(0)
-    assert not any(low.report(only, quarter=quarter, val_mse=0.1) for quarter in range(1, 5))
-    low.complete(only, val_mse=0.1)
+    assert not any(low.report(only, quarter=quarter, val_objective=0.1) for quarter in range(1, 5))
+    low.complete(only, val_objective=0.1)
     worse = high.ask(1)
-    assert high.report(worse, quarter=1, val_mse=0.01)
+    assert high.report(worse, quarter=1, val_objective=0.01)
     better = low.ask(1)
-    assert not low.report(better, quarter=1, val_mse=0.09)
+    assert not low.report(better, quarter=1, val_objective=0.09)
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
@@ -325,8 +325,8 @@ def test_a_trial_is_compared_at_equal_quarters_alone(
     for slot, factor in enumerate((1.0, 0.9, 0.8)):
         ask = study.ask(slot)
         for quarter, error in enumerate((1.0, 0.5, 0.3, 0.2), start=1):
-            assert not study.report(ask, quarter=quarter, val_mse=error * factor)
-        study.complete(ask, val_mse=0.2 * factor)
+            assert not study.report(ask, quarter=quarter, val_objective=error * factor)
+        study.complete(ask, val_objective=0.2 * factor)
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
@@ -339,12 +339,12 @@ def test_a_pruner_stops_what_is_worse_at_each_quarter(
     for slot in range(20):
         ask = study.ask(slot)
         for quarter in range(1, 5):
-            if study.report(ask, quarter=quarter, val_mse=slot + 1 / quarter) and quarter < 4:
+            if study.report(ask, quarter=quarter, val_objective=slot + 1 / quarter) and quarter < 4:
                 study.prune(ask)
                 stopped_at.append(quarter)
                 break
         else:
-            study.complete(ask, val_mse=slot)
+            study.complete(ask, val_objective=slot)
     assert stopped_at
     if pruner == "median":
         assert stopped_at == [1] * 19
@@ -359,13 +359,15 @@ def test_a_trial_that_failed_is_nothing_to_be_compared_with(
 ) -> None:
     study = open_one(path, pruner=pruner, trials=6)
     first = study.ask(0)
-    assert not any(study.report(first, quarter=quarter, val_mse=1.0) for quarter in range(1, 5))
-    study.complete(first, val_mse=1.0)
+    assert not any(
+        study.report(first, quarter=quarter, val_objective=1.0) for quarter in range(1, 5)
+    )
+    study.complete(first, val_objective=1.0)
     failed = study.ask(2)
-    study.report(failed, quarter=1, val_mse=0.1)
+    study.report(failed, quarter=1, val_objective=0.1)
     study.fail(failed, reason="interrupted")
     better_than_the_first = study.ask(3)
-    assert not study.report(better_than_the_first, quarter=1, val_mse=0.9)
+    assert not study.report(better_than_the_first, quarter=1, val_objective=0.9)
 
 
 def test_without_a_pruner_nothing_is_stopped(in_memory: None, path: Path) -> None:
@@ -373,8 +375,8 @@ def test_without_a_pruner_nothing_is_stopped(in_memory: None, path: Path) -> Non
     for slot in range(6):
         ask = study.ask(slot)
         for quarter in range(1, 5):
-            assert not study.report(ask, quarter=quarter, val_mse=10.0**slot)
-        study.complete(ask, val_mse=10.0**slot)
+            assert not study.report(ask, quarter=quarter, val_objective=10.0**slot)
+        study.complete(ask, val_objective=10.0**slot)
 
 
 def test_the_best_is_the_earliest_of_the_lowest_among_complete_trials(
@@ -383,14 +385,14 @@ def test_the_best_is_the_earliest_of_the_lowest_among_complete_trials(
     study = open_one(path, trials=4)
     assert study.best() is None
     asks = [study.ask(slot) for slot in range(4)]
-    study.report(asks[0], quarter=1, val_mse=0.01)
+    study.report(asks[0], quarter=1, val_objective=0.01)
     study.prune(asks[0])
     assert study.best() is None
     for ask, error in zip(asks[1:], (0.5, 0.2, 0.2), strict=True):
-        study.complete(ask, val_mse=error)
+        study.complete(ask, val_objective=error)
     best = study.best()
     assert best is not None
-    assert (best.params, best.val_mse) == (asks[2].params, 0.2)
+    assert (best.params, best.val_objective) == (asks[2].params, 0.2)
 
 
 def test_more_trials_may_be_wanted_later_and_fewer_harm_nothing(
@@ -409,8 +411,8 @@ def test_filled_slots_are_counted_without_writing(path: Path) -> None:
     open_one(path, name="other")
     left = open_one(path, trials=3).ask(2)
     before = path.read_bytes()
-    assert filled_slots(path, sweep_config(trials=4)) == {2: 2}
-    assert filled_slots(path, sweep_config(trials=1, dims=(2,))) == {2: 1}
+    assert filled_slots(path, sweep_config(trials=4)) == of_conv({2: 2})
+    assert filled_slots(path, sweep_config(trials=1, dims=(2,))) == of_conv({2: 1})
     assert path.read_bytes() == before
     assert optuna_trials(path, "first/d=2")[left.trial.number].state.name == "RUNNING"
     assert filled_slots(path.with_name("missing"), sweep_config()) == {}
@@ -561,7 +563,7 @@ def test_an_empty_file_counts_as_no_database_until_a_study_is_opened(tmp_path: P
     assert filled_slots(file, sweep_config()) == {}
     assert file.read_bytes() == b""
     open_one(file)
-    assert filled_slots(file, sweep_config()) == {2: 0}
+    assert filled_slots(file, sweep_config()) == of_conv({2: 0})
 
 
 def test_a_database_that_was_cut_off_while_it_was_made_is_completed(path: Path) -> None:
@@ -621,12 +623,12 @@ def test_every_public_method_of_a_study_translates_the_errors_of_its_database(pa
     study._study = Gone()  # type: ignore[assignment]
     calls: dict[str, dict[str, Any]] = {
         "open_slots": {}, "filled": {}, "ask": {"slot": 1}, "best": {}, "reap": {},
-        "report": {"ask": ask, "quarter": 1, "val_mse": 1.0},
-        "complete": {"ask": ask, "val_mse": 1.0},
+        "report": {"ask": ask, "quarter": 1, "val_objective": 1.0},
+        "complete": {"ask": ask, "val_objective": 1.0},
         "prune": {"ask": ask},
         "fail": {"ask": ask, "reason": "x"},
     }  # fmt: skip
-    assert set(calls) == {name for name in vars(DimStudy) if not name.startswith("_")}
+    assert set(calls) == {name for name in vars(ConditionStudy) if not name.startswith("_")}
     for name, arguments in calls.items():
         with pytest.raises(StoreError, match="gone"):
             getattr(study, name)(**arguments)

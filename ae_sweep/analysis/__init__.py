@@ -1,6 +1,12 @@
 """Analysis: arrays and records in, records out; no file, no print, no plot."""
 
-from ae_sweep.analysis.curve import FinishedTrial, Frontier, FrontierPoint, frontier
+from ae_sweep.analysis.curve import (
+    FinishedTrial,
+    Frontier,
+    FrontierPoint,
+    frontier,
+    listed_conditions,
+)
 from ae_sweep.analysis.distortion import Refusal, psnr_db
 from ae_sweep.analysis.document import to_document, to_table
 from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
@@ -9,6 +15,7 @@ from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
 from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
+from ae_sweep.analysis.rate import code_use, efficient
 
 __all__ = [
     "FinishedTrial",
@@ -24,6 +31,8 @@ __all__ = [
     "ProbeResult",
     "Refusal",
     "as_bytes",
+    "code_use",
+    "efficient",
     "find_knee",
     "first_of_each",
     "fit_pca",
@@ -32,6 +41,7 @@ __all__ = [
     "grid",
     "latent_space",
     "line",
+    "listed_conditions",
     "plane",
     "probe_result",
     "probes",

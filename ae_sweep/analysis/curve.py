@@ -1,7 +1,7 @@
 """Owns the frontier: from the trials of a sweep to its empirical rate-distortion curve.
 
-Chosen on validation, reported on test. The rate axis is latent_dim, a count of float32 numbers:
-no bit rate.
+Chosen on validation, reported on test. The rate axis is latent_dim, a count of float32 numbers and
+no bit rate; models whose code has a rate in bits tell that as well.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ae_sweep.analysis.distortion import Refusal, psnr_db
 from ae_sweep.analysis.knee import find_knee
 from ae_sweep.analysis.power_law import fit_power_law
-from ae_sweep.config import shorten
+from ae_sweep.config import Condition, model_family, shorten
 from ae_sweep.errors import ConfigError, NotStoredError, StoreError
-from ae_sweep.records import Outcome, Role
+from ae_sweep.records import RATE_BITS, Outcome, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ae_sweep.analysis.knee import Knee
     from ae_sweep.analysis.power_law import PowerLaw
@@ -30,15 +30,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontierPoint:
-    """What the best configuration of one latent_dim reached."""
+    """What the best configuration of one condition reached."""
 
     latent_dim: int
+    model: str
+    """With its setting, if it has one: ``vae beta=0.1``."""
     compression_ratio: float
     """Pixels of an image / latent_dim. No bit rate: a latent is a float32."""
     lr: float
     epochs: int
     val_mse: float
-    """Of the search trial that was chosen by it: a little optimistic for that reason."""
+    """Of the search trial that was chosen, by it and what its objective adds: a little optimistic
+    for that reason."""
     test_mse: float
     """Per pixel; the mean over the seeds of the configuration."""
     test_mse_std: float | None
@@ -55,6 +58,14 @@ class FrontierPoint:
     """Of this latent_dim, repeats included."""
     trials_total: int
     """The same, however they ended."""
+    rate: Mapping[str, float] = field(default_factory=dict)
+    """What the code of a test image costs, means over the seeds: ``bits``, ``mse`` of what those
+    carry, and more in the words of the model. Empty for a code of real numbers."""
+
+    @property
+    def condition(self) -> Condition:
+        """What it is the best of."""
+        return Condition(self.latent_dim, self.model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +83,7 @@ class Frontier:
     sweep: str
     """Where trials of several sweeps were joined, their names with commas between."""
     model: str
+    """Its name in the registry; each point tells its setting."""
     dataset: str | None
     """None where the caller did not name it."""
     dataset_digest: str
@@ -79,7 +91,8 @@ class Frontier:
     pixels: int
     """Numbers in one image: where latent_dim stops being a compression."""
     points: tuple[FrontierPoint, ...]
-    """One for each latent_dim with a finished search trial, ascending; at least one."""
+    """One for each condition with a finished search trial, ascending by latent_dim, then setting;
+    at least one."""
     all_trials: tuple[FinishedTrial, ...]
     """Every finished trial, ascending by latent_dim, then test_mse."""
     fit: PowerLaw | None
@@ -90,6 +103,11 @@ class Frontier:
     """Why there is no knee; None where there is one."""
     notes: tuple[str, ...]
     """What was left out of the curve or of the fit, and why."""
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether the code of every point has a rate in bits."""
+        return all(RATE_BITS in point.rate for point in self.points)
 
 
 def frontier(
@@ -133,11 +151,12 @@ def frontier(
     some = finished[0]
     pixels = some.pixels
     points = _with_gains([*_points(trials, pixels)])
-    fit, left_out = _fit(points, pixels)
-    knee = _knee(points)
+    several = _several_models(points)
+    fit, left_out = (several, ()) if several else _fit(points, pixels)
+    knee = several or _knee(points)
     return Frontier(
         sweep=name,
-        model=some.point.model,
+        model=model_family(some.point.model),
         dataset=dataset,
         dataset_digest=some.point.dataset_digest,
         recipe=some.point.recipe,
@@ -160,7 +179,7 @@ def _none_finished(trials: int) -> str:
 
 def _refuse_mixture(trials: Sequence[TrialRecord]) -> None:
     kinds = {
-        "models": {trial.point.model for trial in trials},
+        "models": {model_family(trial.point.model) for trial in trials},
         "data sets": {trial.point.dataset_digest for trial in trials},
         "recipes": {trial.point.recipe for trial in trials},
     }
@@ -174,20 +193,21 @@ def _refuse_mixture(trials: Sequence[TrialRecord]) -> None:
 
 
 def _points(trials: Iterable[TrialRecord], pixels: int) -> Iterable[FrontierPoint]:
-    by_dim: dict[int, list[TrialRecord]] = defaultdict(list)
+    by_condition: dict[Condition, list[TrialRecord]] = defaultdict(list)
     for trial in trials:
-        by_dim[trial.point.latent_dim].append(trial)
-    for _, of_dim in sorted(by_dim.items()):
-        finished = [trial for trial in of_dim if trial.outcome is Outcome.FINISHED]
+        by_condition[trial.point.condition].append(trial)
+    for condition in sorted(by_condition, key=lambda each: each.order):
+        alike = by_condition[condition]
+        finished = [trial for trial in alike if trial.outcome is Outcome.FINISHED]
         searched = [trial for trial in finished if trial.role is Role.SEARCH]
         if searched:
             best = min(searched, key=_merit)
-            yield _point(best, finished, pixels=pixels, trials_total=len(of_dim))
+            yield _point(best, finished, pixels=pixels, trials_total=len(alike))
 
 
 def _merit(trial: TrialRecord) -> tuple[float, int, float, str]:
     """Order by validation alone; ties go to the cheaper, so that the choice is the same always."""
-    return _val_mse(trial), trial.point.epochs, trial.point.lr, trial.run_id
+    return _val_mse(trial) + trial.val_penalty, trial.point.epochs, trial.point.lr, trial.run_id
 
 
 def _point(
@@ -196,15 +216,17 @@ def _point(
     chosen = best.point
     # One value a seed: the same training run twice is no second measurement.
     by_seed = {
-        trial.point.seed: _test_mse(trial)
+        trial.point.seed: trial
         for trial in finished
         if (trial.point.lr, trial.point.epochs) == (chosen.lr, chosen.epochs)
     }
-    by_seed[chosen.seed] = _test_mse(best)
-    mses = [mse for _, mse in sorted(by_seed.items())]
+    by_seed[chosen.seed] = best
+    seeds = [trial for _, trial in sorted(by_seed.items())]
+    mses = [_test_mse(trial) for trial in seeds]
     test_mse = statistics.fmean(mses)
     return FrontierPoint(
         latent_dim=chosen.latent_dim,
+        model=chosen.model,
         compression_ratio=pixels / chosen.latent_dim,
         lr=chosen.lr,
         epochs=chosen.epochs,
@@ -217,21 +239,34 @@ def _point(
         run_id=best.run_id,
         trials_finished=len(finished),
         trials_total=trials_total,
+        rate={
+            key: statistics.fmean(trial.rate[key] for trial in seeds)
+            for key in best.rate
+            if all(key in trial.rate for trial in seeds)
+        },
     )
 
 
 def _with_gains(points: Sequence[FrontierPoint]) -> tuple[FrontierPoint, ...]:
-    gains = [_db_per_doubling(*pair) for pair in pairwise(points)]
-    return tuple(
-        replace(point, db_per_doubling=gain)
-        for point, gain in zip(points, [None, *gains], strict=True)
-    )
+    gains: dict[str, float | None] = {}
+    for model in {point.model for point in points}:
+        for before, after in pairwise(point for point in points if point.model == model):
+            gains[after.run_id] = _db_per_doubling(before, after)
+    return tuple(replace(point, db_per_doubling=gains.get(point.run_id)) for point in points)
 
 
 def _db_per_doubling(before: FrontierPoint, after: FrontierPoint) -> float | None:
     if before.test_psnr is None or after.test_psnr is None:
         return None
     return (after.test_psnr - before.test_psnr) / math.log2(after.latent_dim / before.latent_dim)
+
+
+def _several_models(points: Sequence[FrontierPoint]) -> Refusal | None:
+    """Refuse a law in latent_dim where something else changes too."""
+    settings = sorted({point.model for point in points})
+    if len(settings) < 2:
+        return None
+    return Refusal(f"several models share the latent dims ({', '.join(settings)})")
 
 
 def _fit(
@@ -267,9 +302,19 @@ def _all_trials(finished: Iterable[TrialRecord]) -> tuple[FinishedTrial, ...]:
 
 
 def _unmeasured(trials: Iterable[TrialRecord], points: Iterable[FrontierPoint]) -> tuple[str, ...]:
-    measured = {point.latent_dim for point in points}
-    missing = sorted({trial.point.latent_dim for trial in trials} - measured)
-    return (f"{_list(missing)} not on the curve: no finished search trial",) if missing else ()
+    measured = {point.condition for point in points}
+    tried = {trial.point.condition for trial in trials}
+    missing = sorted(tried - measured, key=lambda each: each.order)
+    if not missing:
+        return ()
+    return (f"{listed_conditions(missing)} not on the curve: no finished search trial",)
+
+
+def listed_conditions(conditions: Sequence[Condition]) -> str:
+    """Write conditions in a row: ``d=2, 8``, or ``d=2 beta=0.1, d=8 beta=0.1`` with settings."""
+    if len({each.model for each in conditions}) == 1 and " " not in conditions[0].model:
+        return _list(each.latent_dim for each in conditions)
+    return ", ".join(map(str, conditions))
 
 
 def _list(dims: Iterable[int]) -> str:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
+from ae_sweep.records import RATE_BITS, RATE_MSE
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
-    from ae_sweep.analysis.curve import Frontier
+    from ae_sweep.analysis.curve import Frontier, FrontierPoint
 
 SCHEMA = "ae-sweep/frontier"
 SCHEMA_VERSION = 1
 """Grows when a field is renamed or changes its meaning; new fields leave it."""
 
 UNITS = {
-    "latent_dim": "float32 numbers per image (a count, not a bit rate)",
+    "latent_dim": "numbers per image, or tokens (a count, not a bit rate)",
+    "rate": "bits per image, of models that have a rate; mse of what those bits carry",
     "compression_ratio": "pixels per latent number",
     "val_mse": "squared error per pixel, pixels in [0, 1], validation images",
     "test_mse": "squared error per pixel, pixels in [0, 1], test images",
@@ -46,9 +52,10 @@ def to_table(frontier: Frontier) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row for each latent_dim, ascending, with the columns Latent dim, Compression
-        (pixels / latent_dim), Test MSE, PSNR (dB), best lr, epochs. PSNR is NaN for a perfect
-        reconstruction.
+        One row for each point, with the columns Latent dim, Compression (pixels / latent_dim),
+        Test MSE, PSNR (dB), best lr, epochs. PSNR is NaN for a perfect reconstruction. Of a model
+        with a setting there is a column of its name after the first, and where the code has a rate,
+        Bits and MSE at bits stand before Test MSE.
     """
     import pandas as pd  # noqa: PLC0415 - seconds that a process which only trains need not wait
 
@@ -56,13 +63,32 @@ def to_table(frontier: Frontier) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Latent dim": [point.latent_dim for point in points],
+            **_settings(points),
             "Compression": [point.compression_ratio for point in points],
+            **_rates(frontier),
             "Test MSE": [point.test_mse for point in points],
             "PSNR (dB)": pd.Series([point.test_psnr for point in points], dtype="float64"),
             "best lr": [point.lr for point in points],
             "epochs": [point.epochs for point in points],
         }
     )
+
+
+def _settings(points: Sequence[FrontierPoint]) -> dict[str, list[float]]:
+    pairs = [point.model.partition(" ")[2].partition("=") for point in points]
+    if not all(value for _, _, value in pairs):
+        return {}
+    return {pairs[0][0]: [float(value) for _, _, value in pairs]}
+
+
+def _rates(frontier: Frontier) -> dict[str, list[float]]:
+    if not frontier.has_rate:
+        return {}
+    rates = [point.rate for point in frontier.points]
+    return {
+        "Bits": [rate[RATE_BITS] for rate in rates],
+        "MSE at bits": [rate.get(RATE_MSE, math.nan) for rate in rates],
+    }
 
 
 def _without_tuples(value: Any) -> Any:

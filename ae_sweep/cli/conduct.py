@@ -139,11 +139,11 @@ def _tell_result(
     else:
         print_frontier(frontier)
     _say_next(config, store)
-    measured = {point.latent_dim for point in frontier.points}
-    missing = [dim for dim in config.dims if dim not in measured]
+    measured = {point.condition for point in frontier.points}
+    missing = [each for each in config.conditions if each not in measured]
     if missing:
         raise NotStoredError(
-            f"no trial finished for d = {', '.join(map(str, missing))}; ae-sweep show "
+            f"no trial finished for {analysis.listed_conditions(missing)}; ae-sweep show "
             f"{config.name} tells why, and the MLflow UI each trial's failure"
         )
 

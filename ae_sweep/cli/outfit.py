@@ -27,6 +27,7 @@ class Outfit:
     cache_dir: Path
     data_dir: Path | None
     model: str
+    """Whose speed is measured."""
     device: str
     precision: training.Precision
     threads: int

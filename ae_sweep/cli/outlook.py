@@ -50,11 +50,12 @@ class Outlook:
         return [
             f"sweep    {config.name}",
             (
-                f"plan     {counted(len(config.dims), 'study', 'studies')} "
-                f"(d = {', '.join(map(str, config.dims))}) × "
+                f"plan     {counted(len(config.conditions), 'study', 'studies')} "
+                f"(d = {', '.join(map(str, config.dims))}{self._setting()}) × "
                 f"{counted(config.wanted_trials, 'trial')}{repeats}: {plan.trials} to train, "
                 f"at most {counted(self._max_epochs, 'epoch')}"
             ),
+            f"model    {config.model}",
             *self._method_lines(),
             (
                 f"search   lr {config.space.lr}, epochs {config.space.epochs}; "
@@ -83,6 +84,12 @@ class Outlook:
             return plan.max_epochs
         share = plan.config.space.max_epochs / len(plan.config.dims)
         return math.ceil(plan.trials * (share + training.FINE_TUNING_EPOCHS))
+
+    def _setting(self) -> str:
+        setting = self._plan.config.setting
+        if setting is None:
+            return ""
+        return f"; {setting.name} = {', '.join(str(setting).split())}"
 
     def _method_lines(self) -> list[str]:
         if self._plan.config.method == "separate":
@@ -119,6 +126,7 @@ class Outlook:
             "dataset": config.dataset,
             "dataset_digest": self._prepared.card.digest,
             "model": config.model,
+            "models": list(config.models),
             "device": self.crew.parameters()["device"],
             "precision": self._prepared.precision.name,
             "workers": self.crew.workers,

@@ -73,7 +73,7 @@ class Prepared:
     def speed(self, dim: int) -> training.Speed:
         """Time a few training steps in this process."""
         return training.measure_speed(
-            dim, self.images, model=self.config.model, precision=self.precision
+            dim, self.images, model=self.config.models[-1], precision=self.precision
         )
 
     def outfit(self, number: int, *, threads: int) -> Outfit:
@@ -90,7 +90,7 @@ class Prepared:
             train_limit=self.config.train_limit,
             cache_dir=cache_dir(),
             data_dir=self.data_dir,
-            model=self.config.model,
+            model=self.config.models[-1],
             device=self.devices[number % len(self.devices)],
             precision=self.precision,
             threads=threads,
@@ -116,7 +116,8 @@ def prepare(
     """
     device = training.resolve_device(device_name)
     devices = training.alike_devices(device_name, device)
-    models.check_name(config.model)
+    for model in config.models:
+        models.check_name(model)
     dataset = data.load(
         config.dataset,
         cache_dir=cache_dir(),
@@ -157,8 +158,11 @@ def prepare(
 def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> int:
     """Tell the bytes that the largest dim needs, if the device has them."""
     dim = config.dims[-1]
-    needed = training.training_bytes(
-        config.model, latent_dim=min(dim, MAX_ESTIMATED_DIM), image_shape=image_shape
+    needed = max(
+        training.training_bytes(
+            model, latent_dim=min(dim, MAX_ESTIMATED_DIM), image_shape=image_shape
+        )
+        for model in config.models
     )
     if needed > has:
         about = "over" if dim > MAX_ESTIMATED_DIM else "about"

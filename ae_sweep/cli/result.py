@@ -9,14 +9,18 @@ from ae_sweep import analysis
 from ae_sweep.cli.talk import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from ae_sweep.analysis import Frontier
 
 
 def comparison(frontier: Frontier, other: Frontier) -> list[str]:
-    """Tell the test MSE of each dim that both have, as a share of the other's."""
-    others = {point.latent_dim: point.test_mse for point in other.points}
+    """Tell the test MSE of each dim that both have, as a share of the other's lowest."""
+    others: dict[int, float] = {}
+    for point in other.points:
+        others[point.latent_dim] = min(point.test_mse, others.get(point.latent_dim, math.inf))
     shares = [
-        f"{point.test_mse / others[point.latent_dim] - 1:+.1%} at d={point.latent_dim}"
+        f"{point.test_mse / others[point.latent_dim] - 1:+.1%} at {point.condition}"
         for point in frontier.points
         if others.get(point.latent_dim)
     ]
@@ -26,7 +30,7 @@ def comparison(frontier: Frontier, other: Frontier) -> list[str]:
 
 
 def print_frontier(frontier: Frontier) -> None:
-    """Print one row a dim."""
+    """Print one row a point."""
     rows = table_rows(frontier)
     print_table(list(rows[0]), [_cells(row) for row in rows])
 
@@ -37,21 +41,24 @@ def table_rows(frontier: Frontier) -> list[dict[str, Any]]:
     return [{str(column): value for column, value in row.items()} for row in records]
 
 
+FORMS: Mapping[str, Callable[[Any], str]] = {
+    "Compression": "{:.4g}×".format,
+    "Bits": "{:.1f}".format,
+    "MSE at bits": "{:.5f}".format,
+    "Test MSE": "{:.5f}".format,
+    "PSNR (dB)": lambda psnr: "perfect" if math.isnan(psnr) else f"{psnr:.2f}",
+    "best lr": "{:.2e}".format,
+}
+"""How a column's values are written; any other's as a plain number."""
+
+
 def _cells(row: dict[Any, Any]) -> list[str]:
-    psnr = row["PSNR (dB)"]
-    return [
-        str(row["Latent dim"]),
-        f"{row['Compression']:.4g}×",
-        f"{row['Test MSE']:.5f}",
-        "perfect" if math.isnan(psnr) else f"{psnr:.2f}",
-        f"{row['best lr']:.2e}",
-        str(row["epochs"]),
-    ]
+    return [FORMS.get(column, "{:g}".format)(value) for column, value in row.items()]
 
 
 def findings(frontier: Frontier) -> list[str]:
     """Write what was fitted and found, or why not, one line each."""
-    return [_fit(frontier), _knee(frontier), *frontier.notes]
+    return [_fit(frontier), _knee(frontier), *frontier.notes, *analysis.code_use(frontier.points)]
 
 
 def _fit(frontier: Frontier) -> str:

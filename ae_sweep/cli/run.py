@@ -94,8 +94,27 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="conv: convolutions, the reference. mlp: fully connected, with as many parameters."
+            help="conv: convolutions, the reference. mlp: fully connected, as many parameters. "
+            "vae: variational. vqvae: tokens with a learned codebook. fsq: tokens of a fixed grid."
             + _default("model"),
+        ),
+    ] = None,
+    beta: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--beta",
+            metavar="B ... | LO:HI",
+            help="Of vae: weights of the rate (KL divergence), one study each for every dim; of a "
+            "range, five. [default: 0.1]",
+        ),
+    ] = None,
+    codebook: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--codebook",
+            metavar="K ...",
+            help="Of vqvae and fsq: how many different tokens there are, one study each for every "
+            "dim, which is the number of tokens. [default: 256]",
         ),
     ] = None,
     device: Annotated[
@@ -155,6 +174,7 @@ def run(
     given = {
         "dims": dims, "lr": lr, "epochs": epochs, "trials": trials, "repeats": repeats,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
+        "beta": beta, "codebook": codebook,
         "sampler": sampler, "pruner": pruner, "method": method,
     }  # fmt: skip
     if resume and name is None:

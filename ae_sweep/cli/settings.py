@@ -6,11 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ae_sweep.cli.talk import say
-from ae_sweep.cli.values import parse_dims, parse_epochs, parse_lr
-from ae_sweep.config import SearchSpace, SweepConfig
+from ae_sweep.cli.values import (
+    parse_beta,
+    parse_codebook,
+    parse_dims,
+    parse_epochs,
+    parse_lr,
+)
+from ae_sweep.config import ModelSetting, SearchSpace, SweepConfig
 from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ae_sweep.config import MethodName, PrunerName, SamplerName, Store
 
 DEFAULTS: Mapping[str, str] = {
@@ -36,6 +44,13 @@ NESTED_DEFAULTS: Mapping[str, str] = {
     "pruner": "none",
 }
 """Those of ``--method nested``, which has nothing to search."""
+DIMS_OF_CODEBOOKS = "2 8 32 128"
+"""Default dims of models that make tokens: each holds several numbers."""
+SETTINGS: Mapping[str, Callable[[Sequence[str]], tuple[float, ...]]] = {
+    "beta": parse_beta,
+    "codebook": parse_codebook,
+}
+"""Options that only some models have."""
 
 
 def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) -> SweepConfig:
@@ -56,31 +71,64 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
         If a value cannot be.
     """
     nested = _text(given.get("method"), stored.get("method", "")) == "nested"
-    defaults = NESTED_DEFAULTS if nested else DEFAULTS
-    texts = {
-        key: _text(given.get(key), stored.get(key, default)) for key, default in defaults.items()
-    }
+    defaults = dict(NESTED_DEFAULTS if nested else DEFAULTS)
+
+    def text(option: str) -> str:
+        return _text(given.get(option), stored.get(option, defaults[option]))
+
+    # What needs no more than reading comes first: finding the model's setting takes seconds.
+    space = SearchSpace(
+        lr=parse_lr(text("lr").split()), epochs=parse_epochs(text("epochs").split())
+    )
+    parse_dims(text("dims").split())
+    setting = _setting(text("model"), given, stored)
+    if setting is not None and setting.name == "codebook":
+        defaults["dims"] = DIMS_OF_CODEBOOKS
+    texts = {option: text(option) for option in defaults}
     dims, repeated = parse_dims(texts["dims"].split())
     for dim in repeated:
         say(f"latent dimension {dim} is given more than once; it runs once")
     config = SweepConfig(
         name=name,
         dims=dims,
-        space=SearchSpace(
-            lr=parse_lr(texts["lr"].split()), epochs=parse_epochs(texts["epochs"].split())
-        ),
+        space=space,
         trials=int(texts["trials"]),
         repeats=int(texts["repeats"]),
         seed=int(texts["seed"]),
         dataset=texts["dataset"],
         train_limit=None if texts["train_limit"] == "None" else int(texts["train_limit"]),
         model=texts["model"],
+        setting=setting,
         sampler=cast("SamplerName", texts["sampler"]),
         pruner=cast("PrunerName", texts["pruner"]),
         method=cast("MethodName", texts["method"]),
     )
     _check_trials(config, given.get("trials"))
     return config
+
+
+def _setting(
+    model: str, given: Mapping[str, Any], stored: Mapping[str, str]
+) -> ModelSetting | None:
+    """Make the setting of a model: what is given, else what is stored, else its default.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model, a value cannot be, or another model's setting is given.
+    """
+    from ae_sweep import models
+
+    default = models.default_setting(model)
+    own = default.name if default else None
+    for option in SETTINGS:
+        if given.get(option) and option != own:
+            has = f"whose setting is --{own}" if own else "which has none"
+            raise ConfigError(f"--{option} is no setting of the model {model!r}, {has}")
+    if default is None:
+        return None
+    texts = _text(given.get(default.name), stored.get(default.name, str(default))).split()
+    return ModelSetting(default.name, SETTINGS[default.name](texts))
 
 
 def stored_settings(name: str, store: Store) -> Mapping[str, str]:

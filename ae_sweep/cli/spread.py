@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LIST_OPTIONS = ("--dims", "--lr", "--epochs", "--digits")
+LIST_OPTIONS = ("--dims", "--lr", "--epochs", "--beta", "--codebook", "--digits")
 NEGATIVE_NUMBER = re.compile(r"-[\d.]")
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
+from ae_sweep.cli.settings import SETTINGS
 from ae_sweep.cli.talk import print_json, print_table, say
 from ae_sweep.places import DEFAULT_STORE, open_at
-from ae_sweep.records import Outcome
+from ae_sweep.records import RATE_BITS, Outcome
 
 if TYPE_CHECKING:
     from ae_sweep.records import SweepRecord, TrialRecord
@@ -53,9 +54,11 @@ def show(
         return
     say(f"{record.name}: {record.outcome}, started {_date(record)}")
     say("  ".join(f"{key}={value}" for key, value in record.config.items() if key != "name"))
+    rated = any(trial.rate for trial in trials)
+    measured = ["Val MSE", "Test MSE", "PSNR (dB)", *(["Bits"] if rated else []), "Seconds"]
     print_table(
-        ["Trial", "State", "lr", "Epochs", "Seed", "Val MSE", "Test MSE", "PSNR (dB)", "Seconds"],
-        [_trial_cells(trial) for trial in trials],
+        ["Trial", "State", "lr", "Epochs", "Seed", *measured],
+        [_trial_cells(trial, rated=rated) for trial in trials],
     )
 
 
@@ -64,11 +67,17 @@ def _sweep_cells(record: SweepRecord) -> list[str]:
         str(record.counts.get(outcome, 0))
         for outcome in (Outcome.FINISHED, Outcome.PRUNED, Outcome.FAILED)
     ]
-    settings = [record.config.get(key, "-") for key in ("dataset", "model", "dims")]
+    settings = [record.config.get("dataset", "-"), _model(record), record.config.get("dims", "-")]
     return [record.name, _date(record), str(record.outcome), *settings, *counts]
 
 
-def _trial_cells(trial: TrialRecord) -> list[str]:
+def _model(record: SweepRecord) -> str:
+    """Name a sweep's model, with what only some models have."""
+    settings = [f"{key}={record.config[key]}" for key in SETTINGS if key in record.config]
+    return " ".join([record.config.get("model", "-"), *settings])
+
+
+def _trial_cells(trial: TrialRecord, *, rated: bool) -> list[str]:
     point = trial.point
     return [
         trial.name,
@@ -79,6 +88,7 @@ def _trial_cells(trial: TrialRecord) -> list[str]:
         _number(trial.val_mse, ".5f"),
         _number(trial.test_mse, ".5f"),
         _number(trial.test_psnr, ".2f"),
+        *([_number(trial.rate.get(RATE_BITS), ".1f")] if rated else []),
         _number(trial.train_seconds, ".1f"),
     ]
 

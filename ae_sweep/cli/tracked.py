@@ -60,7 +60,7 @@ class TrackedSweep:
     parameters
         What every trial of the sweep has in common.
     finished
-        Validation MSE by key of the points that are stored as finished.
+        Validation objective by key of the points that are stored as finished.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class TrackedSweep:
         return TrackedTrial(writer, name=name)
 
     def finished(self, config: TrialConfig) -> float | None:
-        """Return the val_mse of a training that is stored as finished, else None."""
+        """Return the validation objective of a training that is stored as finished, else None."""
         return self._finished.get(self._point(config).key)
 
     def _point(self, config: TrialConfig) -> Point:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 MAX_WORKERS = 64
+BETAS_OF_A_RANGE = 5
 
 
 def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -54,6 +55,38 @@ def parse_epochs(texts: Sequence[str]) -> Choices[int] | Range[int]:
     return _parse(
         texts, int, "--epochs", "a whole number or a range, as in --epochs 2 4 8 or --epochs 2:8"
     )
+
+
+def parse_beta(texts: Sequence[str]) -> tuple[float, ...]:
+    """Read weights of a VAE's rate; of a range ``LO:HI``, five of equal ratios, ends included.
+
+    Raises
+    ------
+    ConfigError
+        If one is no number, or a range is reversed, mixed with other values or begins at 0.
+    """
+    form = "a number or a range, as in --beta 0.01 0.1 1 or --beta 0.001:1"
+    beta = _parse(texts, float, "--beta", form)
+    if isinstance(beta, Choices):
+        return beta.values
+    if beta.low <= 0:
+        raise ConfigError(f"--beta {beta} has values of equal ratios, and must begin above 0")
+    ratio = (beta.high / beta.low) ** (1 / (BETAS_OF_A_RANGE - 1))
+    inner = [beta.low * ratio**step for step in range(1, BETAS_OF_A_RANGE - 1)]
+    return (beta.low, *(float(f"{value:.3g}") for value in inner), beta.high)
+
+
+def parse_codebook(texts: Sequence[str]) -> tuple[float, ...]:
+    """Read sizes of a codebook, ascending and distinct.
+
+    Raises
+    ------
+    ConfigError
+        If one is no whole number.
+    """
+    form = "a whole number, as in --codebook 16 256"
+    sizes = {_number(text, int, "--codebook", form) for text in texts}
+    return tuple(float(size) for size in sorted(sizes))
 
 
 def some_dims(texts: Sequence[str] | None) -> tuple[int, ...] | None:

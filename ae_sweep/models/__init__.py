@@ -1,8 +1,14 @@
 """The networks: one file each, a registry, and how they are stored and served."""
 
-from ae_sweep.models.autoencoder import Autoencoder, ImageShape
+from ae_sweep.models.autoencoder import Autoencoder, ImageShape, TrainingPass
 from ae_sweep.models.nested import NestedAutoencoder, check_nested
-from ae_sweep.models.registry import build, check_name, names, parameter_count
+from ae_sweep.models.registry import (
+    build,
+    check_name,
+    default_setting,
+    names,
+    parameter_count,
+)
 from ae_sweep.models.storage import load, to_bytes
 from ae_sweep.models.trained import TrainedAutoencoder
 
@@ -11,9 +17,11 @@ __all__ = [
     "ImageShape",
     "NestedAutoencoder",
     "TrainedAutoencoder",
+    "TrainingPass",
     "build",
     "check_name",
     "check_nested",
+    "default_setting",
     "load",
     "names",
     "parameter_count",

@@ -1,18 +1,35 @@
-"""Owns what every model is: an encoder to latent_dim numbers and a decoder back to an image.
+"""Owns what every model is: an encoder to a code and a decoder back to an image.
 
 Shapes: B batch, C channels, H height, W width, D latent_dim.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
 
 
+class TrainingPass(NamedTuple):
+    """What is trained on: the mean squared error of ``y_BCHW``, and ``penalty`` added to it."""
+
+    y_BCHW: Tensor
+    penalty: Tensor | float = 0.0
+    """A scalar in units of the mean squared error per pixel."""
+
+
 class Autoencoder(nn.Module):
-    """An encoder and a decoder around a bottleneck.
+    """An encoder and a decoder around a bottleneck; trained by the mean squared error alone.
+
+    A model with another objective, or whose code has a rate in bits, is a subclass.
 
     Parameters
     ----------
@@ -26,6 +43,8 @@ class Autoencoder(nn.Module):
         C, H and W.
     """
 
+    trained_by_mse_alone: ClassVar[bool] = True
+
     def __init__(
         self, *, encoder: nn.Module, decoder: nn.Module, latent_dim: int, image_shape: ImageShape
     ) -> None:
@@ -35,8 +54,13 @@ class Autoencoder(nn.Module):
         self.latent_dim = latent_dim
         self.image_shape = image_shape
 
+    @property
+    def latent_width(self) -> int:
+        """How many numbers ``encode`` makes of an image and ``decode`` takes."""
+        return self.latent_dim
+
     def encode(self, x_BCHW: Tensor) -> Tensor:
-        """Compress images in [0, 1] to latents, B×D."""
+        """Compress images in [0, 1] to latents, B×latent_width."""
         z_BD: Tensor = self.encoder(x_BCHW)
         return z_BD
 
@@ -48,3 +72,32 @@ class Autoencoder(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Rebuild images from their latents."""
         return self.decode(self.encode(x_BCHW))
+
+    def training_pass(self, x_BCHW: Tensor, noise: torch.Generator) -> TrainingPass:  # noqa: ARG002
+        """Rebuild images as the training objective wants them.
+
+        Parameters
+        ----------
+        noise
+            The only source of randomness, on the model's device.
+        """
+        return TrainingPass(self(x_BCHW))
+
+    def rate(self, batches: Iterable[Tensor], noise: torch.Generator) -> dict[str, float]:  # noqa: ARG002
+        """Measure what the code of some images costs.
+
+        Parameters
+        ----------
+        batches
+            Of images, B×C×H×W in [0, 1].
+        noise
+            The only source of randomness, on the model's device.
+
+        Returns
+        -------
+        dict
+            With ``bits`` per image and ``mse``, the mean squared error of what they carry, and
+            whatever else tells how the code is used. Empty for latents that are real numbers:
+            these have no rate.
+        """
+        return {}

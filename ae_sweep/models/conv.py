@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -31,33 +33,61 @@ def conv_autoencoder(*, latent_dim: int, image_shape: ImageShape) -> Autoencoder
     ConfigError
         If height or width is not divisible by 4.
     """
-    channels, height, width = image_shape
-    if height % 4 or width % 4:
-        raise ConfigError(
-            f"the conv model halves images twice, and {height}x{width} is not divisible by 4; "
-            "pad or crop the images"
-        )
+    return Autoencoder(
+        encoder=conv_encoder(outputs=latent_dim, image_shape=image_shape),
+        decoder=conv_decoder(inputs=latent_dim, image_shape=image_shape),
+        latent_dim=latent_dim,
+        image_shape=image_shape,
+    )
+
+
+def conv_encoder(*, outputs: int, image_shape: ImageShape) -> nn.Sequential:
+    """Build the reference's encoder, from B×C×H×W images to B×outputs numbers.
+
+    Raises
+    ------
+    ConfigError
+        If height or width is not divisible by 4.
+    """
     narrow, middle, wide = WIDTHS
-    core = (wide, height // 4, width // 4)
-    features = wide * core[1] * core[2]
-    encoder = nn.Sequential(
-        *_convolution(channels, narrow, stride=2),
+    return nn.Sequential(
+        *_convolution(image_shape[0], narrow, stride=2),
         *_convolution(narrow, middle, stride=2),
         *_convolution(middle, wide, stride=1),
         _Flatten(),
-        nn.Linear(features, latent_dim),
+        nn.Linear(math.prod(_core(image_shape)), outputs),
     )
-    decoder = nn.Sequential(
-        nn.Linear(latent_dim, features),
+
+
+def conv_decoder(*, inputs: int, image_shape: ImageShape) -> nn.Sequential:
+    """Build the reference's decoder, from B×inputs numbers to B×C×H×W images.
+
+    Raises
+    ------
+    ConfigError
+        If height or width is not divisible by 4.
+    """
+    narrow, middle, wide = WIDTHS
+    core = _core(image_shape)
+    return nn.Sequential(
+        nn.Linear(inputs, math.prod(core)),
         nn.Unflatten(1, core),
         *_transposed_convolution(wide, middle),
         *_transposed_convolution(middle, narrow),
-        NarrowConv2d(narrow, channels),
+        NarrowConv2d(narrow, image_shape[0]),
         nn.Sigmoid(),
     )
-    return Autoencoder(
-        encoder=encoder, decoder=decoder, latent_dim=latent_dim, image_shape=image_shape
-    )
+
+
+def _core(image_shape: ImageShape) -> tuple[int, int, int]:
+    """Return the shape of the features next to the bottleneck."""
+    _, height, width = image_shape
+    if height % 4 or width % 4:
+        raise ConfigError(
+            f"the convolutions halve images twice, and {height}x{width} is not divisible by 4; "
+            "pad or crop the images"
+        )
+    return WIDTHS[-1], height // 4, width // 4
 
 
 def _convolution(channels_in: int, channels_out: int, *, stride: int) -> list[nn.Module]:

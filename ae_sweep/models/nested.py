@@ -18,11 +18,12 @@ from torch.nn.functional import linear
 
 from ae_sweep.errors import ConfigError
 from ae_sweep.models import registry
+from ae_sweep.models.autoencoder import Autoencoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ae_sweep.models.autoencoder import Autoencoder, ImageShape
+    from ae_sweep.models.autoencoder import ImageShape
 
 
 class NestedAutoencoder(nn.Module):
@@ -128,7 +129,11 @@ class _Parts(NamedTuple):
 
 def _parts(model: Autoencoder, *, name: str) -> _Parts:
     encoder, decoder = model.encoder, model.decoder
-    if isinstance(encoder, nn.Sequential) and isinstance(decoder, nn.Sequential):
+    if (
+        type(model) is Autoencoder
+        and isinstance(encoder, nn.Sequential)
+        and isinstance(decoder, nn.Sequential)
+    ):
         into, out_of = encoder[-1], decoder[0]
         if isinstance(into, nn.Linear) and isinstance(out_of, nn.Linear):
             return _Parts(encoder[:-1], into, out_of, decoder[1:])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ae_sweep.config import unknown_name
+from ae_sweep.config import ModelSetting, model_family, shorten, unknown_name
+from ae_sweep.errors import ConfigError
 from ae_sweep.models.conv import conv_autoencoder
+from ae_sweep.models.fsq import finite_scalar_autoencoder
 from ae_sweep.models.mlp import mlp_autoencoder
+from ae_sweep.models.vae import variational_autoencoder
+from ae_sweep.models.vqvae import vector_quantised_autoencoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +23,11 @@ if TYPE_CHECKING:
 
 
 class Builder(Protocol):
-    """Builds a model of one architecture."""
+    """Builds a model of one architecture.
+
+    A third argument, a number with a default, is the model's setting: ``beta`` makes of the model
+    ``vae`` the models ``vae beta=0.01``, ``vae beta=0.1`` and so on.
+    """
 
     def __call__(self, *, latent_dim: int, image_shape: ImageShape) -> Autoencoder:
         """Build it for a bottleneck width and an image shape (channels, height, width)."""
@@ -26,6 +36,9 @@ class Builder(Protocol):
 MODELS: Mapping[str, Builder] = {
     "conv": conv_autoencoder,
     "mlp": mlp_autoencoder,
+    "vae": variational_autoencoder,
+    "vqvae": vector_quantised_autoencoder,
+    "fsq": finite_scalar_autoencoder,
 }
 
 
@@ -45,8 +58,27 @@ def check_name(name: str) -> None:
     _builder(name)
 
 
+def default_setting(name: str) -> ModelSetting | None:
+    """Return the setting of a model with its default value; None for a model that has none.
+
+    Raises
+    ------
+    ConfigError
+        If there is no model of that name.
+    """
+    for parameter in inspect.signature(_family_builder(name)).parameters.values():
+        if parameter.name not in ("latent_dim", "image_shape"):
+            return ModelSetting(parameter.name, (float(parameter.default),))
+    return None
+
+
 def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0) -> Autoencoder:
     """Build a freshly initialised model on the CPU.
+
+    Parameters
+    ----------
+    name
+        With a setting if one is wanted that is not the default: ``vae beta=0.1``.
 
     The initial weights depend on ``seed`` alone; the caller's random state is left as it was.
 
@@ -77,7 +109,24 @@ def parameter_count(name: str, *, latent_dim: int, image_shape: ImageShape) -> i
 
 
 def _builder(name: str) -> Builder:
+    builder = _family_builder(name)
+    _, given, text = name.partition(" ")
+    if not given:
+        return builder
+    setting = default_setting(model_family(name))
+    key, _, value = text.partition("=")
     try:
-        return MODELS[name]
+        number = float(value)
+    except ValueError:
+        number = None
+    if setting is None or key != setting.name or number is None:
+        raise ConfigError(f"the model {model_family(name)!r} has no setting {shorten(text)}")
+    with_setting: Builder = functools.partial(builder, **{key: number})  # type: ignore[arg-type]
+    return with_setting
+
+
+def _family_builder(name: str) -> Builder:
+    try:
+        return MODELS[model_family(name)]
     except KeyError:
         raise unknown_name("model", name, MODELS) from None

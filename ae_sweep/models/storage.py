@@ -58,6 +58,7 @@ def load(path: Path) -> Autoencoder:
     except (
         ConfigError,  # an unknown model, or images it cannot take
         OSError,
+        AttributeError,
         KeyError,
         TypeError,
         ValueError,

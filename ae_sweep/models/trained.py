@@ -44,12 +44,17 @@ class TrainedAutoencoder:
         return self.network.latent_dim
 
     @property
+    def latent_width(self) -> int:
+        """Numbers in a latent: latent_dim, or what that many tokens are made of."""
+        return self.network.latent_width
+
+    @property
     def image_shape(self) -> ImageShape:
         """Channels, height, width."""
         return self.network.image_shape
 
     def encode(self, x_NCHW: Array) -> Array:
-        """Compress images to latents, float32 N×D.
+        """Compress images to latents, float32 N×latent_width.
 
         Raises
         ------
@@ -66,8 +71,8 @@ class TrainedAutoencoder:
         ConfigError
             For latents of another width.
         """
-        if z_ND.ndim != 2 or z_ND.shape[1] != self.latent_dim:
-            raise ConfigError(f"latents must be N×{self.latent_dim}, got {_shape(z_ND)}")
+        if z_ND.ndim != 2 or z_ND.shape[1] != self.latent_width:
+            raise ConfigError(f"latents must be N×{self.latent_width}, got {_shape(z_ND)}")
         return _in_batches(self.network.decode, _floats(z_ND))
 
     def reconstruct(self, x_NCHW: Array) -> Array:

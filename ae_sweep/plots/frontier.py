@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from ae_sweep.analysis.distortion import psnr_db
+from ae_sweep.errors import ConfigError
+from ae_sweep.plots.rate import rate_figure
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, VERMILLION, paper_style, plain
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
     the knee ringed, the number of pixels a dotted line. A perfect reconstruction has neither a
     logarithm nor a PSNR: an arrow at the panel's edge tells where it is.
 
+    Where all codes have a rate in bits, that is the axis instead (`rate_figure`).
+
     Parameters
     ----------
     beside
@@ -57,8 +61,17 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
     Returns
     -------
     Figure
-        7.0 × 3.2 inches, with two axes.
+        With two axes, 7 inches wide.
+
+    Raises
+    ------
+    ConfigError
+        Where a curve over latent_dim has several points at one.
     """
+    if frontier.has_rate and (beside is None or beside.has_rate):
+        return rate_figure(frontier, beside=beside)
+    for each in (frontier, beside):
+        _refuse_several(each)
     with paper_style():
         figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
         mse_axes, psnr_axes = figure.subplots(1, 2)
@@ -73,6 +86,15 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         return figure
+
+
+def _refuse_several(frontier: Frontier | None) -> None:
+    dims = [point.latent_dim for point in _points_of(frontier)]
+    if frontier is not None and len(set(dims)) < len(dims):
+        raise ConfigError(
+            f"{frontier.sweep} has several points at one latent dimension, so that its curve is "
+            "one over bits; draw it beside a sweep whose code has a rate in bits too"
+        )
 
 
 def _draw_heading(figure: Figure, frontier: Frontier) -> None:

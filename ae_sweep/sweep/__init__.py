@@ -12,13 +12,13 @@ from ae_sweep.sweep.driver import (
 from ae_sweep.sweep.plan import Plan, finished_repeats, make_plan
 from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
-from ae_sweep.sweep.study import DimStudy
+from ae_sweep.sweep.study import ConditionStudy
 from ae_sweep.sweep.tracker import Tracker, TrialLog
 from ae_sweep.sweep.worker import InlineWorker, Train, Worker
 
 __all__ = [
     "Child",
-    "DimStudy",
+    "ConditionStudy",
     "Driver",
     "InlineWorker",
     "Plan",

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from ae_sweep.config import SweepConfig
+    from ae_sweep.config import Condition, SweepConfig
     from ae_sweep.records import EpochResult, TrialResult
-    from ae_sweep.sweep.study import Ask, DimStudy
+    from ae_sweep.sweep.study import Ask, ConditionStudy
     from ae_sweep.sweep.tracker import Tracker, TrialLog
     from ae_sweep.sweep.worker import Worker, WorkerEvent
 
@@ -73,15 +73,15 @@ class _Job:
 
     trial: Trial
     log: TrialLog
-    study: DimStudy | None = None
+    study: ConditionStudy | None = None
     ask: Ask | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Start:
-    """A trial that is wanted, before anything is known of it but its dim."""
+    """A trial that is wanted, before anything is known of it but its condition."""
 
-    latent_dim: int
+    condition: Condition
     role: Role
     begin: Callable[[], _Job | None]
     """Tells None where there is nothing to train after all."""
@@ -95,7 +95,7 @@ class Driver:
     config
         The sweep.
     studies
-        One for each of its dims.
+        One for each of its conditions.
     worker
         Carries out the trainings.
     tracker
@@ -109,7 +109,7 @@ class Driver:
         self,
         config: SweepConfig,
         *,
-        studies: Sequence[DimStudy],
+        studies: Sequence[ConditionStudy],
         worker: Worker,
         tracker: Tracker,
         shield: Shield = nullcontext,
@@ -134,20 +134,20 @@ class Driver:
                 self._abandon()
 
     def _search(self) -> Iterator[_Start]:
-        """Give the open slots in rounds over the dims, so that a curve is there early."""
+        """Give the open slots in rounds over the studies, so that a curve is there early."""
         rounds = itertools.zip_longest(*(study.open_slots() for study in self._studies))
         for slots in rounds:
             for study, slot in zip(self._studies, slots, strict=True):
                 if slot is not None:
                     begin = partial(self._start_search, study, slot)
-                    yield _Start(latent_dim=study.latent_dim, role=Role.SEARCH, begin=begin)
+                    yield _Start(condition=study.condition, role=Role.SEARCH, begin=begin)
 
     def _repeats(self) -> Iterator[_Start]:
-        """Give the best configuration of each dim again, with the seeds that follow."""
+        """Give the best configuration of each study again, with the seeds that follow."""
         for number in range(1, self._config.repeats + 1):
             for study in self._studies:
                 begin = partial(self._start_repeat, study, number)
-                yield _Start(latent_dim=study.latent_dim, role=Role.REPEAT, begin=begin)
+                yield _Start(condition=study.condition, role=Role.REPEAT, begin=begin)
 
     def _run(self, waiting: list[_Start]) -> Iterator[SweepEvent]:
         while waiting or self._jobs:
@@ -164,28 +164,28 @@ class Driver:
                 yield from told
 
     def _next(self, waiting: Sequence[_Start]) -> _Start | None:
-        """Choose what begins next: in order, but a dim of which nothing runs comes first.
+        """Choose what begins next: in order, but a study of which nothing runs comes first.
 
-        So a study knows as much as it can when it suggests. A repeat waits for its dim's search.
+        So a study knows as much as it can when it suggests. A repeat waits for its search.
         """
-        busy = {job.trial.config.latent_dim for job in self._jobs.values()}
+        busy = {job.trial.config.condition for job in self._jobs.values()}
         searched = {
-            job.trial.config.latent_dim
+            job.trial.config.condition
             for job in self._jobs.values()
             if job.trial.role is Role.SEARCH
-        } | {start.latent_dim for start in waiting if start.role is Role.SEARCH}
+        } | {start.condition for start in waiting if start.role is Role.SEARCH}
         ready = [
             start
             for start in waiting
-            if start.role is Role.SEARCH or start.latent_dim not in searched
+            if start.role is Role.SEARCH or start.condition not in searched
         ]
-        idle = (start for start in ready if start.latent_dim not in busy)
+        idle = (start for start in ready if start.condition not in busy)
         return next(idle, ready[0] if ready else None)
 
-    def _start_search(self, study: DimStudy, slot: int) -> _Job | None:
+    def _start_search(self, study: ConditionStudy, slot: int) -> _Job | None:
         ask = study.ask(slot)
         config = self._trial_config(study, **ask.params, seed=self._config.seed)
-        trial = Trial(name=f"d={study.latent_dim} trial {slot}", config=config, role=Role.SEARCH)
+        trial = Trial(name=f"{study.condition} trial {slot}", config=config, role=Role.SEARCH)
         try:
             known = self._tracker.finished(config)
             log = None if known is not None else self._log_of(trial)
@@ -196,17 +196,17 @@ class Driver:
             return self._start(_Job(trial=trial, log=log, study=study, ask=ask))
         if known is not None:
             # Finished by a process that was killed before it could tell the study.
-            study.complete(ask, val_mse=known)
+            study.complete(ask, val_objective=known)
         return None
 
-    def _start_repeat(self, study: DimStudy, number: int) -> _Job | None:
+    def _start_repeat(self, study: ConditionStudy, number: int) -> _Job | None:
         best = study.best()
         if best is None:
             return None
         config = self._trial_config(study, **best.params, seed=self._config.seed + number)
         if self._tracker.finished(config) is not None:
             return None
-        name = f"d={study.latent_dim} repeat {number}"
+        name = f"{study.condition} repeat {number}"
         trial = Trial(name=name, config=config, role=Role.REPEAT)
         return self._start(_Job(trial=trial, log=self._log_of(trial)))
 
@@ -234,7 +234,9 @@ class Driver:
         job.log.log_epoch(result)
         if job.study is None or job.ask is None or result.quarter is None:
             return []
-        hopeless = job.study.report(job.ask, quarter=result.quarter, val_mse=result.val_mse)
+        hopeless = job.study.report(
+            job.ask, quarter=result.quarter, val_objective=result.val_objective
+        )
         if not hopeless or result.quarter == QUARTERS:
             return []
         self._worker.stop(number)
@@ -246,7 +248,7 @@ class Driver:
     def _finish(self, number: int, job: _Job, result: TrialResult) -> SweepEvent:
         job.log.finish(result)
         if job.study is not None and job.ask is not None:
-            job.study.complete(job.ask, val_mse=result.val_mse)
+            job.study.complete(job.ask, val_objective=result.val_objective)
         del self._jobs[number]
         return TrialEnded(job.trial, Outcome.FINISHED, result=result)
 
@@ -267,11 +269,13 @@ class Driver:
                 stack.callback(self._worker.stop, number)
             self._jobs = {}
 
-    def _trial_config(self, study: DimStudy, *, lr: float, epochs: int, seed: int) -> TrialConfig:
+    def _trial_config(
+        self, study: ConditionStudy, *, lr: float, epochs: int, seed: int
+    ) -> TrialConfig:
         return TrialConfig(
-            latent_dim=study.latent_dim,
+            latent_dim=study.condition.latent_dim,
             lr=lr,
             epochs=epochs,
             seed=seed,
-            model=self._config.model,
+            model=study.condition.model,
         )

@@ -13,7 +13,7 @@ from ae_sweep.records import QUARTERS, Outcome, Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ae_sweep.config import SearchSpace, SweepConfig
+    from ae_sweep.config import Condition, SearchSpace, SweepConfig
     from ae_sweep.records import TrialRecord
 
 TrialSeconds: TypeAlias = "Callable[[int, int], float]"
@@ -29,10 +29,10 @@ class Plan:
     """What a sweep is about to train."""
 
     config: SweepConfig
-    open_trials: dict[int, int]
-    """By latent_dim: trials of its study that are wanted and not finished."""
-    open_repeats: dict[int, int]
-    """By latent_dim: repeats of its best trial that are wanted and not finished."""
+    open_trials: dict[Condition, int]
+    """Trials of its study that are wanted and not finished."""
+    open_repeats: dict[Condition, int]
+    """Repeats of its best trial that are wanted and not finished."""
 
     @property
     def trials(self) -> int:
@@ -57,10 +57,10 @@ class Plan:
         costliest = _costliest(self.config.space)
         trials = [
             (
-                count + self.open_repeats[dim],
-                max(trial_seconds(dim, epochs) for epochs in costliest),
+                count + self.open_repeats[each],
+                max(trial_seconds(each.latent_dim, epochs) for epochs in costliest),
             )
-            for dim, count in self.open_trials.items()
+            for each, count in self.open_trials.items()
         ]
         return _shared(trials, workers)
 
@@ -74,11 +74,12 @@ class Plan:
         schedules = _schedules(self.config.space)
         share = 1.0 if self.config.pruner == "none" else PRUNED_SHARE
         trials = []
-        for dim, count in self.open_trials.items():
+        for each, count in self.open_trials.items():
+            dim = each.latent_dim
             first = 1 if count == self.config.wanted_trials else 0
             longest = trial_seconds(dim, self.config.space.max_epochs)
             middling = statistics.fmean(trial_seconds(dim, epochs) for epochs in schedules)
-            trials.append((first + self.open_repeats[dim], longest))
+            trials.append((first + self.open_repeats[each], longest))
             trials.append((count - first, share * middling))
         return _shared(trials, workers)
 
@@ -100,27 +101,32 @@ def _shared(trials: Sequence[tuple[int, float]], workers: int) -> float:
 
 
 def make_plan(
-    config: SweepConfig, *, filled: Mapping[int, int], repeated: Mapping[int, int] | None = None
+    config: SweepConfig,
+    *,
+    filled: Mapping[Condition, int],
+    repeated: Mapping[Condition, int] | None = None,
 ) -> Plan:
     """Count what is wanted and not finished.
 
     Parameters
     ----------
     filled
-        By latent_dim: wanted trials that are finished already.
+        Of each condition: wanted trials that are finished already.
     repeated
-        By latent_dim: wanted repeats that are finished already.
+        Of each condition: wanted repeats that are finished already.
     """
     done = repeated or {}
     return Plan(
         config=config,
-        open_trials={dim: config.wanted_trials - filled.get(dim, 0) for dim in config.dims},
-        open_repeats={dim: config.repeats - done.get(dim, 0) for dim in config.dims},
+        open_trials={
+            each: config.wanted_trials - filled.get(each, 0) for each in config.conditions
+        },
+        open_repeats={each: config.repeats - done.get(each, 0) for each in config.conditions},
     )
 
 
-def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict[int, int]:
-    """Count, by latent_dim, the wanted repeats among a sweep's stored trials.
+def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict[Condition, int]:
+    """Count, of each condition, the wanted repeats among a sweep's stored trials.
 
     Repeats of what was the best once, and is no longer, are wanted no more. Where a study is to be
     gone on with, its best may change, so that this is what is known by now.
@@ -129,24 +135,24 @@ def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict
     best = _best_settings(trial for trial in finished if trial.role is Role.SEARCH)
     wanted = range(config.seed + 1, config.seed + config.repeats + 1)
     repeats = {
-        (trial.point.latent_dim, trial.point.seed)
+        (trial.point.condition, trial.point.seed)
         for trial in finished
         if trial.role is Role.REPEAT
         and trial.point.seed in wanted
-        and best.get(trial.point.latent_dim) == (trial.point.lr, trial.point.epochs)
+        and best.get(trial.point.condition) == (trial.point.lr, trial.point.epochs)
     }
-    return dict(Counter(dim for dim, _ in repeats))
+    return dict(Counter(condition for condition, _ in repeats))
 
 
-def _best_settings(searched: Iterable[TrialRecord]) -> dict[int, tuple[float, int]]:
-    """Return (lr, epochs) of the lowest validation error by latent_dim, the earlier if equal."""
-    lowest: dict[int, float] = {}
-    best: dict[int, tuple[float, int]] = {}
+def _best_settings(searched: Iterable[TrialRecord]) -> dict[Condition, tuple[float, int]]:
+    """Return (lr, epochs) of the lowest objective by condition, the earlier if equal."""
+    lowest: dict[Condition, float] = {}
+    best: dict[Condition, tuple[float, int]] = {}
     for trial in searched:
-        dim, mse = trial.point.latent_dim, trial.val_mse
-        if mse is not None and mse < lowest.get(dim, float("inf")):
-            lowest[dim] = mse
-            best[dim] = (trial.point.lr, trial.point.epochs)
+        condition, objective = trial.point.condition, trial.val_objective
+        if objective is not None and objective < lowest.get(condition, float("inf")):
+            lowest[condition] = objective
+            best[condition] = (trial.point.lr, trial.point.epochs)
     return best
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ae_sweep.config import Condition
+
 ENOUGH_TABLES = frozenset({"studies", "trials", "version_info"})
 """A database with all of these is Optuna's."""
 OPTUNA_TABLES = ENOUGH_TABLES | {
@@ -101,9 +103,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def study_name(sweep: str, latent_dim: int) -> str:
-    """Name the study of one latent dimension."""
-    return f"{sweep}/d={latent_dim}"
+def study_name(sweep: str, condition: Condition) -> str:
+    """Name a study: ``digits/d=32``, ``digits/d=32 beta=0.1``."""
+    return f"{sweep}/{condition}"
 
 
 def sweep_of(study: str) -> str:

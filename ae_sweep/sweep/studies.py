@@ -16,13 +16,13 @@ from ae_sweep.sweep.storage import (
     study_name,
     sweep_of,
 )
-from ae_sweep.sweep.study import DimStudy
+from ae_sweep.sweep.study import ConditionStudy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ae_sweep.config import SweepConfig
+    from ae_sweep.config import Condition, SweepConfig
 
 Identity: TypeAlias = "Mapping[str, str]"
 """What may not change under one sweep name: names and values."""
@@ -56,7 +56,7 @@ def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resum
         )
 
 
-def filled_slots(path: Path, config: SweepConfig) -> dict[int, int]:
+def filled_slots(path: Path, config: SweepConfig) -> dict[Condition, int]:
     """Count the finished trials of each stored study of a sweep; write nothing.
 
     Raises
@@ -69,22 +69,22 @@ def filled_slots(path: Path, config: SweepConfig) -> dict[int, int]:
     with storage_errors(path):
         storage = open_storage(path)
         stored = set(optuna.get_all_study_names(storage))
-        names = {dim: study_name(config.name, dim) for dim in config.dims}
+        names = {each: study_name(config.name, each) for each in config.conditions}
         studies = [
-            DimStudy(
+            ConditionStudy(
                 optuna.load_study(study_name=name, storage=storage),
                 config,
-                latent_dim=dim,
+                condition=condition,
                 path=path,
             )
-            for dim, name in names.items()
+            for condition, name in names.items()
             if name in stored
         ]
-        return {study.latent_dim: study.filled() for study in studies}
+        return {study.condition: study.filled() for study in studies}
 
 
-def open_studies(path: Path, config: SweepConfig, *, identity: Identity) -> list[DimStudy]:
-    """Open the studies of all dims of a sweep, creating those that are missing.
+def open_studies(path: Path, config: SweepConfig, *, identity: Identity) -> list[ConditionStudy]:
+    """Open the studies of all conditions of a sweep, creating those that are missing.
 
     Trials that a killed process left running are failed, so that their points are trained again.
 
@@ -95,29 +95,30 @@ def open_studies(path: Path, config: SweepConfig, *, identity: Identity) -> list
     """
     storage = open_storage(path)
     with storage_errors(path):
-        return [_open_study(storage, config, dim, identity, path) for dim in config.dims]
+        return [_open_study(storage, config, each, identity, path) for each in config.conditions]
 
 
 def _open_study(
     storage: optuna.storages.RDBStorage,
     config: SweepConfig,
-    dim: int,
+    condition: Condition,
     identity: Identity,
     path: Path,
-) -> DimStudy:
+) -> ConditionStudy:
     study = optuna.create_study(
-        study_name=study_name(config.name, dim),
+        study_name=study_name(config.name, condition),
         storage=storage,
         direction="minimize",
         pruner=make_pruner(config.pruner),
         load_if_exists=True,
     )
     study.set_user_attr("sweep", config.name)
-    study.set_user_attr("latent_dim", dim)
+    study.set_user_attr("latent_dim", condition.latent_dim)
+    study.set_user_attr("model", condition.model)
     study.set_user_attr("identity", dict(identity))
-    dim_study = DimStudy(study, config, latent_dim=dim, path=path)
-    dim_study.reap()
-    return dim_study
+    opened = ConditionStudy(study, config, condition=condition, path=path)
+    opened.reap()
+    return opened
 
 
 def _stored_identity(path: Path, sweep: str) -> dict[str, object] | None:

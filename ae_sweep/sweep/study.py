@@ -1,4 +1,4 @@
-"""Owns one study: what to train next at one latent dimension, and what came of it.
+"""Owns one study: what to train next under one condition, and what came of it.
 
 A study of n wanted trials has n slots. A slot is filled once a trial of it is complete or pruned;
 a failed or interrupted one leaves it open, for a resumed sweep to train the same point again.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from ae_sweep.config import SweepConfig
+    from ae_sweep.config import Condition, SweepConfig
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,27 +48,27 @@ class Ask:
 
 @dataclass(frozen=True)
 class Best:
-    """The complete trial of the lowest validation error."""
+    """The complete trial of the lowest validation objective."""
 
     params: Params
-    val_mse: float
+    val_objective: float
 
 
 def _stored(
-    method: Callable[Concatenate[DimStudy, P], T],
-) -> Callable[Concatenate[DimStudy, P], T]:
+    method: Callable[Concatenate[ConditionStudy, P], T],
+) -> Callable[Concatenate[ConditionStudy, P], T]:
     """Raise what goes wrong with the database as `StoreError`."""
 
     @functools.wraps(method)
-    def call(self: DimStudy, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: ConditionStudy, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with storage_errors(self.path):
             return method(self, *args, **kwargs)
 
     return call
 
 
-class DimStudy:
-    """One Optuna study, of one latent dimension.
+class ConditionStudy:
+    """One Optuna study, of one condition.
 
     Every method raises `StoreError` where the database fails: a full disk, another program's lock.
 
@@ -79,11 +79,11 @@ class DimStudy:
     """
 
     def __init__(
-        self, study: optuna.Study, config: SweepConfig, *, latent_dim: int, path: Path
+        self, study: optuna.Study, config: SweepConfig, *, condition: Condition, path: Path
     ) -> None:
         self._study = study
         self._config = config
-        self.latent_dim = latent_dim
+        self.condition = condition
         self.path = path
 
     @_stored
@@ -105,7 +105,7 @@ class DimStudy:
         running trials alone. A configuration that the study has seen, or that is being trained, is
         not suggested again.
         """
-        seed = derive_seed(self._config.seed, self.latent_dim, slot)
+        seed = derive_seed(self._config.seed, self.condition.latent_dim, slot)
         trials = self._trials(*TrialState)
         self._study.sampler = make_sampler(
             self._config.sampler,
@@ -124,15 +124,15 @@ class DimStudy:
         return self._ask(slot, self._unseen(seed, trials))
 
     @_stored
-    def report(self, ask: Ask, *, quarter: int, val_mse: float) -> bool:
-        """Take a validation error at the end of a quarter; return whether to stop the trial."""
-        ask.trial.report(val_mse, step=quarter)
+    def report(self, ask: Ask, *, quarter: int, val_objective: float) -> bool:
+        """Take a validation objective at the end of a quarter; return whether to stop the trial."""
+        ask.trial.report(val_objective, step=quarter)
         return ask.trial.should_prune()
 
     @_stored
-    def complete(self, ask: Ask, *, val_mse: float) -> None:
+    def complete(self, ask: Ask, *, val_objective: float) -> None:
         """Fill the slot with a result."""
-        self._study.tell(ask.trial, val_mse)
+        self._study.tell(ask.trial, val_objective)
 
     @_stored
     def prune(self, ask: Ask) -> None:
@@ -155,7 +155,7 @@ class DimStudy:
 
     @_stored
     def best(self) -> Best | None:
-        """Return the complete trial of the lowest validation error, the earlier one if equal."""
+        """Return the complete trial of the lowest objective, the earlier one if equal."""
         complete = [t for t in self._trials(TrialState.COMPLETE) if t.value is not None]
         if not complete:
             return None

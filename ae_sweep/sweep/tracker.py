@@ -35,4 +35,4 @@ class Tracker(Protocol):
         """Begin to write a trial."""
 
     def finished(self, config: TrialConfig) -> float | None:
-        """Return the val_mse of a training that is already stored as finished, else None."""
+        """Return the validation objective of a training stored as finished, else None."""

@@ -34,6 +34,9 @@ EXPERIMENT_TAGS: Final = {
     "mlflow.experimentKind": "custom_model_development",
 }
 
+RATE_METRICS: Final = "rate/"
+"""Before the names of a rate's measures; the UI groups metrics by what comes before a slash."""
+
 COMMIT_PARAMETER: Final = "git_commit"
 PIXELS_PARAMETER: Final = "pixels"
 

@@ -99,6 +99,8 @@ def trial_record(run: Run) -> TrialRecord | None:
         test_mse=_measurement(run, "test_mse") if finished else None,
         test_psnr=_measurement(run, "test_psnr") if finished else None,
         train_seconds=_measurement(run, "train_seconds") if finished else None,
+        val_penalty=_measurement(run, "val_penalty") or 0.0,
+        rate=_rate(run) if finished else {},
     )
 
 
@@ -122,11 +124,14 @@ def trial_outcome(run: Run) -> Outcome:
 
 
 def finished_points(trials: Sequence[TrialRecord]) -> dict[str, float]:
-    """Return val_mse by point key, of finished trials; of equal points the later trial counts."""
+    """Return the validation objective by point key, of finished trials.
+
+    Of equal points the later trial counts.
+    """
     return {
-        trial.point.key: trial.val_mse
+        trial.point.key: trial.val_objective
         for trial in trials
-        if trial.outcome is Outcome.FINISHED and trial.val_mse is not None
+        if trial.outcome is Outcome.FINISHED and trial.val_objective is not None
     }
 
 
@@ -151,6 +156,12 @@ def _measurement(run: Run, key: str) -> float | None:
     if value is None or not math.isfinite(value) or abs(value) > LARGEST_MEASUREMENT:
         return None
     return float(value)
+
+
+def _rate(run: Run) -> dict[str, float]:
+    names = [key for key in run.data.metrics if key.startswith(layout.RATE_METRICS)]
+    measured = {name.removeprefix(layout.RATE_METRICS): _measurement(run, name) for name in names}
+    return {name: value for name, value in measured.items() if value is not None}
 
 
 def _config(run: Run) -> dict[str, str]:

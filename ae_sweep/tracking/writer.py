@@ -118,6 +118,7 @@ class TrialWriter(RunWriter):
             "train_mse": result.train_mse,
             "val_mse": result.val_mse,
             "val_psnr": result.val_psnr,
+            **_objective(result),
             "images_per_second": result.images_per_second,
             "epoch_seconds": result.epoch_seconds,
         }
@@ -147,11 +148,13 @@ class TrialWriter(RunWriter):
         """
         values = {
             "val_mse": result.val_mse,
+            **_objective(result),
             "test_mse": result.test_mse,
             "test_psnr": result.test_psnr,
             "compression_ratio": result.compression_ratio,
             "parameters": result.parameters,
             "train_seconds": result.train_seconds,
+            **{layout.RATE_METRICS + key: value for key, value in result.rate.items()},
         }
         # At the last epoch's time, a val_mse that is logged already is linked, not logged twice.
         timestamp_ms = self._last_epoch_ms.get(result.step, _now_ms())
@@ -386,10 +389,17 @@ def _trial_parameters(
         "epochs": point.epochs,
         "seed": point.seed,
         "model": point.model,
+        **_setting(point.model),
         "recipe": point.recipe,
         "dataset_digest": point.dataset_digest,
     }
     return {key: str(value) for key, value in values.items()}
+
+
+def _setting(model: str) -> dict[str, str]:
+    """Return a model's setting by its name, to be filtered by and plotted in the UI."""
+    name, _, value = model.partition(" ")[2].partition("=")
+    return {name: value} if name.isidentifier() else {}
 
 
 def _log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
@@ -399,6 +409,13 @@ def _log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) ->
                 raise ValueError(f"{name!r} is no plain file name")
             Path(scratch, name).write_bytes(content)
         client.log_artifacts(run_id, scratch)
+
+
+def _objective(result: EpochResult | TrialResult) -> dict[str, float]:
+    """Return what a model that is not trained by the MSE alone is chosen by."""
+    if not result.val_penalty:
+        return {}
+    return {"val_penalty": result.val_penalty, "val_objective": result.val_objective}
 
 
 def _metrics(

@@ -39,6 +39,49 @@ def mean_squared_error(model: Autoencoder, x_NCHW: Tensor, *, precision: Precisi
     return total / x_NCHW.numel()
 
 
+def penalty(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> float:
+    """Measure what a model's training objective adds to its mean squared error.
+
+    Parameters
+    ----------
+    model
+        Left in the mode (training or evaluation) it came in. What it draws is the same each time.
+    x_NCHW
+        Images as uint8, on the model's device.
+    precision
+        Arithmetic of the forward passes.
+    """
+    if model.trained_by_mse_alone:
+        return 0.0
+    was_training = model.training
+    model.eval()
+    noise = _fixed_noise(x_NCHW)
+    with torch.inference_mode():
+        sums = []
+        for x_BCHW in x_NCHW.split(BATCH):
+            original_BCHW = as_floats(x_BCHW)
+            with precision.autocast(x_BCHW.device):
+                told = model.training_pass(original_BCHW, noise)
+                plain_BCHW = model(original_BCHW)
+            objective = mse_loss(told.y_BCHW.float(), original_BCHW) + told.penalty
+            added = objective - mse_loss(plain_BCHW.float(), original_BCHW)
+            sums.append(added.double() * len(x_BCHW))
+        total = torch.stack(sums).sum().item()
+    model.train(was_training)
+    return total / len(x_NCHW)
+
+
+def rate(model: Autoencoder, x_NCHW: Tensor) -> dict[str, float]:
+    """Measure what the code of some images costs, in float32, in the words of the model."""
+    batches = (as_floats(x_BCHW) for x_BCHW in x_NCHW.split(BATCH))
+    with torch.inference_mode():
+        return model.rate(batches, _fixed_noise(x_NCHW))
+
+
+def _fixed_noise(x_NCHW: Tensor) -> torch.Generator:
+    return torch.Generator(x_NCHW.device).manual_seed(0)
+
+
 def _squared_error(model: Autoencoder, x_BCHW: Tensor, precision: Precision) -> Tensor:
     original_BCHW = as_floats(x_BCHW)
     with precision.autocast(x_BCHW.device):

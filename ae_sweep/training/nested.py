@@ -9,12 +9,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ae_sweep.analysis.distortion import psnr_db
-from ae_sweep.models import NestedAutoencoder
+from ae_sweep.models import NestedAutoencoder, TrainingPass
 from ae_sweep.records import QUARTERS
-from ae_sweep.training.evaluate import mean_squared_error
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.recipe import RECIPE, Recipe
-from ae_sweep.training.trainer import Trainer, Training, TrainingLoop
+from ae_sweep.training.trainer import Trainer, Training, TrainingLoop, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +100,7 @@ class NestedTrainings:
                 step=trunk.step + result.step,
                 quarter=None,
             )
-        own = tuning.finish(val_mse=result.val_mse)
+        own = tuning.finish(result)
         return dataclasses.replace(
             own,
             step=trunk.step + own.step,
@@ -180,25 +179,22 @@ class _Trunk(TrainingLoop):
             self._results.append(dataclasses.replace(self.train_until(pause), quarter=None))
             yield self._results[-1]
         if not left:
-            val_mse = self.validate()
+            val_mse = self.validate().mse
             yield dataclasses.replace(self._results[-1], val_mse=val_mse, val_psnr=psnr_db(val_mse))
 
-    def validate(self) -> float:
+    def validate(self) -> Validation:
         """Measure the validation images at the width that is watched."""
-        model = self.cut(self._watched)
-        val_mse = mean_squared_error(model, self.images.val_NCHW, precision=self.precision)
-        return self._finite(val_mse, "validation loss")
+        return self._measured(self.cut(self._watched))
 
     def cut(self, latent_dim: int) -> Autoencoder:
         """Return a copy of the ordinary autoencoder that this is at one width."""
         return self._network.cut(latent_dim)
 
-    def rebuild(self, x_BCHW: Tensor) -> Tensor:
+    def rebuild(self, x_BCHW: Tensor) -> TrainingPass:
         """Reconstruct a batch from as many latents as are drawn."""
         (width,) = self._draws.choices(self._network.dims, self._weights)
-        y_BCHW: Tensor = self._network(x_BCHW, width)
-        return y_BCHW
+        return TrainingPass(self._network(x_BCHW, width))
 
-    def objective(self, mse: Tensor) -> Tensor:
-        """Return its logarithm."""
-        return (mse + SMALLEST_MSE).log()
+    def objective(self, mse: Tensor, penalty: Tensor | float) -> Tensor:
+        """Return the logarithm of both."""
+        return (mse + penalty + SMALLEST_MSE).log()

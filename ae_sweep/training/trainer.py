@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from ae_sweep import models
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.records import QUARTERS, EpochResult, Reconstructions, TrialResult
-from ae_sweep.training.evaluate import mean_squared_error
+from ae_sweep.training.evaluate import mean_squared_error, penalty, rate
 from ae_sweep.training.images import as_bytes, as_floats
 from ae_sweep.training.optimiser import MuonAndAdam
 from ae_sweep.training.precision import FP32, Precision
@@ -23,7 +23,7 @@ from ae_sweep.training.recipe import RECIPE, Recipe, lr_factor
 
 if TYPE_CHECKING:
     from ae_sweep.config import TrialConfig
-    from ae_sweep.models import Autoencoder
+    from ae_sweep.models import Autoencoder, TrainingPass
     from ae_sweep.training.images import DeviceImages
 
 Training = Generator[EpochResult, None, TrialResult]
@@ -71,12 +71,18 @@ def train(
         If the model is unknown or cannot take such images.
     """
     trainer = Trainer(config, images, precision=precision, recipe=recipe)
-    val_mse = math.nan  # no schedule is without a pause: the first one replaces it
-    for pause in trainer.pauses:
+    for pause in trainer.pauses:  # no schedule is without one
         result = trainer.train_until(pause)
-        val_mse = result.val_mse
         yield result
-    return trainer.finish(val_mse=val_mse)
+    return trainer.finish(result)
+
+
+class Validation(NamedTuple):
+    """What the validation images tell."""
+
+    mse: float
+    penalty: float
+    """What the model's objective adds."""
 
 
 class TrainingLoop(ABC):
@@ -108,6 +114,7 @@ class TrainingLoop(ABC):
         model.to(memory_format=torch.channels_last)
         self.optimiser = MuonAndAdam(model, recipe)
         self.order = torch.Generator().manual_seed(config.seed)
+        self.noise = torch.Generator(images.device).manual_seed(config.seed)
         self.batch_size = min(recipe.batch_size, len(images.train_NCHW))
         self.steps_per_epoch = len(images.train_NCHW) // self.batch_size
         self.total_steps = max(1, round(self.steps_per_epoch * epochs))
@@ -116,11 +123,11 @@ class TrainingLoop(ABC):
         self._epoch_order_N = torch.empty(0, dtype=torch.long)
 
     @abstractmethod
-    def rebuild(self, x_BCHW: Tensor) -> Tensor:
+    def rebuild(self, x_BCHW: Tensor) -> TrainingPass:
         """Reconstruct a batch to train on."""
 
     @abstractmethod
-    def validate(self) -> float:
+    def validate(self) -> Validation:
         """Measure the validation images.
 
         Raises
@@ -129,9 +136,9 @@ class TrainingLoop(ABC):
             If their error is NaN or infinite.
         """
 
-    def objective(self, mse: Tensor) -> Tensor:
-        """Return what is minimised, given a batch's mean squared error."""
-        return mse
+    def objective(self, mse: Tensor, penalty: Tensor | float) -> Tensor:
+        """Return what is minimised: a batch's mean squared error, and what the model adds."""
+        return mse + penalty
 
     @property
     def pauses(self) -> list[int]:
@@ -161,14 +168,15 @@ class TrainingLoop(ABC):
         seconds = time.perf_counter() - started
         self.train_seconds += seconds
         speed = (pause - first) * self.batch_size / seconds
-        val_mse = self.validate()
+        validation = self.validate()
         return EpochResult(
             epoch=pause / self.steps_per_epoch,
             step=pause,
             quarter=self._quarter_ends.get(pause),
             train_mse=train_mse,
-            val_mse=val_mse,
-            val_psnr=psnr_db(val_mse),
+            val_mse=validation.mse,
+            val_psnr=psnr_db(validation.mse),
+            val_penalty=validation.penalty,
             images_per_second=speed,
             epoch_seconds=self.steps_per_epoch * self.batch_size / speed,
         )
@@ -178,9 +186,9 @@ class TrainingLoop(ABC):
         x_BCHW = as_floats(self.images.train_NCHW[self._next_batch()])
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             with self.precision.autocast(self.images.device):
-                y_BCHW = self.rebuild(x_BCHW)
-            loss = nn.functional.mse_loss(y_BCHW.float(), x_BCHW)
-            self.objective(loss).backward()
+                told = self.rebuild(x_BCHW)
+            loss = nn.functional.mse_loss(told.y_BCHW.float(), x_BCHW)
+            self.objective(loss, told.penalty).backward()
         self.optimiser.step(self._learning_rate(self.step))
         self.step += 1
         return loss.detach()
@@ -195,6 +203,15 @@ class TrainingLoop(ABC):
 
     def _learning_rate(self, step: int) -> float:
         return self.config.lr * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)
+
+    def _measured(self, model: Autoencoder) -> Validation:
+        """Measure a model on the validation images."""
+        x_NCHW = self.images.val_NCHW
+        mse = mean_squared_error(model, x_NCHW, precision=self.precision)
+        added = penalty(model, x_NCHW, precision=self.precision)
+        return Validation(
+            self._finite(mse, "validation loss"), self._finite(added, "validation penalty")
+        )
 
     def _finite_mean(self, losses_N: Tensor) -> float:
         wrong = torch.nonzero(~torch.isfinite(losses_N))
@@ -251,23 +268,28 @@ class Trainer(TrainingLoop):
             recipe=recipe,
         )
 
-    def rebuild(self, x_BCHW: Tensor) -> Tensor:
-        """Reconstruct a batch."""
-        y_BCHW: Tensor = self.model(x_BCHW)
-        return y_BCHW
+    def rebuild(self, x_BCHW: Tensor) -> TrainingPass:
+        """Reconstruct a batch as the model's objective wants it."""
+        return self.model.training_pass(x_BCHW, self.noise)
 
-    def validate(self) -> float:
+    def validate(self) -> Validation:
         """Measure the validation images."""
-        val_mse = mean_squared_error(self.model, self.images.val_NCHW, precision=self.precision)
-        return self._finite(val_mse, "validation loss")
+        return self._measured(self.model)
 
-    def finish(self, *, val_mse: float) -> TrialResult:
-        """Measure the test images in float32 and hand the model over."""
+    def finish(self, last: EpochResult) -> TrialResult:
+        """Measure the test images in float32 and hand the model over.
+
+        Parameters
+        ----------
+        last
+            What was measured at the end of the training.
+        """
         self.model.eval()
         test_mse = mean_squared_error(self.model, self.images.test_NCHW, precision=FP32)
         test_mse = self._finite(test_mse, "test loss")
         return TrialResult(
-            val_mse=val_mse,
+            val_mse=last.val_mse,
+            val_penalty=last.val_penalty,
             test_mse=test_mse,
             test_psnr=psnr_db(test_mse),
             compression_ratio=self.images.card.pixels / self.config.latent_dim,
@@ -276,6 +298,7 @@ class Trainer(TrainingLoop):
             step=self.step,
             pictures=self._pictures(),
             weights=models.to_bytes(self.model, name=self.config.model),
+            rate=rate(self.model, self.images.test_NCHW),
         )
 
     def _pictures(self) -> Reconstructions:

@@ -1,0 +1,119 @@
+"""Owns the VQ-VAE: tokens whose codes are learned as running means.
+
+Shapes: B batch, D latent_dim (tokens), E numbers of a token, K codebook, T = B·D.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss, one_hot
+
+from ae_sweep.models.tokens import Quantised, TokenAutoencoder, straight_through
+
+if TYPE_CHECKING:
+    from ae_sweep.models.autoencoder import ImageShape
+
+TOKEN_WIDTH = 8
+COMMITMENT = 0.25
+"""Weight of the distance that the encoder keeps from the codes (van den Oord et al. 2017)."""
+DECAY = 0.98
+"""Of the running means, for each batch."""
+DEAD_SHARE = 0.1
+"""A code that is used less than this share of the average is begun anew."""
+
+
+class VectorQuantisedAutoencoder(TokenAutoencoder):
+    """A VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937), one codebook for all places.
+
+    The codes are exponential running means of what is assigned to them (appendix A.1 there). They
+    begin as numbers of the first batch, and one that is hardly used begins again as numbers of the
+    present batch, as in Jukebox (Dhariwal et al. 2020, arXiv:2005.00341).
+    """
+
+    trained_by_mse_alone = False
+
+    def __init__(self, *, latent_dim: int, image_shape: ImageShape, codebook: float) -> None:
+        super().__init__(
+            latent_dim=latent_dim,
+            image_shape=image_shape,
+            token_width=TOKEN_WIDTH,
+            codebook=codebook,
+        )
+        codes_KE = torch.randn(self.codebook, TOKEN_WIDTH)
+        self.codes_KE = nn.Parameter(codes_KE, requires_grad=False)
+        self.register_buffer("usage_K", torch.zeros(self.codebook))
+        self.register_buffer("sums_KE", torch.zeros(self.codebook, TOKEN_WIDTH))
+        self.usage_K: Tensor
+        self.sums_KE: Tensor
+        self._begun = False
+
+    def quantise(self, z_BDE: Tensor) -> Quantised:
+        """Put the code of the smallest Euclidean distance in place of each token's numbers."""
+        flat_TE = z_BDE.flatten(0, 1)
+        with torch.autocast(z_BDE.device.type, enabled=False):
+            # |z − e|² without |z|², which is the same for all codes.
+            distances_TK = self.codes_KE.square().sum(dim=1) - 2 * flat_TE @ self.codes_KE.T
+        index_BD = distances_TK.argmin(dim=1).view(z_BDE.shape[:2])
+        code_BDE = self.codes_KE[index_BD]
+        return Quantised(
+            code_BDE=straight_through(z_BDE, code_BDE),
+            index_BD=index_BD,
+            penalty=COMMITMENT * mse_loss(z_BDE, code_BDE),
+        )
+
+    def nearest(self, code_BDE: Tensor) -> Tensor:
+        """Put the nearest code in place of numbers that may lie between codes."""
+        return self.codes_KE[self.quantise(code_BDE).index_BD]
+
+    @torch.no_grad()
+    def learn(self, z_BDE: Tensor, index_BD: Tensor, noise: torch.Generator) -> None:
+        """Move the codes towards what is assigned to them; begin anew those that are not used."""
+        flat_TE = z_BDE.flatten(0, 1)
+        average = len(flat_TE) / self.codebook
+        if not self._begun:
+            self._begun = True
+            if not self.usage_K.any():
+                self._begin(torch.ones_like(self.usage_K, dtype=torch.bool), flat_TE, noise)
+                return
+        assigned_TK = one_hot(index_BD.flatten(), self.codebook).to(flat_TE.dtype)
+        self.usage_K.lerp_(assigned_TK.sum(dim=0), 1 - DECAY)
+        self.sums_KE.lerp_(assigned_TK.T @ flat_TE, 1 - DECAY)
+        self.codes_KE.copy_(self.sums_KE / self.usage_K.clamp(min=1e-6)[:, None])
+        self._begin(self.usage_K < DEAD_SHARE * average, flat_TE, noise)
+
+    def _begin(self, which_K: Tensor, flat_TE: Tensor, noise: torch.Generator) -> None:
+        """Set some codes to tokens drawn at random, counted as used like the average."""
+        drawn_K = torch.randint(
+            len(flat_TE), (self.codebook,), generator=noise, device=flat_TE.device
+        )
+        fresh_KE, average = flat_TE[drawn_K], len(flat_TE) / self.codebook
+        self.codes_KE.copy_(torch.where(which_K[:, None], fresh_KE, self.codes_KE))
+        self.usage_K.masked_fill_(which_K, average)
+        self.sums_KE.copy_(torch.where(which_K[:, None], fresh_KE * average, self.sums_KE))
+
+
+def vector_quantised_autoencoder(
+    *, latent_dim: int, image_shape: ImageShape, codebook: float = 256
+) -> VectorQuantisedAutoencoder:
+    """Build a VQ-VAE of the reference's layers.
+
+    Parameters
+    ----------
+    latent_dim
+        How many tokens an image becomes.
+    image_shape
+        Channels, height and width; of images that the reference autoencoder takes.
+    codebook
+        How many different tokens there are.
+
+    Raises
+    ------
+    ConfigError
+        If the reference autoencoder cannot take such images, or the codebook cannot be.
+    """
+    return VectorQuantisedAutoencoder(
+        latent_dim=latent_dim, image_shape=image_shape, codebook=codebook
+    )

@@ -1,0 +1,150 @@
+"""Owns the figure of rates in bits: distortion over bits per image, as MSE and as PSNR."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ae_sweep.analysis.distortion import psnr_db
+from ae_sweep.analysis.rate import efficient
+from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, paper_style, plain
+from ae_sweep.records import RATE_BITS, RATE_MSE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from ae_sweep.analysis.curve import Frontier, FrontierPoint
+
+FIGURE_INCHES = (7.0, 3.4)
+MOST_LABELS = 16
+"""More labels than these would lie on each other."""
+LINTHRESH_BITS = 1.0
+"""Below it the axis of bits is linear, so that a collapsed posterior has a place."""
+
+
+def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure:
+    """Draw distortion over the rate of the code: test MSE and PSNR over bits per image.
+
+    The best of each condition is a point; a line joins those that no other beats in both bits and
+    distortion.
+
+    Parameters
+    ----------
+    frontier
+        Whose points have rates.
+    beside
+        Another such frontier on images of the same size.
+
+    Returns
+    -------
+    Figure
+        7.0 × 3.4 inches, with two axes.
+    """
+    with paper_style():
+        figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
+        mse_axes, psnr_axes = figure.subplots(1, 2)
+        for each, colour, marker in ((beside, GREEN, "s"), (frontier, BLUE, "o")):
+            if each is not None:
+                _draw(mse_axes, psnr_axes, each, colour=colour, marker=marker)
+        _set_up(mse_axes, psnr_axes)
+        if len(frontier.points) <= MOST_LABELS:
+            _label(mse_axes, frontier.points)
+        names = [plain(name) for name in (frontier.sweep, frontier.model, frontier.dataset) if name]
+        figure.suptitle(
+            " · ".join(names), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY, parse_math=False
+        )
+        figure.legend(handles=_legend(frontier, beside), loc="outside lower center", ncols=2)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        return figure
+
+
+def _draw(mse_axes: Axes, psnr_axes: Axes, frontier: Frontier, *, colour: str, marker: str) -> None:
+    front = efficient(frontier.points)
+    for axes, height in ((mse_axes, _mse), (psnr_axes, _psnr)):
+        axes.plot(
+            [_bits(point) for point in frontier.points],
+            [height(point) for point in frontier.points],
+            linestyle="none",
+            marker=marker,
+            markersize=3.6,
+            markerfacecolor="white",
+            markeredgecolor=colour,
+            markeredgewidth=0.9,
+            zorder=3,
+            gid="points",
+        )
+        axes.plot(
+            [_bits(point) for point in front],
+            [height(point) for point in front],
+            color=colour,
+            linewidth=1.1,
+            marker=marker,
+            markersize=3.6,
+            zorder=4,
+            gid="efficient",
+        )
+
+
+def _set_up(mse_axes: Axes, psnr_axes: Axes) -> None:
+    for axes in (mse_axes, psnr_axes):
+        axes.set_xscale("symlog", base=2, linthresh=LINTHRESH_BITS)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:g}")
+        axes.set_xlabel("rate $R$ (bits per image)")
+        axes.grid(visible=True, color=GREY, alpha=0.25, linewidth=0.5)
+    mse_axes.set_yscale("log")
+    mse_axes.set_ylabel("test MSE per pixel")
+    mse_axes.yaxis.set_major_formatter(lambda mse, _: f"{mse:.3g}")
+    mse_axes.yaxis.set_minor_formatter(lambda mse, _: f"{mse:.1g}")
+    mse_axes.tick_params(axis="y", which="minor", labelsize=6.5)
+    psnr_axes.set_ylabel("test PSNR (dB)")
+
+
+def _label(axes: Axes, points: Sequence[FrontierPoint]) -> None:
+    for point in points:
+        axes.annotate(
+            plain(str(point.condition)),
+            (_bits(point), _mse(point)),
+            xytext=(3, 3),
+            textcoords="offset points",
+            fontsize=5.5,
+            color=INK,
+            parse_math=False,
+        )
+
+
+def _legend(frontier: Frontier, beside: Frontier | None) -> list[Line2D]:
+    entries = []
+    for each, colour, marker in ((frontier, BLUE, "o"), (beside, GREEN, "s")):
+        if each is None:
+            continue
+        name = plain(f"{each.sweep}: " if beside else "")
+        entries += [
+            Line2D(
+                [], [], color=colour, linewidth=1.1, marker=marker, markersize=3.6,
+                label=f"{name}no point has fewer bits and less distortion",
+            ),
+            Line2D(
+                [], [], linestyle="none", marker=marker, markersize=3.6, markerfacecolor="white",
+                markeredgecolor=colour, label=f"{name}best by validation of each condition",
+            ),
+        ]  # fmt: skip
+    return entries
+
+
+def _bits(point: FrontierPoint) -> float:
+    return point.rate[RATE_BITS]
+
+
+def _mse(point: FrontierPoint) -> float:
+    return point.rate.get(RATE_MSE, point.test_mse)
+
+
+def _psnr(point: FrontierPoint) -> float:
+    psnr = psnr_db(_mse(point))
+    return float("nan") if psnr is None else psnr
