@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ae_sweep.analysis import Frontier, FrontierPoint
+    from ae_sweep.config import Store
     from ae_sweep.data import ImageDataset
     from ae_sweep.models import TrainedAutoencoder
     from ae_sweep.plots import Figure
@@ -63,11 +64,13 @@ def load_sweep(
     """
     from ae_sweep import tracking
 
-    runs = tracking.open_for_reading(open_at(Path(store)))
+    place = open_at(Path(store))
+    runs = tracking.open_for_reading(place)
     record, trials = runs.sweep_with_trials(name)
     return Sweep(
         record=record,
         trials=tuple(trials),
+        store=place,
         runs=runs,
         data_dir=data_dir_at(None if data_dir is None else Path(data_dir)),
         announce=announce,
@@ -82,8 +85,10 @@ class Sweep:
     """Its settings and its state."""
     trials: tuple[TrialRecord, ...]
     """In the order they were started, however they ended."""
+    store: Store
+    """Where it is kept."""
     runs: TrackingStore = field(repr=False)
-    """The store it is in."""
+    """What of it MLflow keeps."""
     data_dir: Path | None = None
     announce: Callable[[str], None] | None = field(default=None, repr=False)
 
@@ -198,6 +203,16 @@ class Sweep:
             self.points(), key=lambda point: (abs(point.latent_dim - latent_dim), point.val_mse)
         )
 
+    def best_at(self, latent_dim: int) -> FrontierPoint:
+        """Return the point of a latent dim; of several, that of the lowest validation error.
+
+        Raises
+        ------
+        NotStoredError
+            If the dim has no finished trial.
+        """
+        return min(self.points([latent_dim]), key=lambda point: point.val_mse)
+
     def model(self, which: int | FrontierPoint) -> TrainedAutoencoder:
         """Load a model from MLflow.
 
@@ -215,9 +230,7 @@ class Sweep:
         """
         from ae_sweep import models
 
-        if isinstance(which, int):
-            self.points([which])  # that it is there
-        point = self.nearest(which) if isinstance(which, int) else which
+        point = self.best_at(which) if isinstance(which, int) else which
         return models.TrainedAutoencoder(models.load(self.runs.model_file(point.run_id)))
 
     def classes(self, wanted: Sequence[int] = ()) -> list[int]:

@@ -19,6 +19,8 @@ COMMANDS = (
     "latent",
     "manifold",
     "interpolate",
+    "sample",
+    "report",
     "identity",
     "list",
     "show",

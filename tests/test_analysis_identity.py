@@ -26,7 +26,7 @@ def test_the_identity_copies_every_probe_to_the_last_pixel() -> None:
     assert {(result.mse, result.psnr, result.exact, result.rebuilt) for result in told} == {
         (0.0, None, 1.0, 1.0)
     }
-    assert analysis.verdict(told).startswith("d=16 copies: it rebuilds 99%")
+    assert analysis.verdict(told, name="d=16").startswith("d=16 copies: it rebuilds 99%")
 
 
 def test_a_network_that_knows_its_images_alone_is_told_as_such() -> None:
@@ -35,14 +35,14 @@ def test_a_network_that_knows_its_images_alone_is_told_as_such() -> None:
     def network(x):
         return np.stack([image if image.tobytes() in known else image * 0 + 0.5 for image in x])
 
-    told = analysis.verdict(results(network))
+    told = analysis.verdict(results(network), name="d=16")
     assert told.startswith("d=16 has learned its images, not to copy: of inverted, permuted, noise")
 
 
 def test_a_network_that_blurs_copies_in_part_and_one_that_says_grey_not_at_all() -> None:
-    assert "copies in part: of " in analysis.verdict(results(lambda x: 0.7 * x + 0.15))
+    assert "copies in part: of " in analysis.verdict(results(lambda x: 0.7 * x + 0.15), name="d=16")
     grey = results(lambda x: np.full_like(x, 0.5))
-    assert "loses most of the test images" in analysis.verdict(grey)
+    assert "loses most of the test images" in analysis.verdict(grey, name="d=16")
     assert grey[0].rebuilt == pytest.approx(0, abs=0.01)
 
 

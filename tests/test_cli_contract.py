@@ -25,6 +25,8 @@ COMMANDS = (
     "latent",
     "manifold",
     "interpolate",
+    "sample",
+    "report",
     "identity",
     "list",
     "show",

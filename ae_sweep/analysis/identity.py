@@ -129,28 +129,29 @@ def probe_result(
     )
 
 
-def verdict(results: Sequence[ProbeResult]) -> str:
+def verdict(results: Sequence[ProbeResult], *, name: str) -> str:
     """Say what the probes of one network mean.
 
     Parameters
     ----------
     results
         Of all probes, the test images among them.
+    name
+        What the network is called.
     """
     shares = {result.probe: result.rebuilt for result in results}
-    latent_dim = results[0].latent_dim
     if min(shares.values()) >= COPIES:
-        return f"d={latent_dim} copies: it rebuilds {COPIES:.0%} of the variance of every probe"
+        return f"{name} copies: it rebuilds {COPIES:.0%} of the variance of every probe"
     failed = [probe for probe, share in shares.items() if share < FAILS]
     if "test" in failed:
-        return f"d={latent_dim} does not copy: it loses most of the test images themselves"
+        return f"{name} does not copy: it loses most of the test images themselves"
     if failed:
         return (
-            f"d={latent_dim} has learned its images, not to copy: of {', '.join(failed)} it "
+            f"{name} has learned its images, not to copy: of {', '.join(failed)} it "
             "rebuilds less than half of the variance"
         )
     worst = min(shares, key=lambda probe: shares[probe])
     return (
-        f"d={latent_dim} copies in part: of {worst} it rebuilds {shares[worst]:.0%} of the "
+        f"{name} copies in part: of {worst} it rebuilds {shares[worst]:.0%} of the "
         f"variance, of the test images {shares['test']:.1%}"
     )

@@ -17,7 +17,9 @@ from ae_sweep.cli.interpolate import interpolate
 from ae_sweep.cli.latent import latent
 from ae_sweep.cli.manifold import manifold
 from ae_sweep.cli.reconstruct import reconstruct
+from ae_sweep.cli.report import report
 from ae_sweep.cli.run import run
+from ae_sweep.cli.sample import sample
 from ae_sweep.cli.spread import spread
 from ae_sweep.cli.stored import list_sweeps, show
 from ae_sweep.cli.ui import ui
@@ -38,6 +40,8 @@ app.command()(reconstruct)
 app.command()(latent)
 app.command()(manifold)
 app.command()(interpolate)
+app.command()(sample)
+app.command()(report)
 app.command()(identity)
 app.command("list")(list_sweeps)
 app.command()(show)

@@ -20,9 +20,6 @@ from ae_sweep.places import DEFAULT_STORE
 if TYPE_CHECKING:
     import numpy as np
 
-    from ae_sweep.api import Sweep
-    from ae_sweep.models import TrainedAutoencoder
-
     Array = np.ndarray[Any, Any]
 
 MOST_STEPS = 50
@@ -69,44 +66,12 @@ def interpolate(
         raise ConfigError("--images and --means exclude each other: an image has no mean")
     wanted = some_dims(dims)
 
-    from ae_sweep import analysis, plots
+    from ae_sweep import looks
 
     trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    points = trained.points(wanted)
-    ends = [_members(trained, number, images=images, means=means) for number in (start, end)]
-    rows = [
-        plots.ImageRow(
-            f"d={point.latent_dim}",
-            analysis.as_bytes(_strip(trained.model(point.latent_dim), ends, steps=steps)),
-        )
-        for point in points
-    ]
-    first, last = (x_NCHW.mean(axis=0) / 255 for x_NCHW in ends)
-    rows.append(
-        plots.ImageRow("pixels", analysis.as_bytes(analysis.line(first, last, steps=steps)))
+    figure = looks.interpolation(
+        trained, trained.points(wanted), (start, end), steps=steps, images=images, means=means
     )
-    what = "test image" if images else "mean of class" if means else "class"
-    figure = plots.image_rows_figure(rows, title=f"{trained.name}: from {what} {start} to {end}")
     path = out or Path(f"interpolate-{trained.name}.png")
     write_figure(figure, path)
-    trained.add_picture("interpolation.png", figure)
     say(f"figure: {path}")
-
-
-def _members(trained: Sweep, number: int, *, images: bool, means: bool) -> Array:
-    """Return the test images, N×C×H×W bytes, of whose latents an end is the mean."""
-    x_NCHW, labels_N = trained.dataset.test_NCHW, trained.dataset.test_labels_N
-    if images:
-        if not 0 <= number < len(x_NCHW):
-            raise ConfigError(f"there is no test image {number}, only 0 to {len(x_NCHW) - 1}")
-        return x_NCHW[number : number + 1]
-    trained.classes([number])
-    members_NCHW: Array = x_NCHW[labels_N == number]
-    return members_NCHW if means else members_NCHW[:1]
-
-
-def _strip(model: TrainedAutoencoder, ends: list[Array], *, steps: int) -> Array:
-    from ae_sweep import analysis
-
-    first, last = (model.encode(x_NCHW).mean(axis=0) for x_NCHW in ends)
-    return model.decode(analysis.line(first, last, steps=steps))

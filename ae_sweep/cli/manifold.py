@@ -46,19 +46,11 @@ def manifold(
     """
     check_count("side", side, least=2, most=MOST_SIDE)
 
-    from ae_sweep import analysis, plots
+    from ae_sweep import looks
 
     trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    latent_dim = trained.nearest(2).latent_dim if dim is None else dim
-    model = trained.model(latent_dim)
-    grid = analysis.grid(model.encode(trained.dataset.test_NCHW), side=side)
-    rows = [
-        plots.ImageRow("", analysis.as_bytes(model.decode(latents_CD))) for latents_CD in grid.z_RCD
-    ]
-    directions = ("across", "upwards")[: len(grid.axes)]
-    axes = ", ".join(f"{axis} {way}" for axis, way in zip(grid.axes, directions, strict=True))
-    figure = plots.image_rows_figure(rows, title=f"{trained.name}, d={latent_dim}: {axes}", gap=0)
+    point = trained.nearest(2) if dim is None else trained.best_at(dim)
+    figure = looks.manifold(trained, point, side=side)
     path = out or Path(f"manifold-{trained.name}.png")
     write_figure(figure, path)
-    trained.add_picture("manifold.png", figure)
     say(f"figure: {path}")

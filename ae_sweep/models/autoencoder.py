@@ -44,6 +44,8 @@ class Autoencoder(nn.Module):
     """
 
     trained_by_mse_alone: ClassVar[bool] = True
+    has_prior: ClassVar[bool] = False
+    """Whether codes can be drawn without an image."""
 
     def __init__(
         self, *, encoder: nn.Module, decoder: nn.Module, latent_dim: int, image_shape: ImageShape
@@ -53,6 +55,16 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
         self.latent_dim = latent_dim
         self.image_shape = image_shape
+
+    def sample(self, count: int, noise: torch.Generator) -> Tensor:
+        """Draw codes from the prior and rebuild images of them, count×C×H×W in [0, 1].
+
+        Raises
+        ------
+        NotImplementedError
+            For a model without a prior; see ``has_prior``.
+        """
+        raise NotImplementedError
 
     @property
     def latent_width(self) -> int:

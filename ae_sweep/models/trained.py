@@ -85,6 +85,31 @@ class TrainedAutoencoder:
         """
         return _in_batches(self.network, self._images(x_NCHW))
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether codes can be drawn without an image."""
+        return self.network.has_prior
+
+    def sample(self, count: int, *, seed: int = 0) -> Array:
+        """Draw codes from the prior and rebuild images of them.
+
+        Returns
+        -------
+        numpy.ndarray
+            Float32, count×C×H×W in [0, 1]; the same for the same seed.
+
+        Raises
+        ------
+        ConfigError
+            If the model has no prior.
+        """
+        if not self.has_prior:
+            raise ConfigError("this model has no prior to draw codes from")
+        with torch.inference_mode():
+            noise = torch.Generator().manual_seed(seed)
+            array: Array = self.network.sample(count, noise).numpy()
+            return array
+
     def _images(self, x_NCHW: Array) -> Tensor:
         if x_NCHW.ndim != 4 or x_NCHW.shape[1:] != self.image_shape:
             raise ConfigError(

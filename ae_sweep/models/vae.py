@@ -62,6 +62,7 @@ class VariationalAutoencoder(Autoencoder):
     """
 
     trained_by_mse_alone: ClassVar[bool] = False
+    has_prior: ClassVar[bool] = True
 
     def __init__(self, *, latent_dim: int, image_shape: ImageShape, beta: float) -> None:
         super().__init__(

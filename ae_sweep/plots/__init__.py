@@ -4,16 +4,21 @@ from matplotlib.figure import Figure
 
 from ae_sweep.plots.export import render
 from ae_sweep.plots.frontier import frontier_figure
+from ae_sweep.plots.history import history_figure
 from ae_sweep.plots.image_rows import ImageRow, image_rows_figure
 from ae_sweep.plots.latent_plane import latent_plane_figure
+from ae_sweep.plots.places import Place, point_places
 from ae_sweep.plots.reconstructions import reconstructions_figure
 
 __all__ = [
     "Figure",
     "ImageRow",
+    "Place",
     "frontier_figure",
+    "history_figure",
     "image_rows_figure",
     "latent_plane_figure",
+    "point_places",
     "reconstructions_figure",
     "render",
 ]

@@ -9,6 +9,7 @@ from ae_sweep.sweep.driver import (
     TrialStarted,
     TrialValidated,
 )
+from ae_sweep.sweep.importance import importances
 from ae_sweep.sweep.plan import Plan, finished_repeats, make_plan
 from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
@@ -36,6 +37,7 @@ __all__ = [
     "check_conflict",
     "filled_slots",
     "finished_repeats",
+    "importances",
     "make_plan",
     "open_studies",
     "run_together",

@@ -240,6 +240,17 @@ class TrackingStore:
                 )
             return models.fetch_weights(self._client, model_id=logged[-1].model_id)
 
+    def parameters(self, run_id: str) -> dict[str, str]:
+        """Return what a run was started with: settings, versions, device.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read.
+        """
+        with translated(self._place):
+            return dict(self._client.get_run(run_id).data.params)
+
     def add_to_run(
         self,
         run_id: str,

@@ -1,0 +1,71 @@
+"""Owns ``ae-sweep report``: all that a sweep tells, on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ae_sweep.api import load_sweep
+from ae_sweep.cli.handled import handled
+from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument
+from ae_sweep.cli.talk import say
+from ae_sweep.cli.ui import DEFAULT_PORT
+from ae_sweep.config import shorten
+from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.version import __version__
+
+ENDINGS = (".html", ".htm")
+
+
+@handled
+def report(
+    sweep: SweepArgument = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Where the page goes. [default: report-SWEEP.html here]"
+        ),
+    ] = None,
+    data_dir: DataDirOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write all that a sweep tells on one HTML page that needs no network.
+
+    Summary, curve, reconstructions, latent space, identity test, the search, and how to do it
+    again. The pictures are put on the sweep's run in MLflow as well. Links lead to the runs where
+    ae-sweep ui shows them.
+
+    Example: ae-sweep report
+    """
+    if out is not None and out.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"a report is a page: end {shorten(str(out), 200)} in .html")
+
+    from ae_sweep import report as page
+
+    opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
+    override = opened.store.tracking_override or ""
+    address = override.rstrip("/") if override.startswith("http") else _local_ui()
+    made = page.sections(opened, announce=say, ui_address=address)
+    dataset, model = opened.record.config.get("dataset", ""), opened.frontier.model
+    html = page.render_page(
+        title=opened.name,
+        subtitle=f"Rate and distortion of the model {model} on {dataset}",
+        sections=made,
+        version=__version__,
+    )
+    path = out or Path(f"report-{opened.name}.html")
+    try:
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"the report cannot be written to {shorten(str(path), 200)}: {error.strerror}; "
+            "choose another --out"
+        ) from error
+    say(f"report: {path} ({len(html.encode()) / 1e6:.1f} MB)")
+
+
+def _local_ui() -> str:
+    return f"http://127.0.0.1:{DEFAULT_PORT}"

@@ -1,0 +1,53 @@
+"""Owns ``ae-sweep sample``: images decoded from codes that are drawn from the prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ae_sweep.api import load_sweep
+from ae_sweep.cli.figures import out_option, write_figure
+from ae_sweep.cli.handled import handled
+from ae_sweep.cli.options import DimsOption, StoreOption, SweepArgument, whole_number
+from ae_sweep.cli.talk import say
+from ae_sweep.cli.values import some_dims
+from ae_sweep.config import MAX_SEED, check_count
+from ae_sweep.places import DEFAULT_STORE
+
+MOST_SAMPLES = 40
+"""Side by side on a page."""
+
+
+@handled
+def sample(
+    sweep: SweepArgument = None,
+    dims: DimsOption = None,
+    count: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="How many images a row.")
+    ] = 10,
+    seed: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="Seeds the codes.")
+    ] = 0,
+    out: Annotated[Path | None, out_option("sample")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Draw codes from a VAE's prior and decode them: images that were never seen.
+
+    A row for each point of the curve. The picture is put on the sweep's run in MLflow as well, as
+    samples.png.
+
+    Example: ae-sweep sample --dims 8
+    """
+    check_count("count", count, most=MOST_SAMPLES)
+    check_count("seed", seed, least=0, most=MAX_SEED)
+    wanted = some_dims(dims)
+
+    from ae_sweep import looks
+
+    trained = load_sweep(sweep, store=store, announce=say)
+    figure = looks.prior_samples(trained, trained.points(wanted), count=count, seed=seed)
+    path = out or Path(f"sample-{trained.name}.png")
+    write_figure(figure, path)
+    say(f"figure: {path}")

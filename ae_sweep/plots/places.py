@@ -1,0 +1,44 @@
+"""Owns where a curve's points are in its figure, for who lays something over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ae_sweep.analysis.distortion import psnr_db
+from ae_sweep.records import RATE_BITS, RATE_MSE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ae_sweep.analysis.curve import Frontier, FrontierPoint
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a point is, as shares of the figure's width and height from its upper left corner."""
+
+    point: FrontierPoint
+    left: float
+    top: float
+
+
+def point_places(figure: Figure, frontier: Frontier) -> list[Place]:
+    """Tell where `frontier_figure` drew the points: first those of its MSE panel, then of PSNR.
+
+    Points without a place on the axes, such as a perfect reconstruction, are left out.
+    """
+    mse_axes, psnr_axes = figure.axes[:2]
+    figure.draw_without_rendering()
+    places = []
+    for axes, as_psnr in ((mse_axes, False), (psnr_axes, True)):
+        for point in frontier.points:
+            rated = frontier.has_rate
+            mse = point.rate.get(RATE_MSE, point.test_mse) if rated else point.test_mse
+            if mse <= 0:
+                continue
+            x = point.rate[RATE_BITS] if rated else point.latent_dim
+            y = (psnr_db(mse) or 0.0) if as_psnr else mse
+            across, up = figure.transFigure.inverted().transform(axes.transData.transform((x, y)))
+            places.append(Place(point, left=float(across), top=1 - float(up)))
+    return places
