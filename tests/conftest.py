@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,13 +18,21 @@ from ae_sweep.cli.app import app
 from ae_sweep.cli.spread import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from selenium.webdriver import Chrome
 
 ROOT = Path(__file__).parent.parent
 FOREIGN_VARIABLES = (
     "AE_SWEEP_DEBUG", "COLUMNS", "FORCE_COLOR", "MLFLOW_TRACKING_URI", "NO_COLOR", "TTY_COMPATIBLE",
 )  # fmt: skip
 """Variables of the developer's own that would change what is tested."""
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+DRIVER = shutil.which("chromedriver")
+PAGE_SECONDS = 90
+"""MLflow's page is megabytes of script, and machines are busy."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,31 @@ def process() -> Callable[..., Done]:
         return Done(ended.returncode, ended.stdout, ended.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Start a headless Chromium that keeps what its pages log and ask for."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("there is no chromium with a chromedriver on the PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+        "disable-background-networking", "disable-component-update", "disable-sync",
+        "disable-dev-shm-usage", "window-size=1400,1000",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path=DRIVER)
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        driver.set_page_load_timeout(PAGE_SECONDS)
+        yield driver
+    finally:
+        driver.quit()
 
 
 @dataclass(frozen=True)

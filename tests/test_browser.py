@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import REAL_DIMS, ROOT, environment
+from conftest import PAGE_SECONDS, REAL_DIMS, ROOT, environment
 from mlflow import MlflowClient
 from tracking_support import free_port, group_members
 
@@ -27,16 +26,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from selenium.webdriver import Chrome
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-
 pytestmark = pytest.mark.slow
-
-WAIT_SECONDS = 90
-"""MLflow's page is megabytes of script, and machines are busy."""
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-DRIVER = shutil.which("chromedriver")
 
 
 @dataclass(frozen=True)
@@ -94,28 +84,6 @@ def ui(real_sweep: Sweep) -> Iterator[Ui]:
         yield Ui(address, port, process, parent, child, child.outputs.model_outputs[0].model_id)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("there is no chromium with a chromedriver on the PATH")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-        "disable-background-networking", "disable-component-update", "disable-sync",
-        "disable-dev-shm-usage", "window-size=1400,1000",
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        driver.set_page_load_timeout(WAIT_SECONDS)
-        yield driver
-    finally:
-        driver.quit()
-
-
 @pytest.fixture
 def see(browser: Chrome, tmp_path: Path) -> Callable[..., str]:
     """Open an address and wait until its page shows all the words; keep a picture of it."""
@@ -143,7 +111,7 @@ def _wait(browser: Chrome, condition: Callable[[], object]) -> None:
     from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    WebDriverWait(browser, WAIT_SECONDS, ignored_exceptions=[WebDriverException]).until(
+    WebDriverWait(browser, PAGE_SECONDS, ignored_exceptions=[WebDriverException]).until(
         lambda _: condition()
     )
 

@@ -90,6 +90,18 @@ def test_decoding_the_code_is_reconstructing(model: str) -> None:
     torch.testing.assert_close(first.y_BCHW, second.y_BCHW)
 
 
+@pytest.mark.parametrize("model", RATED)
+def test_a_pass_in_bf16_trains_on_a_code_in_float32(model: str) -> None:
+    network = models.build(model, latent_dim=3, image_shape=(1, 8, 8))
+    for _ in range(2):  # a codebook begins with the first batch, and learns from the second on
+        with torch.autocast("cpu", torch.bfloat16):
+            told = network.training_pass(some_images(), noise())
+        (told.y_BCHW.float().mean() + told.penalty).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert network.encode(some_images()).dtype == torch.float32
+
+
 def test_divergence_is_that_of_torchs_distributions() -> None:
     mean_BD, log_variance_BD = torch.randn((2, 5, 3), generator=noise()).unbind(0)
     posterior = Posterior(mean_BD, log_variance_BD)

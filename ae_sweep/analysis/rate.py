@@ -35,29 +35,47 @@ def efficient(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
 
 
 def code_use(points: Sequence[FrontierPoint]) -> list[str]:
-    """Say in words where a code is not used: a collapsed posterior, idle latents, dead codes.
+    """Say in words where a code is not used: collapsed posteriors, idle latents, dead codes.
 
     Parameters
     ----------
     points
         Of a frontier; those without a rate are passed over.
     """
-    return [told for point in points if (told := _code_use(point))]
-
-
-def _code_use(point: FrontierPoint) -> str | None:
-    name, rate = point.condition, point.rate
-    active, dead = rate.get("active_latents"), rate.get("dead_codes")
-    if active is not None:
-        of_all = f"{active:.4g} of {point.latent_dim} latents"
-        if active == 0 or rate[RATE_BITS] < COLLAPSED_BITS:
-            return (
-                f"{name}: the posterior has collapsed: the code of an image has "
-                f"{rate[RATE_BITS]:.2g} bits and {of_all} tell anything of it, so that every image "
-                "is rebuilt alike; a smaller beta buys detail"
-            )
-        if active < point.latent_dim:
-            return f"{name}: {of_all} tell something of the image; the others are left as noise"
+    collapsed = [point for point in points if has_collapsed(point)]
+    idle = [
+        f"{point.condition} ({_active(point)})"
+        for point in points
+        if point.rate.get("active_latents", point.latent_dim) < point.latent_dim
+        and not has_collapsed(point)
+    ]
+    dead = [
+        f"{point.condition} ({point.rate['dead_codes']:.4g})"
+        for point in points
+        if point.rate.get("dead_codes")
+    ]
+    told = []
+    if collapsed:
+        listed = ", ".join(
+            f"{point.condition} ({point.rate[RATE_BITS]:.2g} bits, {_active(point)})"
+            for point in collapsed
+        )
+        told.append(
+            f"the posterior has collapsed: {listed}; such a code tells nothing of its image, and "
+            "every image is rebuilt alike: a smaller beta buys detail"
+        )
+    if idle:
+        told.append(f"latents left as noise, so that a wider code is no richer: {', '.join(idle)}")
     if dead:
-        return f"{name}: {dead:.4g} codes of the codebook are used by no test image"
-    return None
+        told.append(f"codes that no test image uses: {', '.join(dead)}")
+    return told
+
+
+def has_collapsed(point: FrontierPoint) -> bool:
+    """Return whether a VAE's code tells nothing of its image; other codes cannot collapse."""
+    active = point.rate.get("active_latents")
+    return active is not None and (active == 0 or point.rate[RATE_BITS] < COLLAPSED_BITS)
+
+
+def _active(point: FrontierPoint) -> str:
+    return f"{point.rate['active_latents']:.4g} of {point.latent_dim} latents active"

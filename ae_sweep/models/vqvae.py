@@ -79,8 +79,10 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
                 self._begin(torch.ones_like(self.usage_K, dtype=torch.bool), flat_TE, noise)
                 return
         assigned_TK = one_hot(index_BD.flatten(), self.codebook).to(flat_TE.dtype)
+        with torch.autocast(flat_TE.device.type, enabled=False):
+            sums_KE = assigned_TK.T @ flat_TE
         self.usage_K.lerp_(assigned_TK.sum(dim=0), 1 - DECAY)
-        self.sums_KE.lerp_(assigned_TK.T @ flat_TE, 1 - DECAY)
+        self.sums_KE.lerp_(sums_KE, 1 - DECAY)
         self.codes_KE.copy_(self.sums_KE / self.usage_K.clamp(min=1e-6)[:, None])
         self._begin(self.usage_K < DEAD_SHARE * average, flat_TE, noise)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.analysis.rate import efficient
@@ -13,16 +14,16 @@ from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, paper_style,
 from ae_sweep.records import RATE_BITS, RATE_MSE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
     from ae_sweep.analysis.curve import Frontier, FrontierPoint
 
 FIGURE_INCHES = (7.0, 3.4)
-MOST_LABELS = 16
-"""More labels than these would lie on each other."""
-LINTHRESH_BITS = 1.0
+MOST_POWERS_OF_4 = 12
+LABELS_TURN = 0.6
+"""Share of the panel's width from which labels stand left of their points."""
+LINEAR_BITS = 1.0
 """Below it the axis of bits is linear, so that a collapsed posterior has a place."""
 
 
@@ -51,8 +52,6 @@ def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure
             if each is not None:
                 _draw(mse_axes, psnr_axes, each, colour=colour, marker=marker)
         _set_up(mse_axes, psnr_axes)
-        if len(frontier.points) <= MOST_LABELS:
-            _label(mse_axes, frontier.points)
         names = [plain(name) for name in (frontier.sweep, frontier.model, frontier.dataset) if name]
         figure.suptitle(
             " · ".join(names), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY, parse_math=False
@@ -60,6 +59,7 @@ def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure
         figure.legend(handles=_legend(frontier, beside), loc="outside lower center", ncols=2)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
+        _label(mse_axes, frontier)
         return figure
 
 
@@ -92,30 +92,47 @@ def _draw(mse_axes: Axes, psnr_axes: Axes, frontier: Frontier, *, colour: str, m
 
 def _set_up(mse_axes: Axes, psnr_axes: Axes) -> None:
     for axes in (mse_axes, psnr_axes):
-        axes.set_xscale("symlog", base=2, linthresh=LINTHRESH_BITS)
+        axes.set_xscale("symlog", base=2, linthresh=LINEAR_BITS)
         axes.set_xlim(left=0)
+        ticks = [0, *(4**power for power in range(MOST_POWERS_OF_4))]
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_major_formatter(lambda bits, _: f"{bits:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("rate $R$ (bits per image)")
         axes.grid(visible=True, color=GREY, alpha=0.25, linewidth=0.5)
     mse_axes.set_yscale("log")
+    mse_axes.margins(y=0.1)
     mse_axes.set_ylabel("test MSE per pixel")
+    mse_axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     mse_axes.yaxis.set_major_formatter(lambda mse, _: f"{mse:.3g}")
-    mse_axes.yaxis.set_minor_formatter(lambda mse, _: f"{mse:.1g}")
-    mse_axes.tick_params(axis="y", which="minor", labelsize=6.5)
+    mse_axes.yaxis.set_minor_locator(NullLocator())
     psnr_axes.set_ylabel("test PSNR (dB)")
 
 
-def _label(axes: Axes, points: Sequence[FrontierPoint]) -> None:
-    for point in points:
-        axes.annotate(
-            plain(str(point.condition)),
+def _label(axes: Axes, frontier: Frontier) -> None:
+    """Write conditions next to points, first those of the line, where there is room for them."""
+    front = efficient(frontier.points)
+    rest = [point for point in frontier.points if point not in front]
+    taken: list[Bbox] = []
+    for point in [*front, *rest]:
+        across = axes.transAxes.inverted().transform(
+            axes.transData.transform((_bits(point), _mse(point)))
+        )[0]
+        label = axes.annotate(
+            plain(str(point.condition)).replace("beta=", "β=").replace("codebook=", "K="),
             (_bits(point), _mse(point)),
-            xytext=(3, 3),
+            xytext=(4, 4) if across < LABELS_TURN else (-4, -8),
+            ha="left" if across < LABELS_TURN else "right",
             textcoords="offset points",
             fontsize=5.5,
             color=INK,
             parse_math=False,
         )
+        box = label.get_window_extent()
+        if any(box.overlaps(other) for other in taken):
+            label.remove()
+        else:
+            taken.append(box)
 
 
 def _legend(frontier: Frontier, beside: Frontier | None) -> list[Line2D]:

@@ -109,9 +109,10 @@ def _curve_in_words(opened: Sweep) -> list[str]:
         )
     if frontier.fit is not None:
         fit = frontier.fit
+        floor = f"{fit.floor:.3g} + " if fit.floor > 0 else ""
         told.append(
             f"Over d = {fit.dims[0]} to {fit.dims[-1]} the test MSE follows "
-            f"{fit.floor:.3g} + {fit.scale:.3g} · d^−{fit.exponent:.3g}, "
+            f"{floor}{fit.scale:.3g} · d^−{fit.exponent:.3g}, "
             f"with R² = {fit.r_squared_log:.3f} in log MSE."
         )
     elif not frontier.has_rate:
@@ -131,11 +132,11 @@ def _points_table(opened: Sweep, link: Callable[[str], str]) -> Table:
         caption="The best of each condition by validation, measured on the test images",
         columns=[
             "Condition", "Pixels a latent", *rate_columns, "Test MSE", "± sd", "Seeds",
-            "PSNR (dB)", "dB a doubling", "lr", "Epochs", "Trials", "Run",
+            "PSNR (dB)", "dB a doubling", "lr", "Epochs", "Trials",
         ],
         rows=[
             [
-                Cell(str(point.condition)),
+                Cell(str(point.condition), link(point.run_id)),
                 Cell(f"{point.compression_ratio:.4g}"),
                 *(_rate_cells(point) if rated else []),
                 Cell(f"{point.test_mse:.5f}"),
@@ -146,7 +147,6 @@ def _points_table(opened: Sweep, link: Callable[[str], str]) -> Table:
                 Cell(f"{point.lr:.2e}"),
                 Cell(str(point.epochs)),
                 Cell(f"{point.trials_finished} of {point.trials_total}"),
-                Cell(f"run of {point.condition}", link(point.run_id)),
             ]
             for point in frontier.points
         ],
@@ -288,7 +288,7 @@ def _latent(opened: Sweep) -> Section:
                 figure,
                 alternative=f"The test images as points in the plane of the latents of "
                 f"{point.condition}, coloured by class",
-                caption=f"{point.condition}. {spaces[0].overlapping}." if spaces else "",
+                caption=_sentence(next(each for each in spaces if each.point == point).overlapping),
             )
         ],
         tables=[measured, overlaps] if most else [measured],

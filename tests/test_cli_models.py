@@ -1,0 +1,134 @@
+"""Every model of the registry through every command, on real small sweeps."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ae_sweep import load_sweep, models
+from ae_sweep.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Done
+
+SMALL = ("--dataset", "shapes", "--dims", "2", "4", "--trials", "2", "--epochs", "1",
+         "--train-limit", "2000")  # fmt: skip
+SETTINGS = {"vae": ("--beta", "0.001", "1"), "vqvae": ("--codebook", "8", "16"),
+            "fsq": ("--codebook", "8", "16")}  # fmt: skip
+MEASURES = {
+    "vae": {"bits", "mse", "active_latents"},
+    "vqvae": {"bits", "mse", "entropy_bits", "perplexity", "dead_codes"},
+    "fsq": {"bits", "mse", "entropy_bits", "perplexity", "dead_codes"},
+}
+
+
+@pytest.fixture(scope="module", params=[name for name in models.names() if name != "conv"])
+def trained(
+    request: pytest.FixtureRequest,
+    process: Callable[..., Done],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Path, Done]:
+    """Run a small sweep of a model."""
+    name, place = request.param, tmp_path_factory.mktemp("models")
+    words = ("run", *SMALL, "--model", name, *SETTINGS.get(name, ()), "--name", name)
+    done = process(*words, "--store", str(place), cwd=place, timeout=400)
+    assert done.code == 0, done.err
+    return name, place, done
+
+
+@pytest.mark.slow
+def test_every_command_takes_every_model(
+    trained: tuple[str, Path, Done], process: Callable[..., Done], tmp_path: Path
+) -> None:
+    model, store, done = trained
+    assert len(done.out.splitlines()) == 1 + 2 * (2 if model in SETTINGS else 1)
+    for command in (
+        "frontier",
+        "reconstruct",
+        "latent",
+        "manifold",
+        "identity",
+        "sample",
+        "report",
+    ):
+        looked = process(command, model, "--store", str(store), cwd=tmp_path, timeout=200)
+        ending = "html" if command == "report" else "png"
+        made = tmp_path / f"{command}-{model}.{ending}"
+        if command == "sample" and model != "vae":
+            assert looked.code == 2
+            assert f"the model '{model}" in looked.err
+            assert "has no prior to draw codes from" in looked.err
+            continue
+        assert looked.code == 0, looked.err
+        assert made.stat().st_size > 1_000
+    assert "The posterior has collapsed: d=2 beta=1" in made.read_text() or model != "vae"
+
+
+@pytest.mark.slow
+def test_a_sweep_tells_the_rate_of_its_codes_and_the_model_of_each_trial(
+    trained: tuple[str, Path, Done], process: Callable[..., Done]
+) -> None:
+    model, store, _ = trained
+    sweep = load_sweep(model, store=store)
+    finished = [trial for trial in sweep.trials if trial.outcome is Outcome.FINISHED]
+    assert all(set(trial.rate) == MEASURES.get(model, set()) for trial in finished)
+    assert sweep.frontier.has_rate is (model in MEASURES)
+    listed = process("list", "--store", str(store), cwd=store)
+    told = {"vae": "vae beta=0.001 1", "vqvae": "vqvae codebook=8 16", "fsq": "fsq codebook=8 16"}
+    assert told.get(model, model) in listed.out
+    for point in sweep.points():
+        parameters = sweep.runs.parameters(point.run_id)
+        setting, _, value = point.model.partition(" ")[2].partition("=")
+        assert parameters["model"] == point.model
+        assert not setting or parameters[setting] == value
+
+
+@pytest.mark.slow
+def test_a_sweep_is_resumed_with_another_value_of_its_setting(
+    trained: tuple[str, Path, Done], process: Callable[..., Done]
+) -> None:
+    model, store, _ = trained
+    before = load_sweep(model, store=store).trials
+    again = ("run", "--resume", "--name", model, "--store", str(store), "--json")
+    done = process(*again, cwd=store, timeout=200)
+    assert done.code == 0, done.err
+    assert len(load_sweep(model, store=store).trials) == len(before)
+    if model not in SETTINGS:
+        return
+    option, *values = SETTINGS[model]
+    more = {"--beta": "0.1", "--codebook": "4"}[option]
+    done = process(*again, option, *sorted([*values, more], key=float), cwd=store, timeout=200)
+    assert done.code == 0, done.err
+    points: list[dict[str, Any]] = json.loads(done.out)["frontier"]["points"]
+    assert len(points) == 6
+    assert len(load_sweep(model, store=store).trials) == len(before) + 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--beta", "0.1"), "--beta is no setting of the model 'conv', which has none"),
+        (("--model", "vae", "--codebook", "4"), "whose setting is --beta"),
+        (("--model", "vae", "--beta", "much"), "--beta 'much' is not a number or a range"),
+        (("--model", "vae", "--beta", "0:1"), "must begin above 0"),
+        (("--model", "vae", "--beta", "-1"), "beta must be a finite number, at least 0, got -1"),
+        (("--model", "vae", "--beta", "nan"), "beta must be a finite number"),
+        (("--model", "vae", "--beta"), "--beta is empty"),
+        (("--model", "fsq", "--codebook", "100"), "must be a power of two, got 100"),
+        (("--model", "vqvae", "--codebook", "1"), "whole number from 2 to 65536, got 1"),
+        (("--model", "vqvae", "--codebook", "1e3"), "--codebook '1e3' is not a whole number"),
+        (("--model", "vae", "--method", "nested"), "'vae' cannot be trained nested"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_stored(
+    cli: Callable[..., Done], tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = cli("run", "--dataset", "shapes", *words)
+    assert done.code == 2
+    assert message in done.err
+    assert not (tmp_path / "mlruns").exists()
