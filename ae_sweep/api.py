@@ -175,6 +175,18 @@ class Sweep:
 
         return pd.DataFrame([dataclasses.asdict(point) for point in self.frontier.points])
 
+    def frontier_figure(self) -> Figure:
+        """Draw its curve: a matplotlib figure, which a notebook shows.
+
+        Raises
+        ------
+        NotStoredError
+            If no trial has finished.
+        """
+        from ae_sweep import plots
+
+        return plots.frontier_figure(self.frontier)
+
     def points(self, dims: Sequence[int] | None = None) -> list[FrontierPoint]:
         """Return the points of some latent dims, or of all, ascending.
 

@@ -1,8 +1,12 @@
-"""Writes docs/cli.md from the command line's own help; ``--check`` tells whether it is current."""
+"""Writes docs/cli.md from the command line's own help, and the line numbers of docs/concepts.md.
+
+``--check`` tells whether both are current.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +15,8 @@ from typer.testing import CliRunner
 from ae_sweep.cli.app import app
 
 REFERENCE = Path(__file__).with_name("cli.md")
+CONCEPTS = Path(__file__).with_name("concepts.md")
+LINK_TO_A_LINE = re.compile(r"\[`(\w+)`\]\(([^)#]+\.py)#L\d+\)")
 COMMANDS = (
     "run",
     "ui",
@@ -39,13 +45,29 @@ def reference() -> str:
     return "\n".join(parts)
 
 
+def with_lines(page: str) -> str:
+    """Let every link to a name in a file point to the line that defines it."""
+
+    def renew(link: re.Match[str]) -> str:
+        name, file = link.groups()
+        definition = re.compile(rf"\s*(def|class) {name}\b|{name}\b.* = ")
+        lines = (CONCEPTS.parent / file).read_text().splitlines()
+        found = [number for number, line in enumerate(lines, 1) if definition.match(line)]
+        if not found:
+            sys.exit(f"{CONCEPTS.name} links to {name}, which {file} does not define")
+        return f"[`{name}`]({file}#L{found[0]})"
+
+    return LINK_TO_A_LINE.sub(renew, page)
+
+
 def main() -> None:
-    """Write the page, or compare it with what is written."""
-    page = reference()
-    if "--check" not in sys.argv:
-        REFERENCE.write_text(page)
-    elif not REFERENCE.exists() or REFERENCE.read_text() != page:
-        sys.exit(f"{REFERENCE.name} is not what --help says; run make docs")
+    """Write the pages, or compare them with what is written."""
+    pages = {REFERENCE: reference(), CONCEPTS: with_lines(CONCEPTS.read_text())}
+    for file, page in pages.items():
+        if "--check" not in sys.argv:
+            file.write_text(page)
+        elif not file.exists() or file.read_text() != page:
+            sys.exit(f"{file.name} is not what the code says; run make docs")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -87,3 +89,22 @@ def test_the_plane_tells_how_much_it_shows() -> None:
     same = analysis.plane(RNG.normal(size=(100, 2)))
     z = RNG.normal(size=(5, 2))
     np.testing.assert_array_equal(same.coordinates(z), z)
+
+
+def test_a_map_by_neighbours_keeps_groups_together_and_repeats() -> None:
+    pytest.importorskip("umap", reason="the extra umap is not installed")
+    rng = np.random.default_rng(0)
+    groups_N = np.repeat([0, 1, 2], 40)
+    z_ND = rng.normal(size=(120, 8)) + 20 * groups_N[:, None]
+    mapped_N2 = analysis.neighbour_map(z_ND)
+    assert mapped_N2.shape == (120, 2)
+    distances_NN = np.linalg.norm(mapped_N2[:, None] - mapped_N2[None], axis=-1)
+    np.fill_diagonal(distances_NN, np.inf)
+    assert (groups_N[distances_NN.argmin(axis=1)] == groups_N).all()
+    np.testing.assert_array_equal(mapped_N2, analysis.neighbour_map(z_ND))
+
+
+def test_a_map_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ConfigError, match=r"pip install 'ae-sweep\[umap\]'"):
+        analysis.neighbour_map(np.zeros((20, 3)))

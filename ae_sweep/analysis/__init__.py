@@ -14,6 +14,7 @@ from ae_sweep.analysis.identity import Pca, ProbeResult, fit_pca, probe_result, 
 from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
 from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
+from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.rate import code_use, efficient
 
@@ -42,6 +43,7 @@ __all__ = [
     "latent_space",
     "line",
     "listed_conditions",
+    "neighbour_map",
     "plane",
     "probe_result",
     "probes",

@@ -38,6 +38,10 @@ def latent(
             help="Latent dimension to draw. [default: the measured one nearest to 2]",
         ),
     ] = None,
+    umap: Annotated[
+        bool,
+        typer.Option("--umap", help="Lay the images out by UMAP; needs the extra ae-sweep[umap]."),
+    ] = False,
     out: Annotated[Path | None, out_option("latent")] = None,
     data_dir: DataDirOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -56,7 +60,7 @@ def latent(
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     point = opened.nearest(2) if dim is None else opened.best_at(dim)
-    figure = looks.latent_plane(opened, point)
+    figure = looks.latent_plane(opened, point, umap=umap)
     path = out or Path(f"latent-{opened.name}.png")
     write_figure(figure, path)
     spaces = looks.latent_spaces(opened, opened.points())

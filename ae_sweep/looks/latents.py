@@ -39,22 +39,37 @@ class MeasuredSpace:
         return f"{self.point.condition}: most often taken for each other: {pairs}"
 
 
-def latent_plane(sweep: Sweep, point: FrontierPoint) -> plots.Figure:
+def latent_plane(sweep: Sweep, point: FrontierPoint, *, umap: bool = False) -> plots.Figure:
     """Draw the test images in the plane of a point's latents, coloured by class.
 
     Beyond two latents the plane is that of their first two principal components. The figure is put
     on the sweep's run as latent_plane.png.
+
+    Parameters
+    ----------
+    umap
+        Lay them out by their neighbours instead.
+
+    Raises
+    ------
+    ConfigError
+        If UMAP is asked for and not installed.
     """
     dataset = sweep.dataset
     z_ND = sweep.model(point).encode(dataset.test_NCHW)
-    plane = analysis.plane(z_ND)
-    figure = plots.latent_plane_figure(
-        plane.coordinates(z_ND),
-        dataset.test_labels_N,
-        axes_names=[
+    if umap:
+        seen_NA, axes_names = analysis.neighbour_map(z_ND), ["UMAP 1", "UMAP 2"]
+    else:
+        plane = analysis.plane(z_ND)
+        seen_NA = plane.coordinates(z_ND)
+        axes_names = [
             f"{name} ({share:.0%} of variance)"
             for name, share in zip(plane.names, plane.shares, strict=True)
-        ],
+        ]
+    figure = plots.latent_plane_figure(
+        seen_NA,
+        dataset.test_labels_N,
+        axes_names=axes_names,
         title=f"{sweep.name}, {point.condition}: test images by class",
     )
     sweep.add_picture(PICTURE, figure)
