@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis
@@ -15,17 +16,20 @@ if TYPE_CHECKING:
 
 
 def comparison(frontier: Frontier, other: Frontier) -> list[str]:
-    """Tell the test MSE of each dim that both have, as a share of the other's lowest."""
-    others: dict[int, float] = {}
-    for point in other.points:
-        others[point.latent_dim] = min(point.test_mse, others.get(point.latent_dim, math.inf))
+    """Tell the test MSE of each point as a share of the other's at the same dim and setting.
+
+    Where the other has one point at that dim, it is compared whatever its setting.
+    """
+    same = {str(point.condition): point for point in other.points}
+    at_dim = Counter(point.latent_dim for point in other.points)
+    only = {point.latent_dim: point for point in other.points if at_dim[point.latent_dim] == 1}
     shares = [
-        f"{point.test_mse / others[point.latent_dim] - 1:+.1%} at {point.condition}"
+        f"{point.test_mse / twin.test_mse - 1:+.1%} at {point.condition}"
         for point in frontier.points
-        if others.get(point.latent_dim)
+        if (twin := same.get(str(point.condition), only.get(point.latent_dim))) and twin.test_mse
     ]
     if not shares:
-        return [f"{other.sweep} has none of these latent dims, so nothing is compared"]
+        return [f"{other.sweep} has none of these latent dims and settings: nothing is compared"]
     return [f"test MSE against {other.sweep}: {', '.join(shares)}"]
 
 

@@ -174,12 +174,10 @@ def _frontier(opened: Sweep, link: Callable[[str], str]) -> Section:
         caption="Point at a point, or reach it with the Tab key, for its values.",
         dots=dots,
     )
-    used = analysis.code_use(frontier.points)
     return Section(
         name="frontier",
         title="Rate and distortion",
         text=[_axis_in_words(opened)],
-        findings=used,
         pictures=[picture],
         tables=_code_tables(frontier.points, link),
     )
