@@ -69,7 +69,7 @@ def test_latent_tells_every_dim_in_numbers_and_puts_them_on_the_runs(
     assert all(1 / 3 < accuracy <= 1 for accuracy in accuracies), f"guessing: {accuracies}"
     assert (tmp_path / "plane.svg").read_text().startswith("<?xml")
     table = look("latent", real_sweep.name).out.splitlines()
-    assert table[0].split()[:3] == ["Latent", "dim", "k-NN"]
+    assert table[0].split()[:3] == ["Latents", "k-NN", "Linear"]
     assert len(table) == 1 + len(REAL_DIMS)
     (stored,) = real_sweep.store.rglob("latent_space.json")
     assert json.loads(stored.read_text())["spaces"] == spaces
