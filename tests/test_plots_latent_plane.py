@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 
 from ae_sweep.plots import latent_plane_figure, render
@@ -10,18 +12,37 @@ RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(3), 50)
 
 
-def test_every_class_is_a_cloud_with_its_name_at_the_median() -> None:
+def test_every_image_is_a_point_of_its_classs_colour_and_its_name_is_at_the_median() -> None:
     xy = RNG.normal(size=(150, 2)) + 10 * LABELS[:, None]
     figure = latent_plane_figure(xy, LABELS, axes_names=["z1", "z2"], title="$d=2{")
     (axes,) = figure.axes
-    assert [len(cloud.get_offsets()) for cloud in axes.collections] == [50, 50, 50]
+    (cloud,) = axes.collections
+    order = np.argsort(cloud.get_offsets()[:, 0])
+    np.testing.assert_array_equal(cloud.get_offsets()[order], xy[np.argsort(xy[:, 0])])
+    colours = [tuple(colour) for colour in cloud.get_facecolors()[order]]
+    assert [len(set(colours[first : first + 50])) for first in (0, 50, 100)] == [1, 1, 1]
+    assert len(set(colours)) == 3
     assert [text.get_text() for text in axes.texts] == ["0", "1", "2"]
     for label, text in enumerate(axes.texts):
-        np.testing.assert_allclose(text.get_position(), np.median(xy[label == LABELS], axis=0))
+        np.testing.assert_allclose(text.xy, np.median(xy[label == LABELS], axis=0))
+        assert text.get_position() == (0, 0)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["0", "1", "2"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z1", "z2")
     assert render(figure, "png") == render(figure, "png")
+
+
+def test_no_class_is_drawn_over_another_and_no_name_over_a_name() -> None:
+    labels = np.repeat(np.arange(4), 100)
+    figure = latent_plane_figure(
+        RNG.normal(size=(400, 2)), labels, axes_names=["z1", "z2"], title="all in one place"
+    )
+    (axes,) = figure.axes
+    colours = axes.collections[0].get_facecolors()
+    first, last = colours[:100], colours[-100:]
+    assert len(np.unique(first, axis=0)) == len(np.unique(last, axis=0)) == 4
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def test_one_latent_is_drawn_in_a_row_for_each_class() -> None:
@@ -41,4 +62,5 @@ def test_outliers_and_equal_points_leave_a_picture() -> None:
 def test_more_classes_than_colours_are_all_drawn() -> None:
     labels = np.arange(30)
     figure = latent_plane_figure(RNG.normal(size=(30, 2)), labels, axes_names=["z1", "z2"])
-    assert len(figure.axes[0].collections) == 30
+    (axes,) = figure.axes
+    assert len(axes.collections[0].get_offsets()) == len(axes.texts) == 30

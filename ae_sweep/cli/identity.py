@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.figures import out_option, write_figure
@@ -14,18 +14,7 @@ from ae_sweep.cli.values import some_dims
 from ae_sweep.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ae_sweep.analysis import FrontierPoint, ProbeResult
-
-    Array = np.ndarray[Any, Any]
-
-SCHEMA = "ae-sweep/identity"
-IMAGES = 2_000
-"""Of each probe: the first test images; more change the third digit."""
-SHOWN = 4
-OTHER = "shapes"
-"""A data set that is there without network."""
 
 
 @handled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,11 +16,6 @@ from ae_sweep.cli.values import some_dims
 from ae_sweep.config import check_count
 from ae_sweep.errors import ConfigError
 from ae_sweep.places import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
 
 MOST_STEPS = 50
 

@@ -23,8 +23,6 @@ from ae_sweep.places import DEFAULT_STORE
 if TYPE_CHECKING:
     from ae_sweep.looks import MeasuredSpace
 
-SCHEMA = "ae-sweep/latent-space"
-
 
 @handled
 def latent(
