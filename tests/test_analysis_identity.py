@@ -16,7 +16,7 @@ def results(network) -> list[analysis.ProbeResult]:
     other = RNG.integers(0, 2, X.shape, dtype=np.uint8) * 255
     return [
         analysis.probe_result(probe, x, network(x / 255), latent_dim=16, pca=PCA)
-        for probe, x in analysis.probes(X, other_NCHW=other).items()
+        for probe, x in analysis.probes(X, others={"other": other}).items()
     ]
 
 
@@ -26,7 +26,8 @@ def test_the_identity_copies_every_probe_to_the_last_pixel() -> None:
     assert {(result.mse, result.psnr, result.exact, result.rebuilt) for result in told} == {
         (0.0, None, 1.0, 1.0)
     }
-    assert analysis.verdict(told, name="d=16").startswith("d=16 copies: it rebuilds 99%")
+    assert analysis.verdict(told) == "it copies: 99% of the variance of every probe is rebuilt"
+    assert not analysis.linear_is_better(told)
 
 
 def test_a_network_that_knows_its_images_alone_is_told_as_such() -> None:
@@ -35,14 +36,16 @@ def test_a_network_that_knows_its_images_alone_is_told_as_such() -> None:
     def network(x):
         return np.stack([image if image.tobytes() in known else image * 0 + 0.5 for image in x])
 
-    told = analysis.verdict(results(network), name="d=16")
-    assert told.startswith("d=16 has learned its images, not to copy: of inverted, permuted, noise")
+    told = analysis.verdict(results(network))
+    assert told.startswith("it has learned its images, not to copy: of inverted, permuted, noise")
 
 
 def test_a_network_that_blurs_copies_in_part_and_one_that_says_grey_not_at_all() -> None:
-    assert "copies in part: of " in analysis.verdict(results(lambda x: 0.7 * x + 0.15), name="d=16")
+    blurred = results(lambda x: 0.7 * x + 0.15)
+    assert analysis.verdict(blurred).startswith("it copies in part: of ")
+    assert analysis.linear_is_better(blurred), "16 components of 16 pixels are the identity"
     grey = results(lambda x: np.full_like(x, 0.5))
-    assert "loses most of the test images" in analysis.verdict(grey, name="d=16")
+    assert "it does not copy: most of the test images" in analysis.verdict(grey)
     assert grey[0].rebuilt == pytest.approx(0, abs=0.01)
 
 

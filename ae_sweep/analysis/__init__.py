@@ -10,7 +10,15 @@ from ae_sweep.analysis.curve import (
 from ae_sweep.analysis.distortion import Refusal, psnr_db
 from ae_sweep.analysis.document import to_document, to_table
 from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
-from ae_sweep.analysis.identity import Pca, ProbeResult, fit_pca, probe_result, probes, verdict
+from ae_sweep.analysis.identity import (
+    Pca,
+    ProbeResult,
+    fit_pca,
+    linear_is_better,
+    probe_result,
+    probes,
+    verdict,
+)
 from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
 from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
@@ -42,6 +50,7 @@ __all__ = [
     "grid",
     "latent_space",
     "line",
+    "linear_is_better",
     "listed_conditions",
     "neighbour_map",
     "plane",

@@ -17,7 +17,7 @@ from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.analysis.gallery import as_bytes, squared_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -74,21 +74,21 @@ def fit_pca(x_NCHW: Array) -> Pca:
     return Pca(mean_P, ascending_PP.T[::-1])
 
 
-def probes(x_NCHW: Array, *, other_NCHW: Array | None = None) -> dict[str, Array]:
+def probes(x_NCHW: Array, *, others: Mapping[str, Array] | None = None) -> dict[str, Array]:
     """Make sets of images, bytes of one shape, that a network was not trained for.
 
     Parameters
     ----------
     x_NCHW
         Test images.
-    other_NCHW
-        Of another data set; left out where there is none of that shape.
+    others
+        Images of other data sets, of the same shape, by name.
 
     Returns
     -------
     dict
         ``test``, ``inverted`` (255 - x), ``permuted`` (all pixels of an image moved by one
-        permutation), ``noise`` (uniform, every pixel by itself), ``other``.
+        permutation), ``noise`` (uniform, every pixel by itself), and the others.
     """
     rng = np.random.default_rng(SEED)
     flat_NP = x_NCHW.reshape(len(x_NCHW), -1)
@@ -100,7 +100,7 @@ def probes(x_NCHW: Array, *, other_NCHW: Array | None = None) -> dict[str, Array
         "permuted": flat_NP[:, order_P].reshape(x_NCHW.shape),
         "noise": rng.integers(0, 256, shape, dtype=np.uint8),
     }
-    return made if other_NCHW is None else {**made, "other": other_NCHW}
+    return {**made, **(others or {})}
 
 
 def probe_result(
@@ -129,29 +129,32 @@ def probe_result(
     )
 
 
-def verdict(results: Sequence[ProbeResult], *, name: str) -> str:
+def verdict(results: Sequence[ProbeResult]) -> str:
     """Say what the probes of one network mean.
 
     Parameters
     ----------
     results
         Of all probes, the test images among them.
-    name
-        What the network is called.
     """
     shares = {result.probe: result.rebuilt for result in results}
     if min(shares.values()) >= COPIES:
-        return f"{name} copies: it rebuilds {COPIES:.0%} of the variance of every probe"
+        return f"it copies: {COPIES:.0%} of the variance of every probe is rebuilt"
     failed = [probe for probe, share in shares.items() if share < FAILS]
     if "test" in failed:
-        return f"{name} does not copy: it loses most of the test images themselves"
+        return "it does not copy: most of the test images themselves are lost"
     if failed:
         return (
-            f"{name} has learned its images, not to copy: of {', '.join(failed)} it "
-            "rebuilds less than half of the variance"
+            f"it has learned its images, not to copy: of {', '.join(failed)} less than half of the "
+            "variance is rebuilt"
         )
     worst = min(shares, key=lambda probe: shares[probe])
     return (
-        f"{name} copies in part: of {worst} it rebuilds {shares[worst]:.0%} of the "
-        f"variance, of the test images {shares['test']:.1%}"
+        f"it copies in part: of {worst} {shares[worst]:.0%} of the variance is rebuilt, of the "
+        f"test images {shares['test']:.1%}"
     )
+
+
+def linear_is_better(results: Sequence[ProbeResult]) -> bool:
+    """Return whether PCA with as many components rebuilds the test images with less error."""
+    return any(result.probe == "test" and result.pca_mse < result.mse for result in results)

@@ -31,6 +31,9 @@ class Overlap:
     share: float
     """Of the images of both: those whose nearest neighbours vote for the other class."""
 
+    def __str__(self) -> str:
+        return f"{self.classes[0]}/{self.classes[1]} {self.share:.1%}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatentSpace:

@@ -23,6 +23,9 @@ from ae_sweep.places import DEFAULT_STORE
 if TYPE_CHECKING:
     from ae_sweep.looks import MeasuredSpace
 
+PAIRS = 3
+"""Of overlapping classes that have room in the table; --json tells more."""
+
 
 @handled
 def latent(
@@ -67,11 +70,13 @@ def latent(
         print_json(looks.spaces_document(opened, spaces))
     else:
         print_table(
-            ["Latents", "k-NN", "Linear probe", "Silhouette", "Active", "Correlation"],
+            [
+                "Latents", "k-NN", "Linear probe", "Silhouette", "Active", "Correlation",
+                "Most often taken for each other",
+            ],
             [_cells(each) for each in spaces],
-        )
-    for each in spaces:
-        say(each.overlapping)
+        )  # fmt: skip
+    say(looks.meaning(spaces))
     say(f"figure: {path}")
 
 
@@ -85,4 +90,5 @@ def _cells(measured: MeasuredSpace) -> list[str]:
         f"{space.silhouette:.3f}",
         f"{space.active_latents}/{space.latent_dim}",
         "-" if correlation is None else f"{correlation:.3f}",
+        ", ".join(map(str, space.overlaps[:PAIRS])) or "-",
     ]

@@ -63,4 +63,4 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def _looks_numeric(text: str) -> bool:
-    return not text or text[0].isdigit() or text in ("-", "perfect")
+    return not text or text.lstrip("+-")[:1].isdigit() or text in ("-", "perfect")

@@ -7,6 +7,7 @@ from ae_sweep.looks.latents import (
     keep_spaces,
     latent_plane,
     latent_spaces,
+    meaning,
     spaces_document,
 )
 from ae_sweep.looks.manifold import manifold
@@ -22,6 +23,7 @@ __all__ = [
     "latent_plane",
     "latent_spaces",
     "manifold",
+    "meaning",
     "prior_samples",
     "reconstructions",
     "spaces_document",

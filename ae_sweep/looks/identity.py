@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis, data, plots
 from ae_sweep.places import cache_dir
+from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from ae_sweep.analysis import FrontierPoint, ProbeResult
     from ae_sweep.api import Sweep
+    from ae_sweep.config import Condition
 
     Array = np.ndarray[Any, Any]
 
@@ -38,7 +41,7 @@ class IdentityTest:
     """Of the last point."""
     results: tuple[tuple[FrontierPoint, ProbeResult], ...]
     verdicts: tuple[str, ...]
-    """One for each point, in words."""
+    """What the results mean, in words; points of which the same is to be said share a line."""
 
     def document(self, sweep: str) -> dict[str, Any]:
         """Return it as a JSON-able document."""
@@ -68,10 +71,10 @@ def identity_test(
         Is told why another data set is not tried.
     """
     probes = analysis.probes(
-        sweep.dataset.test_NCHW[:IMAGES], other_NCHW=_other(sweep, announce=announce)
+        sweep.dataset.test_NCHW[:IMAGES], others=_others(sweep, announce=announce)
     )
     pca = analysis.fit_pca(sweep.dataset.train_NCHW)
-    results, verdicts = [], []
+    results: list[tuple[FrontierPoint, list[ProbeResult]]] = []
     rebuilt: Mapping[str, Array] = {}
     for point in points:
         model = sweep.model(point)
@@ -82,28 +85,51 @@ def identity_test(
             )
             for probe, x_NCHW in probes.items()
         ]
-        results += [(point, result) for result in of_point]
-        verdicts.append(analysis.verdict(of_point, name=str(point.condition)))
+        results.append((point, of_point))
         metrics = {f"identity_{result.probe}_mse": result.mse for result in of_point}
         sweep.runs.add_to_run(point.run_id, metrics=metrics)
     figure = _figure(probes, rebuilt, title=f"{sweep.name}, {points[-1].condition}")
-    test = IdentityTest(figure, tuple(results), tuple(verdicts))
+    flat = tuple((point, result) for point, of_point in results for result in of_point)
+    test = IdentityTest(figure, flat, (*_verdicts(results), *_against_pca(results)))
     sweep.add_picture(PICTURE, figure)
     document = json.dumps(test.document(sweep.name), indent=2, allow_nan=False)
     sweep.runs.add_to_run(sweep.record.run_id, files={DOCUMENT: document.encode()})
     return test
 
 
-def _other(sweep: Sweep, *, announce: Callable[[str], None]) -> Array | None:
+def _verdicts(results: Sequence[tuple[FrontierPoint, Sequence[ProbeResult]]]) -> list[str]:
+    alike: dict[str, list[Condition]] = defaultdict(list)
+    for point, of_point in results:
+        alike[analysis.verdict(of_point)].append(point.condition)
+    return [
+        f"{analysis.listed_conditions(conditions)}: {said}" for said, conditions in alike.items()
+    ]
+
+
+def _against_pca(results: Sequence[tuple[FrontierPoint, Sequence[ProbeResult]]]) -> list[str]:
+    """Say where a linear code is better; of real numbers, for tokens and noisy codes carry less."""
+    worse = [
+        point.condition
+        for point, of_point in results
+        if RATE_BITS not in point.rate and analysis.linear_is_better(of_point)
+    ]
+    if not worse:
+        return []
+    names = analysis.listed_conditions(worse)
+    said = "worse than linear: PCA of as many components rebuilds the test images with less error"
+    return [f"{names}: {said}"]
+
+
+def _others(sweep: Sweep, *, announce: Callable[[str], None]) -> dict[str, Array]:
     card = sweep.dataset.card
     if card.name == OTHER:
         announce(f"no other data set is tried: the sweep's own is {OTHER}")
-        return None
+        return {}
     other = data.load(OTHER, cache_dir=cache_dir())
     if other.card.image_shape != card.image_shape:
         announce(f"no other data set is tried: {OTHER} has images of another shape")
-        return None
-    return other.test_NCHW[:IMAGES]
+        return {}
+    return {OTHER: other.test_NCHW[:IMAGES]}
 
 
 def _figure(

@@ -32,10 +32,7 @@ class MeasuredSpace:
         """Which classes overlap most, in words."""
         if not self.space.overlaps:
             return f"{self.point.condition}: no two classes overlap"
-        pairs = ", ".join(
-            f"{pair.classes[0]}/{pair.classes[1]} ({pair.share:.1%})"
-            for pair in self.space.overlaps
-        )
+        pairs = ", ".join(map(str, self.space.overlaps))
         return f"{self.point.condition}: most often taken for each other: {pairs}"
 
 
@@ -102,6 +99,29 @@ def keep_spaces(sweep: Sweep, spaces: Sequence[MeasuredSpace]) -> None:
     """Put the document on the sweep's run, as latent_space.json."""
     document = json.dumps(spaces_document(sweep, spaces), indent=2, allow_nan=False)
     sweep.runs.add_to_run(sweep.record.run_id, files={DOCUMENT: document.encode()})
+
+
+def meaning(spaces: Sequence[MeasuredSpace]) -> str:
+    """Say where the latents tell classes best, and where they tell them least.
+
+    Parameters
+    ----------
+    spaces
+        At least one.
+    """
+    ranked = sorted(spaces, key=lambda each: each.space.knn_accuracy)
+    best, worst = ranked[-1], ranked[0]
+    said = f"neighbours tell the class best at {best.point.condition}, {_accuracy(best)}"
+    if len(ranked) > 1:
+        said += f", and least at {worst.point.condition}, {_accuracy(worst)}"
+    if worst.space.overlaps:
+        pair = worst.space.overlaps[0]
+        said += f", where {pair.classes[0]} and {pair.classes[1]} overlap most ({pair.share:.1%})"
+    return said
+
+
+def _accuracy(each: MeasuredSpace) -> str:
+    return f"for {each.space.knn_accuracy:.1%} of the test images"
 
 
 def _measured(sweep: Sweep, point: FrontierPoint) -> MeasuredSpace:

@@ -52,10 +52,12 @@ def history_figure(trials: Sequence[TrialRecord], *, title: str) -> Figure:
             axes.remove()
         for axes, condition in zip(panels, shown, strict=False):
             _draw(axes, by_condition[condition], name=plain(str(condition)))
+        for axes in panels[max(len(shown) - columns, 0) : len(shown)]:
+            axes.tick_params(labelbottom=True)  # those with nothing below them
+            axes.set_xlabel("search trial")
         figure.suptitle(
             plain(title), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY, parse_math=False
         )
-        figure.supxlabel("search trial, as started", fontsize=7.5)
         figure.supylabel("validation objective", fontsize=7.5)
         figure.legend(handles=_legend(), loc="outside lower center", ncols=3)
         return figure
@@ -90,6 +92,7 @@ def _draw(axes: Axes, trials: Sequence[TrialRecord], *, name: str) -> None:
         linewidth=0.9,
     )
     axes.set_title(name, fontsize=7.0, parse_math=False)
+    axes.margins(x=0.08, y=0.1)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")

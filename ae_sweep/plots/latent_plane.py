@@ -88,14 +88,25 @@ def latent_plane_figure(
             for index in range(len(classes))
         ]
         figure.draw_without_rendering()
-        _name(axes, [str(label) for label in classes], medians, colours_K4)
+        _name(axes, [*map(str, classes)], medians, colours_K4, pixels=figure.dpi / POINTS_PER_INCH)
     return figure
 
 
 def _name(
-    axes: Axes, names: Sequence[str], places: Sequence[tuple[float, float]], colours_K4: Array
+    axes: Axes,
+    names: Sequence[str],
+    places: Sequence[tuple[float, float]],
+    colours_K4: Array,
+    *,
+    pixels: float,
 ) -> None:
-    """Write names at places, or beside them where another name is in the way."""
+    """Write names at places, or beside them where another name is in the way.
+
+    Parameters
+    ----------
+    pixels
+        Of a point, the unit of type.
+    """
     taken: list[Bbox] = []
     for name, place, colour in zip(names, places, colours_K4, strict=True):
         text = axes.annotate(
@@ -104,7 +115,6 @@ def _name(
             path_effects=[withStroke(linewidth=3, foreground="white")],
         )  # fmt: skip
         box = text.get_window_extent()
-        pixels = axes.get_figure(root=True).dpi / POINTS_PER_INCH
         free = (
             offset
             for offset in OFFSETS

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ae_sweep.records import TrialRecord
 
 MANIFOLD_SIDE = 15
+MOST_FOUND = 2
+"""Of a section's findings in the summary: the last, which tell of the widest code."""
 MOST_ROWS = 12
 """Of models in one picture: more are spread evenly over the curve."""
 SETTINGS = ("dims", "beta", "codebook", "lr", "epochs", "trials", "repeats", "seed", "dataset",
@@ -65,24 +67,24 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
             made.append(make())
         except AeSweepError as error:
             made.append(Section(name=name, title=title, text=[f"Not to be had: {error}."]))
-    verdicts = next((each.findings for each in made if each.name == "identity"), ())
-    return [_summary(opened, verdicts, link), *made]
+    found = [finding for each in made for finding in each.findings[-MOST_FOUND:]]
+    return [_summary(opened, found, link), *made]
 
 
-def _summary(opened: Sweep, verdicts: Sequence[str], link: Callable[[str], str]) -> Section:
+def _summary(opened: Sweep, found: Sequence[str], link: Callable[[str], str]) -> Section:
     record, frontier = opened.record, opened.frontier
     counts = Counter(trial.outcome for trial in opened.trials)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
     best = min(frontier.points, key=lambda point: point.test_mse)
     findings = [
+        *_curve_in_words(opened),
         (
             f"The lowest test error is that of {best.condition}: MSE {best.test_mse:.5f}"
             f"{_psnr(best)}, at {best.compression_ratio:.4g} pixels a latent."
         ),
-        *_curve_in_words(opened),
-        *(f"{_sentence(line)}" for line in analysis.code_use(frontier.points)),
-        *(f"{_sentence(line)}" for line in frontier.notes),
-        *(f"{_sentence(verdict)}" for verdict in verdicts[-1:]),
+        *map(_sentence, analysis.code_use(frontier.points)),
+        *map(_sentence, frontier.notes),
+        *found,
     ]
     return Section(
         name="summary",
@@ -101,6 +103,10 @@ def _summary(opened: Sweep, verdicts: Sequence[str], link: Callable[[str], str])
 def _curve_in_words(opened: Sweep) -> list[str]:
     frontier = opened.frontier
     told = []
+    if frontier.knee is not None:
+        told.append(f"The knee is at d = {frontier.knee.latent_dim}: {frontier.knee.advice}.")
+    elif not frontier.has_rate:
+        told.append(f"No knee is told: {frontier.knee_refusal}.")
     if frontier.has_rate:
         front = analysis.efficient(frontier.points)
         told.append(
@@ -117,10 +123,6 @@ def _curve_in_words(opened: Sweep) -> list[str]:
         )
     elif not frontier.has_rate:
         told.append(f"No law is fitted: {frontier.fit_refusal}.")
-    if frontier.knee is not None:
-        told.append(f"The knee is at d = {frontier.knee.latent_dim}: {frontier.knee.advice}.")
-    elif not frontier.has_rate:
-        told.append(f"No knee is told: {frontier.knee_refusal}.")
     return told
 
 
@@ -281,6 +283,7 @@ def _latent(opened: Sweep) -> Section:
                 "that of a logistic regression fitted on validation images."
             )
         ],
+        findings=[_sentence(looks.meaning(spaces))],
         pictures=[
             make_picture(
                 figure,
@@ -296,8 +299,7 @@ def _latent(opened: Sweep) -> Section:
 def _pair(each: looks.MeasuredSpace, place: int) -> str:
     if place >= len(each.space.overlaps):
         return "–"
-    pair = each.space.overlaps[place]
-    return f"{pair.classes[0]} and {pair.classes[1]}: {pair.share:.1%}"
+    return str(each.space.overlaps[place])
 
 
 def _manifold(opened: Sweep) -> Section:
@@ -339,7 +341,7 @@ def _identity(opened: Sweep) -> Section:
             "those alone. Rebuilt is the share of the variance."),
             *map(_sentence, told),
         ],
-        findings=test.verdicts,
+        findings=[*map(_sentence, test.verdicts)],
         pictures=[
             make_picture(
                 test.figure,
@@ -445,7 +447,7 @@ def _setup(opened: Sweep) -> Section:
         name="setup",
         title="To do it again",
         text=[f"Started {started}. The same settings on the same machine give the same numbers."],
-        code=_command(opened.name, config),
+        code=_command(config),
         tables=[
             _pairs("Settings of the sweep", config.items()),
             _pairs(f"Environment of the run of {best.condition}", environment.items()),
@@ -453,14 +455,15 @@ def _setup(opened: Sweep) -> Section:
     )
 
 
-def _command(name: str, config: Mapping[str, str]) -> str:
-    words = ["ae-sweep", "run", "--name", shlex.quote(name)]
+def _command(config: Mapping[str, str]) -> str:
+    """Write the call that makes such a sweep under another name, an option a line."""
+    lines = ["ae-sweep run"]
     for key in SETTINGS:
         text = config.get(key)
         if text not in NOT_GIVEN:
             values = [shlex.quote(value) for value in str(text).split()]
-            words += [f"--{key.replace('_', '-')}", *values]
-    return " ".join(words)
+            lines.append(" ".join([f"--{key.replace('_', '-')}", *values]))
+    return " \\\n    ".join(lines)
 
 
 def _pairs(caption: str, pairs: Iterable[tuple[str, str]]) -> Table:
@@ -468,6 +471,7 @@ def _pairs(caption: str, pairs: Iterable[tuple[str, str]]) -> Table:
         caption=caption,
         columns=["Name", "Value"],
         rows=[[Cell(visible(key)), Cell(visible(text))] for key, text in sorted(pairs)],
+        numeric=False,
     )
 
 

@@ -38,6 +38,8 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     folded: bool = False
     """Whether it is closed until the reader opens it."""
+    numeric: bool = True
+    """Whether its cells hold numbers, which stand to the right."""
 
 
 @dataclass(frozen=True, kw_only=True)
