@@ -15,6 +15,7 @@ from ae_sweep.errors import ConfigError
 from ae_sweep.models.fsq import grid_levels
 from ae_sweep.models.tokens import entropy_bits
 from ae_sweep.models.vae import Posterior
+from ae_sweep.training.evaluate import mean_squared_error, validation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +101,22 @@ def test_a_pass_in_bf16_trains_on_a_code_in_float32(model: str) -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert network.encode(some_images()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("model", RATED)
+def test_validation_tells_the_error_and_what_the_objective_adds(model: str) -> None:
+    x_NCHW = tiny_images().val_NCHW
+    network = models.build(model, latent_dim=3, image_shape=tuple(x_NCHW.shape[1:]), seed=1)
+    told = validation(network, x_NCHW, precision=training.FP32)
+    assert network.training, "the mode is left as it was"
+    plain = mean_squared_error(network, x_NCHW, precision=training.FP32)
+    assert told.mse == pytest.approx(plain, rel=1e-5)
+    network.eval()
+    with torch.inference_mode():
+        x_BCHW = x_NCHW / 255
+        one = network.training_pass(x_BCHW, noise())
+    objective = float((one.y_BCHW - x_BCHW).square().mean() + one.penalty)
+    assert told.mse + told.penalty == pytest.approx(objective, rel=1e-4)
 
 
 def test_divergence_is_that_of_torchs_distributions() -> None:
@@ -209,6 +226,36 @@ def test_codes_of_a_vqvae_are_means_of_what_is_assigned_to_them_and_dead_ones_be
     )
 
 
+def test_a_codebook_begins_with_as_many_different_codes_as_there_are_tokens() -> None:
+    network = models.build("vqvae codebook=64", latent_dim=2, image_shape=(1, 8, 8))
+    z_BDE = torch.randn((40, 2, 8), generator=noise())
+    network.learn(z_BDE, network.quantise(z_BDE).index_BD, noise())
+    assert len(network.quantise(z_BDE).index_BD.unique()) == 64
+    few_BDE = z_BDE[:8]  # 16 tokens for 64 codes: some begin at one token, and lie apart
+    other = models.build("vqvae codebook=64", latent_dim=2, image_shape=(1, 8, 8))
+    other.learn(few_BDE, other.quantise(few_BDE).index_BD, noise())
+    assert len(other.codes_KE.unique(dim=0)) == 64
+
+
+def test_tokens_are_found_and_learned_in_parts_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    z_BDE = torch.randn((50, 3, 8), generator=noise())
+
+    def learned() -> tuple[torch.Tensor, torch.Tensor]:
+        network = models.build("vqvae codebook=16", latent_dim=3, image_shape=(1, 8, 8))
+        generator = noise()
+        for _ in range(5):
+            network.learn(z_BDE, network.quantise(z_BDE).index_BD, generator)
+        return network.codes_KE, network.quantise(z_BDE).index_BD
+
+    codes_KE, index_BD = learned()
+    monkeypatch.setattr("ae_sweep.models.vqvae.MOST_DISTANCES", 16 * 7)
+    codes_again_KE, index_again_BD = learned()
+    torch.testing.assert_close(codes_again_KE, codes_KE)
+    assert torch.equal(index_again_BD, index_BD)
+
+
 def test_entropy_is_that_of_the_counts() -> None:
     counts_NK = torch.tensor([[4, 4, 0, 0], [1, 1, 1, 1], [7, 0, 0, 0]])
     assert entropy_bits(counts_NK).tolist() == pytest.approx([1.0, 2.0, 0.0])
@@ -228,6 +275,9 @@ def test_a_grid_has_as_many_points_as_its_codebook(codebook: int, levels: list[i
     [
         ("fsq codebook=100", "must be a power of two, got 100; the next is 128"),
         ("vqvae codebook=1", "whole number from 2 to 65536, got 1$"),
+        ("vqvae codebook=inf", "whole number from 2 to 65536, got inf"),
+        ("vae beta=nan", "beta must be a finite number, at least 0, got nan"),
+        ("vae beta=-1", "beta must be a finite number, at least 0, got -1"),
         ("vqvae codebook=2.5", "whole number from 2 to 65536, got 2.5"),
         ("conv beta=1", "model 'conv' has no setting 'beta=1'"),
         ("vae codebook=16", "model 'vae' has no setting 'codebook=16'"),

@@ -284,13 +284,15 @@ def test_a_measurement_that_is_no_number_fails_the_training(
         spoilt = images.val_NCHW if where == "validation" else images.test_NCHW
         return math.nan if x_NCHW is spoilt else 0.5
 
-    monkeypatch.setattr("ae_sweep.training.trainer.mean_squared_error", broken)
+    for module in ("evaluate", "trainer"):
+        monkeypatch.setattr(f"ae_sweep.training.{module}.mean_squared_error", broken)
     with pytest.raises(TrainingDivergedError, match=f"{where} loss nan at step"):
         consume(training.train(trial_config(), images, recipe=SMALL))
 
 
 def test_a_perfect_reconstruction_has_no_psnr(images, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ae_sweep.training.trainer.mean_squared_error", lambda *_, **__: 0.0)
+    for module in ("evaluate", "trainer"):
+        monkeypatch.setattr(f"ae_sweep.training.{module}.mean_squared_error", lambda *_, **__: 0.0)
     epochs, result = consume(training.train(trial_config(), images, recipe=SMALL))
     assert [epoch.val_psnr for epoch in epochs] == [None] * 4
     assert (result.test_mse, result.test_psnr) == (0.0, None)

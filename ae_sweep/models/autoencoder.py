@@ -23,7 +23,7 @@ class TrainingPass(NamedTuple):
 
     y_BCHW: Tensor
     penalty: Tensor | float = 0.0
-    """A scalar in units of the mean squared error per pixel."""
+    """A scalar; whoever computes it weighs it against the mean squared error per pixel."""
 
 
 class Autoencoder(nn.Module):
@@ -44,6 +44,8 @@ class Autoencoder(nn.Module):
     """
 
     trained_by_mse_alone: ClassVar[bool] = True
+    draws_codes: ClassVar[bool] = False
+    """Whether ``training_pass`` rebuilds images of drawn codes, and ``forward`` of others."""
     has_prior: ClassVar[bool] = False
     """Whether codes can be drawn without an image."""
 

@@ -172,7 +172,7 @@ def check_codebook(codebook: float) -> int:
     ConfigError
         If it is no whole number from 2 to 65,536.
     """
-    if codebook != int(codebook) or not 2 <= codebook <= MAX_CODEBOOK:
+    if not (2 <= codebook <= MAX_CODEBOOK and codebook == int(codebook)):
         raise ConfigError(
             f"codebook must be a whole number from 2 to {MAX_CODEBOOK}, got {codebook:g}"
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from ae_sweep.errors import ConfigError
 from ae_sweep.models.autoencoder import Autoencoder, ImageShape, TrainingPass
 from ae_sweep.models.conv import conv_decoder, conv_encoder
 
@@ -59,9 +60,15 @@ class VariationalAutoencoder(Autoencoder):
     beta
         What a nat of the code costs, in squared error of an image, halved. 0 leaves an autoencoder
         with noise that it may shrink.
+
+    Raises
+    ------
+    ConfigError
+        If beta is negative or not finite, or the reference cannot take such images.
     """
 
     trained_by_mse_alone: ClassVar[bool] = False
+    draws_codes: ClassVar[bool] = True
     has_prior: ClassVar[bool] = True
 
     def __init__(self, *, latent_dim: int, image_shape: ImageShape, beta: float) -> None:
@@ -71,6 +78,8 @@ class VariationalAutoencoder(Autoencoder):
             latent_dim=latent_dim,
             image_shape=image_shape,
         )
+        if not 0 <= beta < math.inf:
+            raise ConfigError(f"beta must be a finite number, at least 0, got {beta:g}")
         self.beta = beta
 
     def posterior(self, x_BCHW: Tensor) -> Posterior:
@@ -139,6 +148,6 @@ def variational_autoencoder(
     Raises
     ------
     ConfigError
-        If the reference autoencoder cannot take such images.
+        If the reference autoencoder cannot take such images, or beta cannot be.
     """
     return VariationalAutoencoder(latent_dim=latent_dim, image_shape=image_shape, beta=beta)

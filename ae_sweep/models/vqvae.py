@@ -9,20 +9,30 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss, one_hot
+from torch.nn.functional import mse_loss
 
 from ae_sweep.models.tokens import Quantised, TokenAutoencoder, straight_through
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ae_sweep.models.autoencoder import ImageShape
 
 TOKEN_WIDTH = 8
 COMMITMENT = 0.25
-"""Weight of the distance that the encoder keeps from the codes (van den Oord et al. 2017)."""
+"""Weight of the squared distance, per number of a token, that the encoder keeps from the codes (van
+den Oord et al. 2017). It is in the codes' own unit, of which the encoder finds the scale; a tenth
+of it was no better (docs/LOG.md)."""
 DECAY = 0.98
 """Of the running means, for each batch."""
 DEAD_SHARE = 0.1
 """A code that is used less than this share of the average is begun anew."""
+FRESH_SHARE = 0.2
+"""Of the average: what a code that has just begun counts as used."""
+JITTER = 0.01
+"""Of the tokens' standard deviation: keeps codes apart that begin at one token."""
+MOST_DISTANCES = 2**24
+"""Numbers in memory at a time, 64 MiB: tokens times codes are gigabytes for a large codebook."""
 
 
 class VectorQuantisedAutoencoder(TokenAutoencoder):
@@ -48,15 +58,14 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
         self.register_buffer("sums_KE", torch.zeros(self.codebook, TOKEN_WIDTH))
         self.usage_K: Tensor
         self.sums_KE: Tensor
+        self.register_buffer("_numbers_K", torch.arange(self.codebook), persistent=False)
+        self._numbers_K: Tensor
         self._begun = False
 
     def quantise(self, z_BDE: Tensor) -> Quantised:
         """Put the code of the smallest Euclidean distance in place of each token's numbers."""
-        flat_TE = z_BDE.flatten(0, 1)
-        with torch.autocast(z_BDE.device.type, enabled=False):
-            # |z − e|² without |z|², which is the same for all codes.
-            distances_TK = self.codes_KE.square().sum(dim=1) - 2 * flat_TE @ self.codes_KE.T
-        index_BD = distances_TK.argmin(dim=1).view(z_BDE.shape[:2])
+        index_T = torch.cat([self._nearest_index(part) for part in self._parts(z_BDE)])
+        index_BD = index_T.view(z_BDE.shape[:2])
         code_BDE = self.codes_KE[index_BD]
         return Quantised(
             code_BDE=straight_through(z_BDE, code_BDE),
@@ -78,23 +87,44 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
             if not self.usage_K.any():
                 self._begin(torch.ones_like(self.usage_K, dtype=torch.bool), flat_TE, noise)
                 return
-        assigned_TK = one_hot(index_BD.flatten(), self.codebook).to(flat_TE.dtype)
-        with torch.autocast(flat_TE.device.type, enabled=False):
-            sums_KE = assigned_TK.T @ flat_TE
-        self.usage_K.lerp_(assigned_TK.sum(dim=0), 1 - DECAY)
+        counts_K, sums_KE = torch.zeros_like(self.usage_K), torch.zeros_like(self.sums_KE)
+        for part_TE, index_T in zip(self._parts(z_BDE), self._parts(index_BD), strict=True):
+            # A product, since sums over indices are in no fixed order on a GPU.
+            assigned_TK = (index_T[:, None] == self._numbers_K).to(flat_TE.dtype)
+            with torch.autocast(flat_TE.device.type, enabled=False):
+                sums_KE += assigned_TK.T @ part_TE
+            counts_K += assigned_TK.sum(dim=0)
+        self.usage_K.lerp_(counts_K, 1 - DECAY)
         self.sums_KE.lerp_(sums_KE, 1 - DECAY)
         self.codes_KE.copy_(self.sums_KE / self.usage_K.clamp(min=1e-6)[:, None])
         self._begin(self.usage_K < DEAD_SHARE * average, flat_TE, noise)
 
     def _begin(self, which_K: Tensor, flat_TE: Tensor, noise: torch.Generator) -> None:
-        """Set some codes to tokens drawn at random, counted as used like the average."""
-        drawn_K = torch.randint(
-            len(flat_TE), (self.codebook,), generator=noise, device=flat_TE.device
-        )
-        fresh_KE, average = flat_TE[drawn_K], len(flat_TE) / self.codebook
+        """Set some codes to tokens drawn at random, different ones while there are enough.
+
+        They count as little used, so that one that wins no token begins again soon.
+        """
+        tokens, device = len(flat_TE), flat_TE.device
+        order_T = torch.randperm(tokens, generator=noise, device=device)
+        drawn_K = order_T.repeat(-(-self.codebook // tokens))[: self.codebook]
+        jitter_KE = torch.randn(self.codes_KE.shape, generator=noise, device=device)
+        fresh_KE = flat_TE[drawn_K] + JITTER * flat_TE.std(dim=0, correction=0) * jitter_KE
+        usage = FRESH_SHARE * tokens / self.codebook
         self.codes_KE.copy_(torch.where(which_K[:, None], fresh_KE, self.codes_KE))
-        self.usage_K.masked_fill_(which_K, average)
-        self.sums_KE.copy_(torch.where(which_K[:, None], fresh_KE * average, self.sums_KE))
+        self.usage_K.masked_fill_(which_K, usage)
+        self.sums_KE.copy_(torch.where(which_K[:, None], fresh_KE * usage, self.sums_KE))
+
+    def _nearest_index(self, part_TE: Tensor) -> Tensor:
+        with torch.autocast(part_TE.device.type, enabled=False):
+            # |z − e|² without |z|², which is the same for all codes.
+            distances_TK = self.codes_KE.square().sum(dim=1) - 2 * part_TE @ self.codes_KE.T
+        return distances_TK.argmin(dim=1)
+
+    def _parts(self, x_BD: Tensor) -> Sequence[Tensor]:
+        """Take tokens of all images and places in parts that leave room for all codes of each."""
+        tokens = max(1, MOST_DISTANCES // self.codebook)
+        parts: Sequence[Tensor] = x_BD.flatten(0, 1).split(tokens)
+        return parts
 
 
 def vector_quantised_autoencoder(

@@ -1,8 +1,9 @@
-"""Owns the measurement of distortion."""
+"""Owns the measurement of distortion and rate."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch.nn.functional import mse_loss
@@ -10,12 +11,22 @@ from torch.nn.functional import mse_loss
 from ae_sweep.training.images import as_floats
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from ae_sweep.models import Autoencoder
     from ae_sweep.training.precision import Precision
 
 BATCH = 500
+
+
+class Validation(NamedTuple):
+    """What the validation images tell."""
+
+    mse: float
+    penalty: float
+    """What the model's objective adds."""
 
 
 def mean_squared_error(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> float:
@@ -30,17 +41,14 @@ def mean_squared_error(model: Autoencoder, x_NCHW: Tensor, *, precision: Precisi
     precision
         Arithmetic of the forward pass. Sums are float32 per batch and float64 over the batches.
     """
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with _evaluating(model):
         errors = [_squared_error(model, x, precision) for x in x_NCHW.split(BATCH)]
         total = torch.stack(errors).double().sum().item()
-    model.train(was_training)
     return total / x_NCHW.numel()
 
 
-def penalty(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> float:
-    """Measure what a model's training objective adds to its mean squared error.
+def validation(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> Validation:
+    """Measure a model's mean squared error, and what its training objective adds to it.
 
     Parameters
     ----------
@@ -52,30 +60,39 @@ def penalty(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> floa
         Arithmetic of the forward passes.
     """
     if model.trained_by_mse_alone:
-        return 0.0
-    was_training = model.training
-    model.eval()
+        return Validation(mean_squared_error(model, x_NCHW, precision=precision), 0.0)
     noise = _fixed_noise(x_NCHW)
-    with torch.inference_mode():
-        sums = []
+    errors, objectives = [], []
+    with _evaluating(model):
         for x_BCHW in x_NCHW.split(BATCH):
             original_BCHW = as_floats(x_BCHW)
             with precision.autocast(x_BCHW.device):
                 told = model.training_pass(original_BCHW, noise)
-                plain_BCHW = model(original_BCHW)
+                plain_BCHW = model(original_BCHW) if model.draws_codes else told.y_BCHW
             objective = mse_loss(told.y_BCHW.float(), original_BCHW) + told.penalty
-            added = objective - mse_loss(plain_BCHW.float(), original_BCHW)
-            sums.append(added.double() * len(x_BCHW))
-        total = torch.stack(sums).sum().item()
-    model.train(was_training)
-    return total / len(x_NCHW)
+            objectives.append(objective.double() * len(x_BCHW))
+            errors.append(mse_loss(plain_BCHW.float(), original_BCHW).double() * len(x_BCHW))
+        mse = torch.stack(errors).sum().item() / len(x_NCHW)
+        return Validation(mse, torch.stack(objectives).sum().item() / len(x_NCHW) - mse)
 
 
 def rate(model: Autoencoder, x_NCHW: Tensor) -> dict[str, float]:
     """Measure what the code of some images costs, in float32, in the words of the model."""
     batches = (as_floats(x_BCHW) for x_BCHW in x_NCHW.split(BATCH))
-    with torch.inference_mode():
+    with _evaluating(model):
         return model.rate(batches, _fixed_noise(x_NCHW))
+
+
+@contextlib.contextmanager
+def _evaluating(model: Autoencoder) -> Iterator[None]:
+    """Measure in evaluation mode without gradients, and leave the mode as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
 
 
 def _fixed_noise(x_NCHW: Tensor) -> torch.Generator:

@@ -13,7 +13,7 @@ from ae_sweep.models import NestedAutoencoder, TrainingPass
 from ae_sweep.records import QUARTERS
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.recipe import RECIPE, Recipe
-from ae_sweep.training.trainer import Trainer, Training, TrainingLoop, Validation
+from ae_sweep.training.trainer import Trainer, Training, TrainingLoop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ae_sweep.config import TrialConfig
     from ae_sweep.models import Autoencoder
     from ae_sweep.records import EpochResult
+    from ae_sweep.training.evaluate import Validation
     from ae_sweep.training.images import DeviceImages
     from ae_sweep.training.probe import Speed
 
@@ -196,5 +197,5 @@ class _Trunk(TrainingLoop):
         return TrainingPass(self._network(x_BCHW, width))
 
     def objective(self, mse: Tensor, penalty: Tensor | float) -> Tensor:
-        """Return the logarithm of both."""
+        """Return the logarithm of their sum."""
         return (mse + penalty + SMALLEST_MSE).log()

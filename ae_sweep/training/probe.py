@@ -12,11 +12,15 @@ import torch
 from ae_sweep import models
 from ae_sweep.config import TrialConfig
 from ae_sweep.records import QUARTERS
-from ae_sweep.training.evaluate import mean_squared_error
+from ae_sweep.training.evaluate import BATCH, mean_squared_error, rate, validation
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
     from ae_sweep.training.images import DeviceImages
 
 WARM_UP_STEPS = 4
@@ -52,8 +56,10 @@ def measure_speed(
     step_seconds = _seconds(trainer, TIMED_STEPS) / TIMED_STEPS
     return Speed(
         epoch_seconds=step_seconds * trainer.steps_per_epoch,
-        validation_seconds=_pass_seconds(trainer, images.val_NCHW, precision),
-        test_seconds=_pass_seconds(trainer, images.test_NCHW, FP32),
+        validation_seconds=_seconds_of(
+            lambda x: validation(trainer.model, x, precision=precision), images.val_NCHW
+        ),
+        test_seconds=_seconds_of(lambda x: _measure_test(trainer, x), images.test_NCHW),
     )
 
 
@@ -72,11 +78,17 @@ def _seconds(trainer: Trainer, steps: int) -> float:
     return time.perf_counter() - started
 
 
-def _pass_seconds(trainer: Trainer, x_NCHW: torch.Tensor, precision: Precision) -> float:
-    sample_NCHW = x_NCHW[:500]
-    mean_squared_error(trainer.model, sample_NCHW, precision=precision)
+def _measure_test(trainer: Trainer, x_NCHW: Tensor) -> None:
+    mean_squared_error(trainer.model, x_NCHW, precision=FP32)
+    rate(trainer.model, x_NCHW)
+
+
+def _seconds_of(measure: Callable[[Tensor], object], x_NCHW: Tensor) -> float:
+    """Foretell from a batch, warmed up, how long all of some images take."""
+    sample_NCHW = x_NCHW[:BATCH]
+    measure(sample_NCHW)
     started = time.perf_counter()
-    mean_squared_error(trainer.model, sample_NCHW, precision=precision)
+    measure(sample_NCHW)
     return (time.perf_counter() - started) * len(x_NCHW) / len(sample_NCHW)
 
 

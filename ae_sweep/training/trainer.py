@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from ae_sweep import models
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.records import QUARTERS, EpochResult, Reconstructions, TrialResult
-from ae_sweep.training.evaluate import mean_squared_error, penalty, rate
+from ae_sweep.training.evaluate import Validation, mean_squared_error, rate, validation
 from ae_sweep.training.images import as_bytes, as_floats
 from ae_sweep.training.optimiser import MuonAndAdam
 from ae_sweep.training.precision import FP32, Precision
@@ -75,14 +75,6 @@ def train(
         result = trainer.train_until(pause)
         yield result
     return trainer.finish(result)
-
-
-class Validation(NamedTuple):
-    """What the validation images tell."""
-
-    mse: float
-    penalty: float
-    """What the model's objective adds."""
 
 
 class TrainingLoop(ABC):
@@ -168,15 +160,15 @@ class TrainingLoop(ABC):
         seconds = time.perf_counter() - started
         self.train_seconds += seconds
         speed = (pause - first) * self.batch_size / seconds
-        validation = self.validate()
+        told = self.validate()
         return EpochResult(
             epoch=pause / self.steps_per_epoch,
             step=pause,
             quarter=self._quarter_ends.get(pause),
             train_mse=train_mse,
-            val_mse=validation.mse,
-            val_psnr=psnr_db(validation.mse),
-            val_penalty=validation.penalty,
+            val_mse=told.mse,
+            val_psnr=psnr_db(told.mse),
+            val_penalty=told.penalty,
             images_per_second=speed,
             epoch_seconds=self.steps_per_epoch * self.batch_size / speed,
         )
@@ -206,12 +198,10 @@ class TrainingLoop(ABC):
 
     def _measured(self, model: Autoencoder) -> Validation:
         """Measure a model on the validation images."""
-        x_NCHW = self.images.val_NCHW
-        mse = mean_squared_error(model, x_NCHW, precision=self.precision)
-        added = penalty(model, x_NCHW, precision=self.precision)
-        return Validation(
-            self._finite(mse, "validation loss"), self._finite(added, "validation penalty")
-        )
+        told = validation(model, self.images.val_NCHW, precision=self.precision)
+        self._finite(told.mse, "validation loss")
+        self._finite(told.penalty, "validation penalty")
+        return told
 
     def _finite_mean(self, losses_N: Tensor) -> float:
         wrong = torch.nonzero(~torch.isfinite(losses_N))
