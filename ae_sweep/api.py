@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ae_sweep.errors import ConfigError, DataError, NotStoredError
 from ae_sweep.places import DEFAULT_STORE, cache_dir, data_dir_at, open_at
@@ -170,10 +171,17 @@ class Sweep:
         return pd.DataFrame(rows, columns=columns).astype(floats)
 
     def frontier_table(self) -> pd.DataFrame:
-        """Return the curve as a table, one row a point: every field of `FrontierPoint`."""
+        """Return the curve as a table, one row a point.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Every field of `FrontierPoint`; of its rate a column each, such as rate_bits and
+            rate_mse, and their standard deviations, rate_bits_std. What was not measured is NaN.
+        """
         import pandas as pd
 
-        return pd.DataFrame([dataclasses.asdict(point) for point in self.frontier.points])
+        return pd.DataFrame([_row(point) for point in self.frontier.points])
 
     def frontier_figure(self) -> Figure:
         """Draw its curve: a matplotlib figure, which a notebook shows.
@@ -225,7 +233,7 @@ class Sweep:
         """
         return min(self.points([latent_dim]), key=lambda point: point.val_mse)
 
-    def model(self, which: int | FrontierPoint) -> TrainedAutoencoder:
+    def model(self, which: SupportsIndex | FrontierPoint) -> TrainedAutoencoder:
         """Load a model from MLflow.
 
         Parameters
@@ -241,8 +249,9 @@ class Sweep:
             If it cannot be read, or is damaged.
         """
         from ae_sweep import models
+        from ae_sweep.analysis import FrontierPoint
 
-        point = self.best_at(which) if isinstance(which, int) else which
+        point = which if isinstance(which, FrontierPoint) else self.best_at(operator.index(which))
         return models.TrainedAutoencoder(models.load(self.runs.model_file(point.run_id)))
 
     def classes(self, wanted: Sequence[int] = ()) -> list[int]:
@@ -273,3 +282,10 @@ class Sweep:
         from ae_sweep import plots
 
         self.runs.add_to_run(self.record.run_id, files={name: plots.render(figure, "png")})
+
+
+def _row(point: FrontierPoint) -> dict[str, Any]:
+    row = dataclasses.asdict(point)
+    rate, spread = row.pop("rate"), row.pop("rate_std")
+    columns = {f"rate_{key}": value for key, value in rate.items()}
+    return row | columns | {f"rate_{key}_std": value for key, value in spread.items()}

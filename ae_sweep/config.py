@@ -130,6 +130,12 @@ def model_family(model: str) -> str:
     return model.partition(" ")[0]
 
 
+def model_setting(model: str) -> tuple[str, str]:
+    """Return the setting in a model's name: ``beta``, ``0.1`` of ``vae beta=0.1``; else empty."""
+    name, _, value = model.partition(" ")[2].partition("=")
+    return name, value
+
+
 @dataclass(frozen=True)
 class Condition:
     """What one study measures: a width of the bottleneck of a model."""
@@ -141,14 +147,15 @@ class Condition:
     @property
     def order(self) -> tuple[int, str, float]:
         """By what conditions are put in a row: latent_dim, then the setting as a number."""
-        family, _, setting = self.model.partition(" ")
+        _, value = model_setting(self.model)
         try:
-            return self.latent_dim, family, float(setting.partition("=")[2] or 0)
+            return self.latent_dim, model_family(self.model), float(value or 0)
         except ValueError:
             return self.latent_dim, self.model, math.inf  # a store may hold anything
 
     def __str__(self) -> str:
-        return f"d={self.latent_dim} {self.model.partition(' ')[2]}".rstrip()
+        name, value = model_setting(self.model)
+        return f"d={self.latent_dim} {name}={value}" if name else f"d={self.latent_dim}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ def measure(centres: list[tuple[float, ...]]) -> analysis.LatentSpace:
 
 def test_classes_far_apart_are_told_apart_without_error() -> None:
     space = measure([(0, 0), (9, 0), (0, 9)])
-    assert (space.latent_dim, space.images) == (2, 180)
+    assert (space.latent_width, space.images) == (2, 180)
     assert (space.knn_accuracy, space.probe_accuracy, space.overlaps) == (1.0, 1.0, ())
     assert space.silhouette > 0.9
 

@@ -24,7 +24,7 @@ from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, 
 from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
-from ae_sweep.analysis.rate import code_use, efficient
+from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
 
 __all__ = [
     "FinishedTrial",
@@ -52,6 +52,7 @@ __all__ = [
     "line",
     "linear_is_better",
     "listed_conditions",
+    "mse_at_rate",
     "neighbour_map",
     "plane",
     "probe_result",

@@ -18,7 +18,7 @@ from ae_sweep.analysis.knee import find_knee
 from ae_sweep.analysis.power_law import fit_power_law
 from ae_sweep.config import Condition, model_family, shorten
 from ae_sweep.errors import ConfigError, NotStoredError, StoreError
-from ae_sweep.records import RATE_BITS, Outcome, Role
+from ae_sweep.records import RATE_BITS, RATE_MSE, Outcome, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ class FrontierPoint:
     model: str
     """With its setting, if it has one: ``vae beta=0.1``."""
     compression_ratio: float
-    """Pixels of an image / latent_dim. No bit rate: a latent is a float32."""
+    """Pixels of an image / latent_dim. No bit rate: a latent is a float32, or a token."""
     lr: float
     epochs: int
     val_mse: float
@@ -61,6 +61,8 @@ class FrontierPoint:
     rate: Mapping[str, float] = field(default_factory=dict)
     """What the code of a test image costs, means over the seeds: ``bits``, ``mse`` of what those
     carry, and more in the words of the model. Empty for a code of real numbers."""
+    rate_std: Mapping[str, float] = field(default_factory=dict)
+    """Sample standard deviations of the same; empty for one seed."""
 
     @property
     def condition(self) -> Condition:
@@ -107,13 +109,13 @@ class Frontier:
     @property
     def has_rate(self) -> bool:
         """Whether the code of every point has a rate in bits."""
-        return all(RATE_BITS in point.rate for point in self.points)
+        return all(RATE_BITS in point.rate and RATE_MSE in point.rate for point in self.points)
 
 
 def frontier(
     trials: Sequence[TrialRecord], *, sweep: str | None = None, dataset: str | None = None
 ) -> Frontier:
-    """Draw the best of each latent_dim from a sweep's trials, with a fit and a knee.
+    """Take the best of each condition from a sweep's trials, with a fit and a knee.
 
     Parameters
     ----------
@@ -224,6 +226,11 @@ def _point(
     seeds = [trial for _, trial in sorted(by_seed.items())]
     mses = [_test_mse(trial) for trial in seeds]
     test_mse = statistics.fmean(mses)
+    rates = {
+        key: [trial.rate[key] for trial in seeds]
+        for key in best.rate
+        if all(key in trial.rate for trial in seeds)
+    }
     return FrontierPoint(
         latent_dim=chosen.latent_dim,
         model=chosen.model,
@@ -239,11 +246,12 @@ def _point(
         run_id=best.run_id,
         trials_finished=len(finished),
         trials_total=trials_total,
-        rate={
-            key: statistics.fmean(trial.rate[key] for trial in seeds)
-            for key in best.rate
-            if all(key in trial.rate for trial in seeds)
-        },
+        rate={key: statistics.fmean(values) for key, values in rates.items()},
+        rate_std=(
+            {key: statistics.stdev(values) for key, values in rates.items()}
+            if len(seeds) > 1
+            else {}
+        ),
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
+from ae_sweep.config import model_setting
 from ae_sweep.records import RATE_BITS, RATE_MSE
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ SCHEMA_VERSION = 1
 """Grows when a field is renamed or changes its meaning; new fields leave it."""
 
 UNITS = {
-    "latent_dim": "numbers per image, or tokens (a count, not a bit rate)",
+    "latent_dim": "latents per image: numbers, or tokens (a count, not a bit rate)",
     "rate": "bits per image, of models that have a rate; mse of what those bits carry",
-    "compression_ratio": "pixels per latent number",
+    "compression_ratio": "pixels per latent: a number, or a token",
     "val_mse": "squared error per pixel, pixels in [0, 1], validation images",
     "test_mse": "squared error per pixel, pixels in [0, 1], test images",
     "test_psnr": "dB",
@@ -75,10 +75,10 @@ def to_table(frontier: Frontier) -> pd.DataFrame:
 
 
 def _settings(points: Sequence[FrontierPoint]) -> dict[str, list[float]]:
-    pairs = [point.model.partition(" ")[2].partition("=") for point in points]
-    if not all(value for _, _, value in pairs):
+    pairs = [model_setting(point.model) for point in points]
+    if not all(value for _, value in pairs):
         return {}
-    return {pairs[0][0]: [float(value) for _, _, value in pairs]}
+    return {pairs[0][0]: [float(value) for _, value in pairs]}
 
 
 def _rates(frontier: Frontier) -> dict[str, list[float]]:
@@ -87,7 +87,7 @@ def _rates(frontier: Frontier) -> dict[str, list[float]]:
     rates = [point.rate for point in frontier.points]
     return {
         "Bits": [rate[RATE_BITS] for rate in rates],
-        "MSE at bits": [rate.get(RATE_MSE, math.nan) for rate in rates],
+        "MSE at bits": [rate[RATE_MSE] for rate in rates],
     }
 
 

@@ -39,7 +39,8 @@ class Overlap:
 class LatentSpace:
     """How well latents tell classes apart, and how they spread."""
 
-    latent_dim: int
+    latent_width: int
+    """Numbers in a latent: latent_dim, or what that many tokens are made of."""
     images: int
     knn_accuracy: float
     """Share of the images whose class is that of most of the 10 nearest others, by distance."""
@@ -87,7 +88,7 @@ def latent_space(
     active_D = _active(z_ND)
     correlations = _correlations(z_ND[:, active_D])
     return LatentSpace(
-        latent_dim=z_ND.shape[1],
+        latent_width=z_ND.shape[1],
         images=len(z_ND),
         knn_accuracy=float((votes_N == labels_N).mean()),
         probe_accuracy=_probe(z_ND, labels_N, fit_z_ND, fit_labels_N),

@@ -16,6 +16,19 @@ COLLAPSED_BITS = 0.5
 """Fewer than these per image tell next to nothing of it."""
 
 
+def has_rate(point: FrontierPoint) -> bool:
+    """Return whether the code of a point has a rate in bits, and an error at that rate."""
+    return RATE_BITS in point.rate and RATE_MSE in point.rate
+
+
+def mse_at_rate(point: FrontierPoint) -> float:
+    """Return the error of what a point's bits carry; of a code without a rate its test MSE.
+
+    For a VAE that is the error of drawn codes, and larger than the test MSE, of the means' images.
+    """
+    return point.rate[RATE_MSE] if has_rate(point) else point.test_mse
+
+
 def efficient(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
     """Return the points that none beats in bits and distortion both, ascending by bits.
 
@@ -24,7 +37,7 @@ def efficient(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
     points
         Those without a rate are passed over.
     """
-    rated = [point for point in points if RATE_BITS in point.rate and RATE_MSE in point.rate]
+    rated = [point for point in points if has_rate(point)]
     front: list[FrontierPoint] = []
     lowest = math.inf
     for point in sorted(rated, key=lambda each: (each.rate[RATE_BITS], each.rate[RATE_MSE])):
@@ -57,8 +70,7 @@ def code_use(points: Sequence[FrontierPoint]) -> list[str]:
     told = []
     if collapsed:
         listed = ", ".join(
-            f"{point.condition} ({point.rate[RATE_BITS]:.2g} bits, {_active(point)})"
-            for point in collapsed
+            f"{point.condition} ({_bits(point):.2g} bits, {_active(point)})" for point in collapsed
         )
         told.append(
             f"the posterior has collapsed: {listed}; such a code tells nothing of its image, and "
@@ -73,8 +85,12 @@ def code_use(points: Sequence[FrontierPoint]) -> list[str]:
 
 def has_collapsed(point: FrontierPoint) -> bool:
     """Return whether a VAE's code tells nothing of its image; other codes cannot collapse."""
-    active = point.rate.get("active_latents")
-    return active is not None and (active == 0 or point.rate[RATE_BITS] < COLLAPSED_BITS)
+    # By bits alone: without a price, latents may stay narrow and tell a lot all the same.
+    return has_rate(point) and "active_latents" in point.rate and _bits(point) < COLLAPSED_BITS
+
+
+def _bits(point: FrontierPoint) -> float:
+    return point.rate[RATE_BITS]
 
 
 def _active(point: FrontierPoint) -> str:

@@ -88,7 +88,7 @@ def _cells(measured: MeasuredSpace) -> list[str]:
         f"{space.knn_accuracy:.1%}",
         f"{space.probe_accuracy:.1%}",
         f"{space.silhouette:.3f}",
-        f"{space.active_latents}/{space.latent_dim}",
+        f"{space.active_latents}/{space.latent_width}",
         "-" if correlation is None else f"{correlation:.3f}",
         ", ".join(map(str, space.overlaps[:PAIRS])) or "-",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
@@ -46,8 +47,7 @@ def report(
     from ae_sweep import report as page
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    override = opened.store.tracking_override or ""
-    address = override.rstrip("/") if override.startswith("http") else _local_ui()
+    address = _ui_address(opened.store.tracking_override)
     made = page.sections(opened, announce=say, ui_address=address)
     dataset, model = opened.record.config.get("dataset", ""), opened.frontier.model
     html = page.render_page(
@@ -67,5 +67,10 @@ def report(
     say(f"report: {path} ({len(html.encode()) / 1e6:.1f} MB)")
 
 
-def _local_ui() -> str:
-    return f"http://127.0.0.1:{DEFAULT_PORT}"
+def _ui_address(tracking: str | None) -> str:
+    """Tell where the runs are to be seen: the user's own server, without a password, or ours."""
+    parts = urlsplit(tracking or "")
+    if parts.scheme not in ("http", "https"):
+        return f"http://127.0.0.1:{DEFAULT_PORT}"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))

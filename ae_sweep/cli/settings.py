@@ -127,8 +127,11 @@ def _setting(
             raise ConfigError(f"--{option} is no setting of the model {model!r}, {has}")
     if default is None:
         return None
+    parse = SETTINGS.get(default.name)
+    if parse is None:  # a model that was added without an option
+        return default
     texts = _text(given.get(default.name), stored.get(default.name, str(default))).split()
-    return ModelSetting(default.name, SETTINGS[default.name](texts))
+    return ModelSetting(default.name, parse(texts))
 
 
 def stored_settings(name: str, store: Store) -> Mapping[str, str]:

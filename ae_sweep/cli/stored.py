@@ -55,10 +55,14 @@ def show(
     say(f"{record.name}: {record.outcome}, started {_date(record)}")
     say("  ".join(f"{key}={value}" for key, value in record.config.items() if key != "name"))
     rated = any(trial.rate for trial in trials)
-    measured = ["Val MSE", "Test MSE", "PSNR (dB)", *(["Bits"] if rated else []), "Seconds"]
+    penalised = any(trial.val_penalty for trial in trials)
+    measured = [
+        "Val MSE", *(["Val objective"] if penalised else []), "Test MSE", "PSNR (dB)",
+        *(["Bits"] if rated else []), "Seconds",
+    ]  # fmt: skip
     print_table(
         ["Trial", "State", "lr", "Epochs", "Seed", *measured],
-        [_trial_cells(trial, rated=rated) for trial in trials],
+        [_trial_cells(trial, rated=rated, penalised=penalised) for trial in trials],
     )
 
 
@@ -77,7 +81,7 @@ def _model(record: SweepRecord) -> str:
     return " ".join([record.config.get("model", "-"), *settings])
 
 
-def _trial_cells(trial: TrialRecord, *, rated: bool) -> list[str]:
+def _trial_cells(trial: TrialRecord, *, rated: bool, penalised: bool) -> list[str]:
     point = trial.point
     return [
         trial.name,
@@ -86,6 +90,7 @@ def _trial_cells(trial: TrialRecord, *, rated: bool) -> list[str]:
         str(point.epochs),
         str(point.seed),
         _number(trial.val_mse, ".5f"),
+        *([_number(trial.val_objective, ".5f")] if penalised else []),
         _number(trial.test_mse, ".5f"),
         _number(trial.test_psnr, ".2f"),
         *([_number(trial.rate.get(RATE_BITS), ".1f")] if rated else []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from ae_sweep.config import Choices, Range, shorten
@@ -72,8 +73,10 @@ def parse_beta(texts: Sequence[str]) -> tuple[float, ...]:
     if beta.low <= 0:
         raise ConfigError(f"--beta {beta} has values of equal ratios, and must begin above 0")
     ratio = (beta.high / beta.low) ** (1 / (BETAS_OF_A_RANGE - 1))
-    inner = [beta.low * ratio**step for step in range(1, BETAS_OF_A_RANGE - 1)]
-    return (beta.low, *(float(f"{value:.3g}") for value in inner), beta.high)
+    exact = [beta.low * ratio**step for step in range(1, BETAS_OF_A_RANGE - 1)]
+    short = [float(f"{value:.3g}") for value in exact]
+    ascending = all(before < after for before, after in pairwise([beta.low, *short, beta.high]))
+    return (beta.low, *(short if ascending else exact), beta.high)
 
 
 def parse_codebook(texts: Sequence[str]) -> tuple[float, ...]:
@@ -86,7 +89,8 @@ def parse_codebook(texts: Sequence[str]) -> tuple[float, ...]:
     """
     form = "a whole number, as in --codebook 16 256"
     sizes = {_number(text, int, "--codebook", form) for text in texts}
-    return tuple(float(size) for size in sorted(sizes))
+    # By way of a text, which may be too long for a float: that is infinite then, and refused.
+    return tuple(float(str(size)) for size in sorted(sizes))
 
 
 def some_dims(texts: Sequence[str] | None) -> tuple[int, ...] | None:

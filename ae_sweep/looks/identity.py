@@ -38,7 +38,8 @@ class IdentityTest:
     """What networks made of images that they were not trained on."""
 
     figure: plots.Figure
-    """Of the last point."""
+    shown: FrontierPoint
+    """Whose probes the figure shows: of the widest points, that of the lowest validation error."""
     results: tuple[tuple[FrontierPoint, ProbeResult], ...]
     verdicts: tuple[str, ...]
     """What the results mean, in words; points of which the same is to be said share a line."""
@@ -75,10 +76,13 @@ def identity_test(
     )
     pca = analysis.fit_pca(sweep.dataset.train_NCHW)
     results: list[tuple[FrontierPoint, list[ProbeResult]]] = []
-    rebuilt: Mapping[str, Array] = {}
+    shown = min(points, key=lambda point: (-point.latent_dim, point.val_mse))
+    pictured: Mapping[str, Array] = {}
     for point in points:
         model = sweep.model(point)
         rebuilt = {probe: model.reconstruct(x_NCHW) for probe, x_NCHW in probes.items()}
+        if point is shown:
+            pictured = rebuilt
         of_point = [
             analysis.probe_result(
                 probe, x_NCHW, rebuilt[probe], latent_dim=point.latent_dim, pca=pca
@@ -88,9 +92,9 @@ def identity_test(
         results.append((point, of_point))
         metrics = {f"identity_{result.probe}_mse": result.mse for result in of_point}
         sweep.runs.add_to_run(point.run_id, metrics=metrics)
-    figure = _figure(probes, rebuilt, title=f"{sweep.name}, {points[-1].condition}")
+    figure = _figure(probes, pictured, title=f"{sweep.name}, {shown.condition}")
     flat = tuple((point, result) for point, of_point in results for result in of_point)
-    test = IdentityTest(figure, flat, (*_verdicts(results), *_against_pca(results)))
+    test = IdentityTest(figure, shown, flat, (*_verdicts(results), *_against_pca(results)))
     sweep.add_picture(PICTURE, figure)
     document = json.dumps(test.document(sweep.name), indent=2, allow_nan=False)
     sweep.runs.add_to_run(sweep.record.run_id, files={DOCUMENT: document.encode()})

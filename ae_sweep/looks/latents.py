@@ -88,6 +88,7 @@ def spaces_document(sweep: Sweep, spaces: Sequence[MeasuredSpace]) -> dict[str, 
             {
                 "condition": str(each.point.condition),
                 "model": each.point.model,
+                "latent_dim": each.point.latent_dim,
                 **dataclasses.asdict(each.space),
             }
             for each in spaces
@@ -132,6 +133,9 @@ def _measured(sweep: Sweep, point: FrontierPoint) -> MeasuredSpace:
         fit_z_ND=model.encode(dataset.val_NCHW),
         fit_labels_N=dataset.val_labels_N,
     )
+    if "active_latents" in point.rate:
+        # Of a code that is drawn, a latent may vary and be noise all the same.
+        space = dataclasses.replace(space, active_latents=round(point.rate["active_latents"]))
     metrics = {
         "latent_knn_accuracy": space.knn_accuracy,
         "latent_probe_accuracy": space.probe_accuracy,

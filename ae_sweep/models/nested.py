@@ -128,12 +128,13 @@ class _Parts(NamedTuple):
 
 
 def _parts(model: Autoencoder, *, name: str) -> _Parts:
+    if type(model) is not Autoencoder:
+        raise ConfigError(
+            f"the model {name!r} cannot be trained nested: its code is more than numbers, or its "
+            "objective more than their error; leave --method out"
+        )
     encoder, decoder = model.encoder, model.decoder
-    if (
-        type(model) is Autoencoder
-        and isinstance(encoder, nn.Sequential)
-        and isinstance(decoder, nn.Sequential)
-    ):
+    if isinstance(encoder, nn.Sequential) and isinstance(decoder, nn.Sequential):
         into, out_of = encoder[-1], decoder[0]
         if isinstance(into, nn.Linear) and isinstance(out_of, nn.Linear):
             return _Parts(encoder[:-1], into, out_of, decoder[1:])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ae_sweep.config import ModelSetting, model_family, shorten, unknown_name
+from ae_sweep.config import ModelSetting, model_family, model_setting, shorten, unknown_name
 from ae_sweep.errors import ConfigError
 from ae_sweep.models.conv import conv_autoencoder
 from ae_sweep.models.fsq import finite_scalar_autoencoder
@@ -79,8 +79,9 @@ def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0)
     ----------
     name
         With a setting if one is wanted that is not the default: ``vae beta=0.1``.
-
-    The initial weights depend on ``seed`` alone; the caller's random state is left as it was.
+    seed
+        Of the initial weights, which depend on nothing else; the caller's random state is left as
+        it was.
 
     Raises
     ------
@@ -109,18 +110,17 @@ def parameter_count(name: str, *, latent_dim: int, image_shape: ImageShape) -> i
 
 
 def _builder(name: str) -> Builder:
-    builder = _family_builder(name)
-    _, given, text = name.partition(" ")
-    if not given:
+    builder, family = _family_builder(name), model_family(name)
+    if name == family:
         return builder
-    setting = default_setting(model_family(name))
-    key, _, value = text.partition("=")
+    setting = default_setting(family)
+    key, value = model_setting(name)
     try:
         number = float(value)
     except ValueError:
         number = None
     if setting is None or key != setting.name or number is None:
-        raise ConfigError(f"the model {model_family(name)!r} has no setting {shorten(text)}")
+        raise ConfigError(f"the model {family!r} has no setting {shorten(f'{key}={value}')}")
     with_setting: Builder = functools.partial(builder, **{key: number})  # type: ignore[arg-type]
     return with_setting
 

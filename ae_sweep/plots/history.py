@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 PANEL_INCHES = (1.75, 1.35)
-MOST_PANELS = 24
+MOST_PANELS = 60
 
 
 def history_figure(trials: Sequence[TrialRecord], *, title: str) -> Figure:
     """Draw the validation objective of every search trial in the order they were started.
 
-    A panel a study, 24 at most; pruned trials stand at the last objective they reached.
+    A panel a study, 60 at most; pruned trials stand at the last objective they reached.
 
     Parameters
     ----------
@@ -41,6 +41,7 @@ def history_figure(trials: Sequence[TrialRecord], *, title: str) -> Figure:
         if trial.role is Role.SEARCH and trial.val_objective is not None:
             by_condition[trial.point.condition].append(trial)
     shown = sorted(by_condition, key=lambda each: each.order)[:MOST_PANELS]
+    cut = "" if len(shown) == len(by_condition) else f", the first {len(shown)} studies"
     columns = min(COLUMNS, max(len(shown), 1))
     rows = max(math.ceil(len(shown) / columns), 1)
     width, height = PANEL_INCHES
@@ -56,7 +57,12 @@ def history_figure(trials: Sequence[TrialRecord], *, title: str) -> Figure:
             axes.tick_params(labelbottom=True)  # those with nothing below them
             axes.set_xlabel("search trial")
         figure.suptitle(
-            plain(title), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY, parse_math=False
+            plain(f"{title}{cut}"),
+            x=0.01,
+            ha="left",
+            fontsize=7.0,
+            color=DARK_GREY,
+            parse_math=False,
         )
         figure.supylabel("validation objective", fontsize=7.5)
         figure.legend(handles=_legend(), loc="outside lower center", ncols=3)

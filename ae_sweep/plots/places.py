@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ae_sweep.analysis.distortion import psnr_db
-from ae_sweep.records import RATE_BITS, RATE_MSE
+from ae_sweep.analysis.rate import mse_at_rate
+from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,11 +34,10 @@ def point_places(figure: Figure, frontier: Frontier) -> list[Place]:
     places = []
     for axes, as_psnr in ((mse_axes, False), (psnr_axes, True)):
         for point in frontier.points:
-            rated = frontier.has_rate
-            mse = point.rate.get(RATE_MSE, point.test_mse) if rated else point.test_mse
+            mse = mse_at_rate(point) if frontier.has_rate else point.test_mse
             if mse <= 0:
                 continue
-            x = point.rate[RATE_BITS] if rated else point.latent_dim
+            x = point.rate[RATE_BITS] if frontier.has_rate else point.latent_dim
             y = (psnr_db(mse) or 0.0) if as_psnr else mse
             across, up = figure.transFigure.inverted().transform(axes.transData.transform((x, y)))
             places.append(Place(point, left=float(across), top=1 - float(up)))

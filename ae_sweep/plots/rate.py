@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from ae_sweep.analysis.distortion import psnr_db
-from ae_sweep.analysis.rate import efficient
+from ae_sweep.analysis.rate import efficient, has_rate, mse_at_rate
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, paper_style, plain
 from ae_sweep.records import RATE_BITS, RATE_MSE
 
@@ -30,8 +30,8 @@ LINEAR_BITS = 1.0
 def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure:
     """Draw distortion over the rate of the code: test MSE and PSNR over bits per image.
 
-    The best of each condition is a point; a line joins those that no other beats in both bits and
-    distortion.
+    The best of each condition is a point, with bars of one standard deviation where it was
+    repeated; a line joins those that no other beats in both bits and distortion.
 
     Parameters
     ----------
@@ -65,6 +65,18 @@ def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure
 
 def _draw(mse_axes: Axes, psnr_axes: Axes, frontier: Frontier, *, colour: str, marker: str) -> None:
     front = efficient(frontier.points)
+    spread = [point for point in frontier.points if has_rate(point) and point.rate_std]
+    mse_axes.errorbar(
+        [_bits(point) for point in spread],
+        [_mse(point) for point in spread],
+        xerr=[point.rate_std[RATE_BITS] for point in spread],
+        yerr=[point.rate_std[RATE_MSE] for point in spread],
+        fmt="none",
+        ecolor=colour,
+        elinewidth=0.9,
+        capsize=1.5,
+        zorder=2,
+    )
     for axes, height in ((mse_axes, _mse), (psnr_axes, _psnr)):
         axes.plot(
             [_bits(point) for point in frontier.points],
@@ -102,11 +114,11 @@ def _set_up(mse_axes: Axes, psnr_axes: Axes) -> None:
         axes.grid(visible=True, color=GREY, alpha=0.25, linewidth=0.5)
     mse_axes.set_yscale("log")
     mse_axes.margins(y=0.1)
-    mse_axes.set_ylabel("test MSE per pixel")
+    mse_axes.set_ylabel("test MSE per pixel at that rate")
     mse_axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     mse_axes.yaxis.set_major_formatter(lambda mse, _: f"{mse:.3g}")
     mse_axes.yaxis.set_minor_locator(NullLocator())
-    psnr_axes.set_ylabel("test PSNR (dB)")
+    psnr_axes.set_ylabel("test PSNR at that rate (dB)")
 
 
 def _label(axes: Axes, frontier: Frontier) -> None:
@@ -159,7 +171,7 @@ def _bits(point: FrontierPoint) -> float:
 
 
 def _mse(point: FrontierPoint) -> float:
-    return point.rate.get(RATE_MSE, point.test_mse)
+    return mse_at_rate(point)
 
 
 def _psnr(point: FrontierPoint) -> float:

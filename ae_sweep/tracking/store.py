@@ -211,7 +211,7 @@ class TrackingStore:
             return reader.sweep_record(parent, counts), trials
 
     def finished_points(self, sweep: str) -> dict[str, float]:
-        """Tell the validation MSE of each point that is done, by the point's key.
+        """Tell the validation objective of each point that is done, by the point's key.
 
         Raises
         ------

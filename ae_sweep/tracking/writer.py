@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from ae_sweep.config import as_flat_dict
+from ae_sweep.config import as_flat_dict, model_setting
 from ae_sweep.errors import ConfigError, TrainingDivergedError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.tracking import layout, models
@@ -398,7 +398,7 @@ def _trial_parameters(
 
 def _setting(model: str) -> dict[str, str]:
     """Return a model's setting by its name, to be filtered by and plotted in the UI."""
-    name, _, value = model.partition(" ")[2].partition("=")
+    name, value = model_setting(model)
     return {name: value} if name.isidentifier() else {}
 
 

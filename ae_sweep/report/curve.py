@@ -1,0 +1,163 @@
+"""Owns the report's curve: its picture with values, and the tables of its points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ae_sweep import analysis, plots
+from ae_sweep.records import RATE_BITS, RATE_MSE
+from ae_sweep.report.page import Cell, Dot, Section, Table, make_picture
+from ae_sweep.report.words import psnr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ae_sweep.analysis import FrontierPoint
+    from ae_sweep.api import Sweep
+
+NEAR = 0.012
+"""Share of a picture's side within which two points cannot be pointed at apart."""
+
+
+def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
+    """Draw the curve, with the values of its points and what was measured of their codes."""
+    frontier = opened.frontier
+    figure = plots.frontier_figure(frontier)
+    opened.add_picture("frontier.png", figure)
+    if frontier.has_rate:
+        axis = "bits per image"
+        values = [
+            f"{point.condition}: {analysis.mse_at_rate(point):.5f} at {point.rate[RATE_BITS]:.1f}"
+            for point in frontier.points
+        ]
+    else:
+        axis = "latent dimension"
+        values = [f"{point.condition}: {point.test_mse:.5f}" for point in frontier.points]
+    picture = make_picture(
+        figure,
+        kind="svg",
+        alternative=f"Test MSE and PSNR over {axis}: {'; '.join(values)}",
+        caption="Point at a point, or reach it with the Tab key, for its values.",
+        dots=_dots(plots.point_places(figure, frontier)),
+    )
+    return Section(
+        name="frontier",
+        title="Rate and distortion",
+        text=[_axis_in_words(opened)],
+        pictures=[picture],
+        tables=_code_tables(frontier.points, link),
+    )
+
+
+def _dots(places: Iterable[plots.Place]) -> list[Dot]:
+    """Make a dot of each place; points on top of each other are told by one."""
+    together: list[list[plots.Place]] = []
+    for place in places:
+        near = (group for group in together if _is_near(group[0], place))
+        group = next(near, None)
+        if group is None:
+            together.append([place])
+        else:
+            group.append(place)
+    return [
+        Dot(
+            left=group[0].left,
+            top=group[0].top,
+            text=" · ".join(_told(place.point) for place in group),
+        )
+        for group in together
+    ]
+
+
+def _is_near(one: plots.Place, other: plots.Place) -> bool:
+    return abs(one.left - other.left) < NEAR and abs(one.top - other.top) < NEAR
+
+
+def _told(point: FrontierPoint) -> str:
+    rate = (
+        f"{point.rate[RATE_BITS]:.1f} bits, MSE {point.rate[RATE_MSE]:.5f} at that rate, "
+        if RATE_BITS in point.rate and RATE_MSE in point.rate
+        else ""
+    )
+    return (
+        f"{point.condition}: {rate}test MSE {point.test_mse:.5f}{psnr(point)}, "
+        f"{point.compression_ratio:.4g} pixels a latent, lr {point.lr:.2e}, epochs {point.epochs}"
+    )
+
+
+def _axis_in_words(opened: Sweep) -> str:
+    frontier = opened.frontier
+    if not frontier.has_rate:
+        return (
+            "The horizontal axis counts numbers of the code, each a float32: it is no bit rate. "
+            "Every point is the best of its condition by validation error."
+        )
+    told = "The rate is what the code of an image takes, in bits; the error is of what it says."
+    measured = {key for point in frontier.points for key in point.rate}
+    if "active_latents" in measured:
+        told += (
+            " The bits are the divergence of a code from the prior, and the error is of images "
+            "rebuilt from drawn codes: the two bound the rate-distortion function from above."
+        )
+    if "entropy_bits" in measured:
+        told += (
+            " The bits are those of indices of a fixed length; an entropy coder would need the "
+            "entropy told below."
+        )
+    return told
+
+
+def points_table(opened: Sweep, link: Callable[[str], str]) -> Table:
+    """Tell every point of the curve, a row each."""
+    frontier = opened.frontier
+    rated = frontier.has_rate
+    rate_columns = ["Bits", "MSE at bits"] if rated else []
+    return Table(
+        caption="The best of each condition by validation, measured on the test images",
+        columns=[
+            "Condition", "Pixels a latent", *rate_columns, "Test MSE", "± sd", "Seeds",
+            "PSNR (dB)", "dB a doubling", "lr", "Epochs", "Trials",
+        ],
+        rows=[
+            [
+                Cell(str(point.condition), link(point.run_id)),
+                Cell(f"{point.compression_ratio:.4g}"),
+                *(_rate_cells(point) if rated else []),
+                Cell(f"{point.test_mse:.5f}"),
+                Cell("–" if point.test_mse_std is None else f"{point.test_mse_std:.5f}"),
+                Cell(str(point.seeds)),
+                Cell("perfect" if point.test_psnr is None else f"{point.test_psnr:.2f}"),
+                Cell("–" if point.db_per_doubling is None else f"{point.db_per_doubling:+.2f}"),
+                Cell(f"{point.lr:.2e}"),
+                Cell(str(point.epochs)),
+                Cell(f"{point.trials_finished} of {point.trials_total}"),
+            ]
+            for point in frontier.points
+        ],
+    )  # fmt: skip
+
+
+def _rate_cells(point: FrontierPoint) -> list[Cell]:
+    return [
+        Cell(f"{point.rate[key]:{form}}") for key, form in ((RATE_BITS, ".1f"), (RATE_MSE, ".5f"))
+    ]
+
+
+def _code_tables(points: Sequence[FrontierPoint], link: Callable[[str], str]) -> list[Table]:
+    """Tell all that was measured of the codes, where anything was."""
+    keys = list(dict.fromkeys(key for point in points for key in point.rate))
+    if not keys:
+        return []
+    return [
+        Table(
+            caption="The code, measured on the test images",
+            columns=["Condition", *(key.replace("_", " ") for key in keys)],
+            rows=[
+                [
+                    Cell(str(point.condition), link(point.run_id)),
+                    *(Cell(f"{point.rate[key]:.5g}" if key in point.rate else "–") for key in keys),
+                ]
+                for point in points
+            ],
+        )
+    ]
