@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tracking_support as support
+from rated_records import frontier_of, vae
 
 import ae_sweep
 from ae_sweep import tracking
@@ -66,6 +67,16 @@ def test_the_curve_is_a_table_too(store: Path) -> None:
         sweep.points([2, 3])
 
 
+def test_a_rate_is_a_column_for_each_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = [vae(8, 1, 9.0 + seed, 0.03, 8, seed=seed) for seed in (0, 1, 2)]
+    sweep = object.__new__(ae_sweep.Sweep)
+    sweep.__dict__["frontier"] = frontier_of(again)
+    (row,) = sweep.frontier_table().to_dict("records")
+    assert (row["rate_bits"], row["rate_mse"], row["rate_active_latents"]) == (10, 0.03, 8)
+    assert row["rate_bits_std"] == pytest.approx(1)
+    assert "rate" not in row
+
+
 def test_importing_the_package_is_light() -> None:
     code = (
         "import sys, ae_sweep; heavy = {'torch', 'mlflow', 'optuna', 'pandas', 'numpy'}; "
@@ -78,7 +89,8 @@ def test_importing_the_package_is_light() -> None:
 @pytest.mark.slow
 def test_a_stored_model_encodes_and_decodes_the_sweeps_own_images(real_sweep: Sweep) -> None:
     sweep = ae_sweep.load_sweep(real_sweep.name, store=real_sweep.store)
-    model = sweep.model(8)
+    dims = sweep.frontier_table()["latent_dim"]
+    model = sweep.model(dims[dims == 8].iloc[0])  # an integer of numpy's
     x = sweep.dataset.test_NCHW
     z = model.encode(x)
     assert (z.shape, z.dtype) == ((len(x), 8), np.float32)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ae_sweep import load_sweep, models
+from ae_sweep.cli.values import parse_beta
+from ae_sweep.models import registry
+from ae_sweep.models.conv import conv_autoencoder
 from ae_sweep.records import Outcome
 
 if TYPE_CHECKING:
@@ -109,6 +112,28 @@ def test_a_sweep_is_resumed_with_another_value_of_its_setting(
     assert len(load_sweep(model, store=store).trials) == len(before) + 4
 
 
+@pytest.mark.usefixtures("no_probe")
+def test_a_model_with_a_setting_of_its_own_needs_no_option(
+    cli: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*, latent_dim: int, image_shape: tuple[int, int, int], gamma: float = 0.5) -> Any:
+        assert gamma == 0.5
+        return conv_autoencoder(latent_dim=latent_dim, image_shape=image_shape)
+
+    monkeypatch.setitem(registry.MODELS, "odd", odd)
+    done = cli("run", "--dataset", "shapes", "--model", "odd", "--dims", "2", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["models"] == ["odd gamma=0.5"]
+
+
+def test_a_narrow_range_of_beta_is_five_ascending_values() -> None:
+    assert parse_beta(["0.01:100"]) == (0.01, 0.1, 1.0, 10.0, 100.0)
+    for text in ("0.1:0.1001", "0.1234:0.1236"):
+        values = parse_beta([text])
+        assert len(values) == 5
+        assert list(values) == sorted(set(values))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -119,6 +144,7 @@ def test_a_sweep_is_resumed_with_another_value_of_its_setting(
         (("--model", "vae", "--beta", "-1"), "beta must be a finite number, at least 0, got -1"),
         (("--model", "vae", "--beta", "nan"), "beta must be a finite number"),
         (("--model", "vae", "--beta"), "--beta is empty"),
+        (("--model", "vqvae", "--codebook", "9" * 400), "codebook must be a finite number"),
         (("--model", "fsq", "--codebook", "100"), "must be a power of two, got 100"),
         (("--model", "vqvae", "--codebook", "1"), "whole number from 2 to 65536, got 1"),
         (("--model", "vqvae", "--codebook", "1e3"), "--codebook '1e3' is not a whole number"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from itertools import pairwise
@@ -12,9 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import REAL_DIMS
 from mlflow import MlflowClient
+from rated_records import frontier_of, vae
 
 from ae_sweep import load_sweep
+from ae_sweep.cli.report import _ui_address
+from ae_sweep.cli.settings import make_config
+from ae_sweep.config import as_flat_dict
+from ae_sweep.plots import Place
 from ae_sweep.report import Cell, Dot, Picture, Section, Table, render_page
+from ae_sweep.report.curve import _dots
+from ae_sweep.report.search import _command
 from ae_sweep.sweep import importances
 
 if TYPE_CHECKING:
@@ -90,6 +98,64 @@ def test_a_report_is_a_page(cli: Callable[..., Done], out: str) -> None:
     done = cli("report", "--out", out)
     assert done.code == 2
     assert ".html" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--dims", "2", "8", "--lr", "1e-3:1e-2", "--trials", "4", "--repeats", "1"),
+        ("--dims", "8", "--lr", "1e-3", "4e-3", "--epochs", "1", "2", "--sampler", "grid"),
+        ("--dims", "2", "--model", "vae", "--beta", "0.1", "1", "--train-limit", "2000"),
+        ("--dims", "2", "4", "--method", "nested", "--seed", "3"),
+    ],
+    ids=["range", "grid", "setting", "nested"],
+)
+@pytest.mark.usefixtures("no_probe")
+def test_the_command_of_a_report_plans_the_same_sweep(
+    cli: Callable[..., Done], words: tuple[str, ...]
+) -> None:
+    def planned(*call: str) -> dict[str, Any]:
+        done = cli(*call, "--dry-run", "--json")
+        assert done.code == 0, done.err
+        return {**json.loads(done.out), "sweep": "the name is new"}
+
+    options: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            values = options.setdefault(word[2:].replace("-", "_"), [])
+        else:
+            values.append(word)
+    alone = {"model", "sampler", "method"}
+    given = {key: texts[0] if key in alone else texts for key, texts in options.items()}
+    config = as_flat_dict(make_config("some", {"dataset": "shapes", **given}, {}))
+    again = shlex.split(_command(config).replace("\\\n", " "))[1:]
+    assert planned(*again) == planned("run", "--dataset", "shapes", *words)
+
+
+def test_points_on_top_of_each_other_are_told_by_one_dot() -> None:
+    (one, other) = frontier_of(
+        [vae(8, 5, 0.0, 0.068, 0), vae(32, 5, 0.0, 0.068, 0, test_mse=0.11)]
+    ).points
+    near = [Place(one, 0.1, 0.2), Place(other, 0.105, 0.2)]
+    (dot,) = _dots(near)
+    assert dot.text.startswith("d=8 beta=5: 0.0 bits, MSE 0.06800 at that rate, test MSE 0.01")
+    assert " · d=32 beta=5: 0.0 bits, MSE 0.06800 at that rate, test MSE 0.11" in dot.text
+    assert len(_dots([*near, Place(one, 0.5, 0.2)])) == 2
+
+
+@pytest.mark.parametrize(
+    ("tracking", "address"),
+    [
+        (None, "http://127.0.0.1:5000"),
+        ("sqlite:////some/mlflow.db", "http://127.0.0.1:5000"),
+        ("https://me:secret@host.example:8443/mlflow/", "https://host.example:8443/mlflow"),
+        ("https://me@host.example", "https://host.example"),
+    ],
+)
+def test_links_lead_to_the_tracking_server_and_tell_no_password(
+    tracking: str | None, address: str
+) -> None:
+    assert _ui_address(tracking) == address
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +284,42 @@ def test_a_phone_need_not_scroll_sideways(opened: Chrome) -> None:
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert width <= 390
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1000])
+def test_no_value_is_cut_off(opened: Chrome, width: int) -> None:
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        cut = opened.execute_script(
+            "return [...document.querySelectorAll('.dot')].filter(dot => { dot.focus();"
+            "const tip = dot.querySelector('.tip').getBoundingClientRect();"
+            "const frame = dot.closest('.frame').getBoundingClientRect();"
+            "return !(tip.width > 0 && tip.left >= frame.left && tip.right <= frame.right"
+            " && tip.top >= frame.top && tip.bottom <= frame.bottom) })"
+            ".map(dot => dot.getAttribute('aria-label'))"
+        )
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert cut == []
+
+
+@pytest.mark.slow
+def test_a_table_fits_on_paper(opened: Chrome) -> None:
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    a4 = {"width": 718, "height": 1047, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+    try:
+        wide = opened.execute_script(
+            "return [...document.querySelectorAll('table')].filter(table =>"
+            "table.getBoundingClientRect().right > document.documentElement.clientWidth)"
+            ".map(table => table.caption.textContent)"
+        )
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert wide == []
 
 
 @pytest.mark.slow

@@ -1,0 +1,51 @@
+"""The figure of a sweep's course."""
+
+from __future__ import annotations
+
+import numpy as np
+from rated_records import rated_trial, vae
+
+from ae_sweep.plots import history_figure, render
+from ae_sweep.plots.history import MOST_PANELS
+from ae_sweep.records import Outcome
+
+
+def finished(dim: int, *mses: float):
+    return [rated_trial(dim, "conv", {}, test_mse=mse) for mse in mses]
+
+
+def test_a_panel_a_study_with_its_objectives_and_the_best_so_far() -> None:
+    pruned = rated_trial(2, "conv", {}, test_mse=0.001, outcome=Outcome.PRUNED)
+    two = finished(2, 0.05, 0.04)
+    trials = [two[0], pruned, two[1], *finished(8, 0.02)]
+    figure = history_figure(trials, title="some")
+    assert [axes.get_title() for axes in figure.axes] == ["d=2", "d=8"]
+    done, left, best = figure.axes[0].lines
+    # The objective has the penalty; what was pruned counts for nothing.
+    np.testing.assert_allclose(done.get_ydata(), [0.052, 0.042])
+    assert (list(done.get_xdata()), list(left.get_xdata())) == ([0, 2], [1])
+    np.testing.assert_allclose(best.get_ydata(), [0.052, 0.052, 0.042])
+    render(figure, "png")
+
+
+def test_nothing_of_it_lies_on_anything_else() -> None:
+    figure = history_figure([t for dim in (2, 4, 8, 16, 32) for t in finished(dim, 0.1 / dim)],
+                            title="five studies")  # fmt: skip
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    labels = [axes.xaxis.label.get_window_extent() for axes in figure.axes if axes.get_xlabel()]
+    assert len(labels) == 4, "of each column the lowest panel"
+    assert not any(label.overlaps(legend) for label in labels)
+
+
+def test_repeats_and_trials_without_a_measurement_are_no_part_of_the_search() -> None:
+    figure = history_figure([*finished(2, 0.05), vae(2, 1, 1.0, 0.1, 2, seed=1)], title="some")
+    assert [axes.get_title() for axes in figure.axes] == ["d=2"]
+    assert history_figure([], title="empty").axes == []
+
+
+def test_more_studies_than_there_is_room_for_are_counted_in_the_title() -> None:
+    trials = [t for dim in range(1, MOST_PANELS + 3) for t in finished(dim, 0.1)]
+    figure = history_figure(trials, title="many")
+    assert len(figure.axes) == MOST_PANELS
+    assert figure.get_suptitle() == f"many, the first {MOST_PANELS} studies"
