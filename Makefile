@@ -1,9 +1,10 @@
 # The targets are the commands of README and CI. Bare `make` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+ONE := --lr 4e-3 --epochs 2 --repeats 2
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast lint types imports docs-check docs figures golden check bench clean
+.PHONY: help sweep test test-fast lint types imports docs-check docs sweeps figures golden check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,18 +30,26 @@ types: .venv/dev.stamp ## check types
 imports: .venv/dev.stamp ## check the import contracts of the architecture
 	$(BIN)/lint-imports
 
-docs: .venv/dev.stamp ## write the generated docs: the command line's reference
+docs: .venv/dev.stamp ## write the generated docs: the command line's reference, lines in concepts.md
 	$(BIN)/python docs/generate.py
 
 docs-check: .venv/dev.stamp ## check that docs say what the code does
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/pytest tests/test_docs.py
 
-figures: .venv/run.stamp ## draw the pictures of README and docs from the latest sweep in mlruns/
-	$(BIN)/ae-sweep frontier --out docs/images/frontier-mnist.png
-	$(BIN)/ae-sweep reconstruct --out docs/images/reconstructions-mnist.png
-	$(BIN)/ae-sweep latent --dim 2 --out docs/images/latent-mnist.png
-	$(BIN)/ae-sweep manifold --dim 2 --side 15 --out docs/images/manifold-mnist.png
+sweeps: .venv/run.stamp ## run the sweeps that README, docs and notebook show: an hour on two cores
+	$(BIN)/ae-sweep run --dims 8 32 1024 --model vae --beta 0.0001 0.01 0.1 1 10 $(ONE) --name vae
+	$(BIN)/ae-sweep run --dims 2 8 32 128 --model vqvae --codebook 16 256 $(ONE) --name vqvae
+	$(BIN)/ae-sweep run --dims 2 8 32 128 --model fsq --codebook 16 256 $(ONE) --name fsq
+	$(BIN)/ae-sweep run --dims 2 8 32 128 1024 --repeats 2 --name digits
+
+figures: .venv/dev.stamp ## draw the pictures of README, docs and notebook from what make sweeps has stored
+	$(BIN)/ae-sweep frontier digits --out docs/images/frontier-mnist.png
+	$(BIN)/ae-sweep frontier vae --beside vqvae --out docs/images/rate-mnist.png
+	$(BIN)/ae-sweep reconstruct digits --out docs/images/reconstructions-mnist.png
+	$(BIN)/ae-sweep latent digits --dim 2 --out docs/images/latent-mnist.png
+	$(BIN)/ae-sweep manifold digits --dim 2 --side 15 --out docs/images/manifold-mnist.png
+	$(BIN)/python docs/execute.py
 
 golden: .venv/dev.stamp ## write the golden files of the tests anew
 	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow" -k golden

@@ -140,6 +140,20 @@ class Sweep:
             )
         return dataset
 
+    def other_images(self, name: str) -> ImageDataset:
+        """Load another data set by its name, to show its images to the sweep's models.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of that name.
+        DataError
+            If it is not to be had.
+        """
+        from ae_sweep import data
+
+        return data.load(name, cache_dir=cache_dir(), announce=self.announce)
+
     def trials_table(self) -> pd.DataFrame:
         """Return all trials as a table.
 

@@ -12,7 +12,7 @@ import typer
 
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, store_option, whole_number
-from ae_sweep.cli.settings import DEFAULTS, make_config, stored_settings
+from ae_sweep.cli.settings import DEFAULTS, DIMS_OF_CODEBOOKS, make_config, stored_settings
 from ae_sweep.cli.talk import print_json
 from ae_sweep.cli.values import parse_workers
 from ae_sweep.config import NAME_PATTERN
@@ -37,7 +37,12 @@ def _default(option: str) -> str:
 def run(
     dims: Annotated[
         list[str] | None,
-        typer.Option("--dims", metavar="D ...", help="Latent dimensions." + _default("dims")),
+        typer.Option(
+            "--dims",
+            metavar="D ...",
+            help=f"Latent dimensions, or numbers of tokens. [default: {DEFAULTS['dims']}; "
+            f"{DIMS_OF_CODEBOOKS} of vqvae and fsq]",
+        ),
     ] = None,
     lr: Annotated[
         list[str] | None,
@@ -159,7 +164,7 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     json_output: JsonOption = False,
 ) -> None:
-    """Run a tracked sweep: one Optuna study for each latent dim.
+    """Run a tracked sweep: one Optuna study for each latent dim and value of the model's setting.
 
     Each study tunes learning rate and epochs; every trial becomes an MLflow run with its picture
     and model.

@@ -8,8 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep import analysis, data, plots
-from ae_sweep.places import cache_dir
+from ae_sweep import analysis, plots
 from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def _others(sweep: Sweep, *, announce: Callable[[str], None]) -> dict[str, Array
     if card.name == OTHER:
         announce(f"no other data set is tried: the sweep's own is {OTHER}")
         return {}
-    other = data.load(OTHER, cache_dir=cache_dir())
+    other = sweep.other_images(OTHER)
     if other.card.image_shape != card.image_shape:
         announce(f"no other data set is tried: {OTHER} has images of another shape")
         return {}
