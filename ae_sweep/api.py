@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from ae_sweep.errors import ConfigError, DataError, NotStoredError
+from ae_sweep.errors import ConfigError, DataError, NotStoredError, StoreError
 from ae_sweep.places import DEFAULT_STORE, cache_dir, data_dir_at, open_at
 from ae_sweep.records import RATE_BITS
 
@@ -120,11 +120,18 @@ class Sweep:
         ------
         DataError
             If they are not to be had, or are others than the sweep's.
+        StoreError
+            If the sweep's settings do not tell which they are.
         """
         from ae_sweep import data
 
         config = self.record.config
         limit = config.get("train_limit", "None")
+        if "dataset" not in config or not (limit == "None" or limit.isdecimal()):
+            raise StoreError(
+                f"the store does not tell the images of {self.name}: its settings were changed "
+                "there; mend the tag config of its run in the MLflow UI"
+            )
         dataset = data.load(
             config["dataset"],
             cache_dir=cache_dir(),
@@ -266,7 +273,8 @@ class Sweep:
         from ae_sweep.analysis import FrontierPoint
 
         point = which if isinstance(which, FrontierPoint) else self.best_at(operator.index(which))
-        return models.TrainedAutoencoder(models.load(self.runs.model_file(point.run_id)))
+        network = models.load(self.runs.model_file(point.run_id), expected=point.condition)
+        return models.TrainedAutoencoder(network)
 
     def classes(self, wanted: Sequence[int] = ()) -> list[int]:
         """Return the wanted classes ascending, or all that the test images have.

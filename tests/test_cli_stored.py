@@ -298,6 +298,15 @@ def test_a_name_that_mlflow_holds_is_a_conflict_even_where_optuna_has_lost_it(
     assert not (store / "optuna.db").exists()
 
 
+def test_a_sweep_is_not_resumed_without_what_it_has(at: Callable[..., Any], store: Path) -> None:
+    before = (store / "mlflow.db").read_bytes()
+    done = at("run", "--name", "four", "--resume", "--dims", "2", "4", "32")
+    assert (done.code, done.out) == (4, "")
+    assert "without 8, 16 would forget what was trained" in done.err
+    assert done.err.count("error: ") == done.err.count("\n") == 1
+    assert (store / "mlflow.db").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "needle"),
     [

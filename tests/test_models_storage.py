@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from ae_sweep import models
+from ae_sweep.config import Condition
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.models import serving, trained
 
@@ -128,6 +129,21 @@ DAMAGE: dict[str, dict[str, Any]] = {
     "an image shape too short": {"image_shape": [8, 8]},
     "no image shape": {"image_shape": None},
 }
+
+
+def test_a_file_that_was_exchanged_is_told_as_such(file: Path, model: models.Autoencoder) -> None:
+    expected = Condition(model.latent_dim, "conv")
+    assert models.load(file, expected=expected).latent_dim == model.latent_dim
+    for other in (Condition(model.latent_dim + 1, "conv"), Condition(model.latent_dim, "mlp")):
+        with pytest.raises(DataError, match="the file was exchanged"):
+            models.load(file, expected=other)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "bool"])
+def test_images_of_a_type_whose_scale_is_not_known_are_refused(file: Path, dtype: str) -> None:
+    trained = models.TrainedAutoencoder(models.load(file))
+    with pytest.raises(ConfigError, match=f"floats in .0, 1. or bytes .uint8., got {dtype}"):
+        trained.encode(np.ones((2, *trained.image_shape), dtype))
 
 
 @pytest.mark.parametrize("architecture", DAMAGE.values(), ids=DAMAGE)

@@ -325,6 +325,29 @@ def test_a_run_that_tells_no_point_is_passed_over(
     assert len(opened.trials("first")) == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("latent_dim", "-5"), ("latent_dim", "1" + "0" * 400), ("lr", "nan"), ("lr", "inf"),
+     ("epochs", "0"), ("pixels", "0")],
+)  # fmt: skip
+def test_a_run_of_a_training_that_cannot_be_is_passed_over(
+    sweep: tracking.SweepWriter,
+    opened: tracking.TrackingStore,
+    client: MlflowClient,
+    key: str,
+    value: str,
+) -> None:
+    trial = support.start(sweep)
+    support.finish(trial)
+    told = client.get_run(trial.run_id)
+    tags = {name: text for name, text in told.data.tags.items() if not name.startswith("mlflow.")}
+    for params in ({}, {key: value}):
+        run = client.create_run(opened.experiment_id, tags=tags)
+        for name, text in {**told.data.params, **params}.items():
+            client.log_param(run.info.run_id, name, text)
+    assert len(opened.trials("first")) == 2, "the one that was finished, and its copy"
+
+
 def test_hostile_texts_come_back_as_they_are(
     sweep: tracking.SweepWriter, opened: tracking.TrackingStore, client: MlflowClient
 ) -> None:

@@ -240,6 +240,17 @@ def test_a_moved_store_is_read_but_not_written_beside(store: Store, tmp_path: Pa
         tracking.open_for_writing(moved)
 
 
+def test_nothing_is_added_to_a_copied_store_whose_files_are_elsewhere(
+    store: Store, tmp_path: Path
+) -> None:
+    copied = Store(tmp_path / "copied")
+    shutil.copytree(store.root, copied.root)
+    before = sorted(store.root.rglob("*"))
+    with pytest.raises(StoreError, match=r"was moved or copied; move it back"):
+        tracking.open_for_reading(copied).add_to_run("any", files={"picture.png": b"x"})
+    assert sorted(store.root.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

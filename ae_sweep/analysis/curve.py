@@ -147,7 +147,8 @@ def frontier(
     if not any(trial.role is Role.SEARCH for trial in finished):
         raise NotStoredError(
             f"{_none_finished(len(trials))}, so there is no frontier; run the sweep to its "
-            f"end: ae-sweep run --name {name or 'NAME'} --resume"
+            f"end: ae-sweep run --name {name or 'NAME'} --resume, with its --store; the MLflow UI "
+            "tells why a trial failed"
         )
     _refuse_mixture(trials)
     some = finished[0]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,8 +69,18 @@ def root(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
+def _prepare_streams() -> None:
+    """Write signs that a stream cannot hold as question marks; let a closed stdout swallow all."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """Run the command line."""
+    _prepare_streams()
     arguments = spread(sys.argv[1:])
     # --debug is understood wherever it stands.
     if "--debug" in arguments:

@@ -143,8 +143,8 @@ def _tell_result(
     missing = [each for each in config.conditions if each not in measured]
     if missing:
         raise NotStoredError(
-            f"no trial finished for {analysis.listed_conditions(missing)}; ae-sweep show "
-            f"{config.name} tells why, and the MLflow UI each trial's failure"
+            f"no trial finished for {analysis.listed_conditions(missing)}; the MLflow UI tells "
+            f"each trial's failure: ae-sweep ui{store_option(store)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Owns how a figure leaves the program: the option that names its file, and the writing."""
+"""Owns how a figure leaves the program: the option that names its file, its check, the writing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from ae_sweep.config import shorten
-from ae_sweep.errors import StoreError
+from ae_sweep.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ae_sweep.plots import Figure
+
+FIGURE_ENDINGS = ("png", "svg", "pdf")
 
 
 def out_option(command: str) -> object:
@@ -23,6 +26,36 @@ def out_option(command: str) -> object:
         help="Where the figure goes: png, svg or pdf by its ending. "
         f"[default: {command}-SWEEP.png here]",
     )
+
+
+def check_out(out: Path | None, *, endings: Sequence[str] = FIGURE_ENDINGS) -> None:
+    """Refuse a file that could not be written, before anything is measured.
+
+    Raises
+    ------
+    ConfigError
+        If its name has none of the endings.
+    StoreError
+        If it is a directory, or in none, or can be none.
+    """
+    if out is None:
+        return
+    if out.suffix.removeprefix(".").lower() not in endings:
+        raise ConfigError(
+            f"--out {shorten(str(out), 200)} tells no kind of file; end its name in "
+            f"{', '.join(endings[:-1])} or {endings[-1]}"
+        )
+    try:
+        there = out.is_dir(), out.parent.is_dir()
+    except OSError as error:
+        raise StoreError(
+            f"--out {shorten(str(out), 200)} cannot be written: {error.strerror}; choose another"
+        ) from error
+    if there != (False, True):
+        what = "is a directory" if there[0] else "is in no directory"
+        raise StoreError(
+            f"--out {shorten(str(out), 200)} cannot be written: it {what}; choose another file"
+        )
 
 
 def write_figure(figure: Figure, path: Path) -> bytes:

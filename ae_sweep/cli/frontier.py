@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import out_option, write_figure
+from ae_sweep.cli.figures import check_out, out_option, write_figure
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.talk import print_json, say
@@ -34,6 +34,7 @@ def frontier(
 
     Example: ae-sweep frontier --out frontier.pdf
     """
+    check_out(out)
     if csv and json_output:
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
 
@@ -41,7 +42,7 @@ def frontier(
     from ae_sweep.cli.result import comparison, findings, print_frontier, table_rows
 
     curve = load_sweep(sweep, store=store).frontier
-    other = load_sweep(beside, store=store).frontier if beside else None
+    other = load_sweep(beside, store=store).frontier if beside is not None else None
     if other is not None and other.dataset_digest != curve.dataset_digest:
         raise ConfigError(
             f"{curve.sweep} and {other.sweep} measured different images (data set digests "

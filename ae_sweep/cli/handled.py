@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -12,7 +13,7 @@ import typer
 
 from ae_sweep.cli.talk import say
 from ae_sweep.config import visible
-from ae_sweep.errors import AeSweepError
+from ae_sweep.errors import AeSweepError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,9 @@ def _tell(error: Exception) -> int:
     if isinstance(error, AeSweepError):
         say(f"error: {error}")
         return error.exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        say(f"error: there is no room to write: {error.strerror}; free some, then run it again")
+        return StoreError.exit_code
     # In one line: torch's messages hold pages of stack frames.
     say(
         f"error: this is a bug in ae-sweep: {type(error).__name__}: {visible(error)}; "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import out_option, write_figure
+from ae_sweep.cli.figures import check_out, out_option, write_figure
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DataDirOption, DimsOption, JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.talk import print_json, print_table, say
@@ -35,6 +35,7 @@ def identity(
 
     Example: ae-sweep identity --dims 1024
     """
+    check_out(out)
     wanted = some_dims(dims)
 
     from ae_sweep import looks

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import out_option, write_figure
+from ae_sweep.cli.figures import check_out, out_option, write_figure
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.talk import say
@@ -56,6 +56,7 @@ def interpolate(
 
     Example: ae-sweep interpolate --from 4 --to 9
     """
+    check_out(out)
     check_count("steps", steps, least=2, most=MOST_STEPS)
     if images and means:
         raise ConfigError("--images and --means exclude each other: an image has no mean")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import out_option, write_figure
+from ae_sweep.cli.figures import check_out, out_option, write_figure
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import (
     DataDirOption,
@@ -57,6 +57,7 @@ def latent(
 
     Example: ae-sweep latent --dim 2
     """
+    check_out(out)
     from ae_sweep import looks
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import out_option, write_figure
+from ae_sweep.cli.figures import check_out, out_option, write_figure
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.talk import say
@@ -44,6 +44,7 @@ def manifold(
 
     Example: ae-sweep manifold --dim 2
     """
+    check_out(out)
     check_count("side", side, least=2, most=MOST_SIDE)
 
     from ae_sweep import looks

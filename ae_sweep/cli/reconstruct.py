@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import out_option, write_figure
+from ae_sweep.cli.figures import check_out, out_option, write_figure
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.talk import say
@@ -54,6 +54,7 @@ def reconstruct(
 
     Example: ae-sweep reconstruct --digits 3 8 --worst
     """
+    check_out(out)
     check_count("count", count, most=MOST_IMAGES)
     wanted, asked = some_dims(dims), parse_digits(digits)
 

@@ -9,16 +9,17 @@ from urllib.parse import urlsplit, urlunsplit
 import typer
 
 from ae_sweep.api import load_sweep
+from ae_sweep.cli.figures import check_out
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument
 from ae_sweep.cli.talk import say
 from ae_sweep.cli.ui import DEFAULT_PORT
 from ae_sweep.config import shorten
-from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.errors import StoreError
 from ae_sweep.places import DEFAULT_STORE
 from ae_sweep.version import __version__
 
-ENDINGS = (".html", ".htm")
+ENDINGS = ("html", "htm")
 
 
 @handled
@@ -41,8 +42,7 @@ def report(
 
     Example: ae-sweep report
     """
-    if out is not None and out.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"a report is a page: end {shorten(str(out), 200)} in .html")
+    check_out(out, endings=ENDINGS)
 
     from ae_sweep import report as page
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import out_option, write_figure
+from ae_sweep.cli.figures import check_out, out_option, write_figure
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.talk import say
@@ -40,6 +40,7 @@ def sample(
 
     Example: ae-sweep sample --dims 8
     """
+    check_out(out)
     check_count("count", count, most=MOST_SAMPLES)
     check_count("seed", seed, least=0, most=MAX_SEED)
     wanted = some_dims(dims)

@@ -13,8 +13,8 @@ from ae_sweep.cli.values import (
     parse_epochs,
     parse_lr,
 )
-from ae_sweep.config import ModelSetting, SearchSpace, SweepConfig
-from ae_sweep.errors import ConfigError
+from ae_sweep.config import ModelSetting, SearchSpace, SweepConfig, shorten
+from ae_sweep.errors import ConfigError, ConflictError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,7 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
     if setting is not None and setting.name == "codebook":
         defaults["dims"] = DIMS_OF_CODEBOOKS
     texts = {option: text(option) for option in defaults}
+    _check_numbers(texts, name)
     dims, repeated = parse_dims(texts["dims"].split())
     for dim in repeated:
         say(f"latent dimension {dim} is given more than once; it runs once")
@@ -104,7 +105,33 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
         method=cast("MethodName", texts["method"]),
     )
     _check_trials(config, given.get("trials"))
+    _check_growth(config, stored)
     return config
+
+
+def _check_numbers(texts: Mapping[str, str], name: str) -> None:
+    for option in ("trials", "repeats", "seed", "train_limit"):
+        if not texts[option].lstrip("-").isdecimal() and texts[option] != "None":
+            raise StoreError(
+                f"the store tells no {option} of {name} that is a number, but "
+                f"{shorten(texts[option])}: its settings were changed there; give --"
+                f"{option.replace('_', '-')}, or mend the tag config of its run in the MLflow UI"
+            )
+
+
+def _check_growth(config: SweepConfig, stored: Mapping[str, str]) -> None:
+    """Refuse to leave out what is stored: it would be forgotten, though it was trained."""
+    wanted = {"dims": {*map(str, config.dims)}}
+    if config.setting is not None:
+        wanted[config.setting.name] = set(str(config.setting).split())
+    for option, values in wanted.items():
+        missing = [text for text in stored.get(option, "").split() if text not in values]
+        if missing:
+            raise ConflictError(
+                f"the sweep {config.name} is stored with --{option} {stored[option]}, and resuming "
+                f"it without {', '.join(missing)} would forget what was trained; give all of them, "
+                f"or none, or take another --name"
+            )
 
 
 def _setting(

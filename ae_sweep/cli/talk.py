@@ -11,6 +11,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from ae_sweep.config import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -39,9 +41,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         numeric = all(_looks_numeric(row[index]) for row in body)
-        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(
+            Text(visible(column)), justify="right" if numeric else "left", no_wrap=True
+        )
     for row in body:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(visible(cell, MAX_TABLE_WIDTH)) for cell in row))
     console = Console(highlight=False, markup=False)
     # Wider than the terminal rather than cut off: it is data.
     options = console.options.update(max_width=MAX_TABLE_WIDTH)

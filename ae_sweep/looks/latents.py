@@ -112,9 +112,12 @@ def meaning(spaces: Sequence[MeasuredSpace]) -> str:
     """
     ranked = sorted(spaces, key=lambda each: each.space.knn_accuracy)
     best, worst = ranked[-1], ranked[0]
-    said = f"neighbours tell the class best at {best.point.condition}, {_accuracy(best)}"
-    if len(ranked) > 1:
-        said += f", and least at {worst.point.condition}, {_accuracy(worst)}"
+    said = (
+        f"neighbours tell the class best at {best.point.condition} ({_accuracy(best)} of the "
+        "test images)"
+    )
+    if worst.space.knn_accuracy < best.space.knn_accuracy:
+        said += f" and least at {worst.point.condition} ({_accuracy(worst)})"
     if worst.space.overlaps:
         pair = worst.space.overlaps[0]
         said += f", where {pair.classes[0]} and {pair.classes[1]} overlap most ({pair.share:.1%})"
@@ -122,7 +125,7 @@ def meaning(spaces: Sequence[MeasuredSpace]) -> str:
 
 
 def _accuracy(each: MeasuredSpace) -> str:
-    return f"for {each.space.knn_accuracy:.1%} of the test images"
+    return f"{each.space.knn_accuracy:.1%}"
 
 
 def _measured(sweep: Sweep, point: FrontierPoint) -> MeasuredSpace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import analysis, plots
+from ae_sweep.config import model_family
 from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def prior_samples(
         model = sweep.model(point)
         if not model.has_prior:
             raise ConfigError(
-                f"the model {point.model!r} has no prior to draw codes from; a vae has, and "
-                "ae-sweep manifold decodes codes between those of images"
+                f"the model {model_family(point.model)!r} has no prior to draw codes from; a vae "
+                "has, and ae-sweep manifold decodes codes between those of images"
             )
         x_NCHW = model.sample(count, seed=seed)
         rows.append(plots.ImageRow(str(point.condition), analysis.as_bytes(x_NCHW)))

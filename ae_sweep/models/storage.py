@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import safetensors
 import safetensors.torch
 
+from ae_sweep.config import Condition, shorten
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.models import registry
 
@@ -38,13 +39,18 @@ def to_bytes(model: Autoencoder, *, name: str) -> bytes:
     return safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(architecture)})
 
 
-def load(path: Path) -> Autoencoder:
+def load(path: Path, *, expected: Condition | None = None) -> Autoencoder:
     """Rebuild a model from its safetensors file, on the CPU and in evaluation mode.
+
+    Parameters
+    ----------
+    expected
+        What the model is to be of.
 
     Raises
     ------
     DataError
-        If the file is none of ours or is damaged.
+        If the file is none of ours, is damaged, or holds another model than the expected one.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -66,4 +72,10 @@ def load(path: Path) -> Autoencoder:
         safetensors.SafetensorError,
     ) as error:
         raise DataError(f"{path} holds no model of ae-sweep: {error}") from error
+    found = Condition(model.latent_dim, architecture["model"])
+    if expected is not None and expected != found:
+        raise DataError(
+            f"{path} holds the model {shorten(found.model)} of {found.latent_dim} latents, not "
+            f"{expected.model} of {expected.latent_dim}: the file was exchanged; restore it"
+        )
     return model.eval()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 
+from ae_sweep.config import MAX_SEED, check_count
 from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class TrainedAutoencoder:
         Raises
         ------
         ConfigError
-            For images of another shape.
+            For images of another shape or type.
         """
         return _in_batches(self.network.encode, self._images(x_NCHW))
 
@@ -81,7 +82,7 @@ class TrainedAutoencoder:
         Raises
         ------
         ConfigError
-            For images of another shape.
+            For images of another shape or type.
         """
         return _in_batches(self.network, self._images(x_NCHW))
 
@@ -101,10 +102,12 @@ class TrainedAutoencoder:
         Raises
         ------
         ConfigError
-            If the model has no prior.
+            If the model has no prior, or a number cannot be.
         """
         if not self.has_prior:
             raise ConfigError("this model has no prior to draw codes from")
+        check_count("count", count)
+        check_count("seed", seed, least=0, most=MAX_SEED)
         with torch.inference_mode():
             noise = torch.Generator().manual_seed(seed)
             array: Array = self.network.sample(count, noise).numpy()
@@ -114,6 +117,11 @@ class TrainedAutoencoder:
         if x_NCHW.ndim != 4 or x_NCHW.shape[1:] != self.image_shape:
             raise ConfigError(
                 f"images must be N×{'×'.join(map(str, self.image_shape))}, got {_shape(x_NCHW)}"
+            )
+        if x_NCHW.dtype.kind != "f" and x_NCHW.dtype != np.uint8:
+            raise ConfigError(
+                f"images must be floats in [0, 1] or bytes (uint8), got {x_NCHW.dtype}; convert "
+                "them with .astype"
             )
         x = _floats(x_NCHW)
         return x / 255 if x_NCHW.dtype == np.uint8 else x

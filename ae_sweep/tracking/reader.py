@@ -8,6 +8,8 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from ae_sweep.config import TrialConfig
+from ae_sweep.errors import ConfigError
 from ae_sweep.records import Outcome, Point, Role, SweepRecord, TrialRecord
 from ae_sweep.tracking import layout
 
@@ -80,9 +82,9 @@ def trial_record(run: Run) -> TrialRecord | None:
         pixels = int(texts[layout.PIXELS_PARAMETER])
         compression_ratio = pixels / point.latent_dim
         role = Role(run.data.tags[layout.ROLE])
-    except (KeyError, ValueError, ZeroDivisionError):
+    except (KeyError, ValueError, ZeroDivisionError, OverflowError):
         return None
-    if pixels < 1:
+    if pixels < 1 or compression_ratio <= 0 or not _may_be(point):
         return None
     outcome = trial_outcome(run)
     finished = outcome is Outcome.FINISHED
@@ -102,6 +104,15 @@ def trial_record(run: Run) -> TrialRecord | None:
         val_penalty=_measurement(run, "val_penalty") or 0.0,
         rate=_rate(run) if finished else {},
     )
+
+
+def _may_be(point: Point) -> bool:
+    """Return whether a training of these settings is possible."""
+    try:
+        TrialConfig(latent_dim=point.latent_dim, lr=point.lr, epochs=point.epochs, seed=point.seed)
+    except ConfigError:
+        return False
+    return True
 
 
 def outcome_of(run: Run) -> Outcome:

@@ -65,7 +65,8 @@ def open_for_writing(store: Store) -> TrackingStore:
         if experiment is None:
             experiment = _create_experiment(client, store)
     _refuse_deleted(experiment, place)
-    _refuse_moved(experiment, store)
+    if (moved := _moved(experiment, store)) is not None:
+        raise moved
     return TrackingStore(client, place=place, experiment_id=experiment.experiment_id)
 
 
@@ -91,16 +92,29 @@ def open_for_reading(store: Store) -> TrackingStore:
     if experiment is None:
         raise _nothing_stored(place)
     _refuse_deleted(experiment, place)
-    return TrackingStore(client, place=place, experiment_id=experiment.experiment_id)
+    return TrackingStore(
+        client,
+        place=place,
+        experiment_id=experiment.experiment_id,
+        moved=_moved(experiment, store),
+    )
 
 
 class TrackingStore:
     """An open store of sweeps and trials."""
 
-    def __init__(self, client: MlflowClient, *, place: str, experiment_id: str) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        *,
+        place: str,
+        experiment_id: str,
+        moved: StoreError | None = None,
+    ) -> None:
         self._client = client
         self._place = place
         self._experiment_id = experiment_id
+        self._moved = moved
 
     @property
     def experiment_id(self) -> str:
@@ -204,6 +218,7 @@ class TrackingStore:
         trials = []
         with translated(self._place):
             parent = self._latest() if name is None else self._parent(name)
+            _refuse_foreign_name(parent)
             for run in self._search(layout.trials_filter(parent.data.tags[layout.SWEEP])):
                 counts[reader.trial_outcome(run)] += 1
                 if (record := reader.trial_record(run)) is not None:
@@ -270,8 +285,10 @@ class TrackingStore:
         Raises
         ------
         StoreError
-            If it cannot be written.
+            If it cannot be written, or the store was moved: files would go where it was.
         """
+        if self._moved is not None:
+            raise self._moved
         add_to_run(
             self._client, run_id, place=self._place, metrics=metrics or {}, files=files or {}
         )
@@ -316,6 +333,15 @@ class TrackingStore:
         for run in list(self._search(running)):  # all of them first: each one ended moves the pages
             self._client.set_tag(run.info.run_id, layout.OUTCOME, Outcome.INTERRUPTED)
             self._client.set_terminated(run.info.run_id, status=RUN_STATUS[Outcome.INTERRUPTED])
+
+
+def _refuse_foreign_name(parent: Run) -> None:
+    name = parent.data.tags[layout.SWEEP]
+    if not NAME_PATTERN.fullmatch(name):  # it would not be safe inside a filter
+        raise StoreError(
+            f"the latest sweep is named {shorten(name)}, which ae-sweep gives none; name another "
+            "sweep, or mend its tag in the MLflow UI"
+        )
 
 
 def _nothing_stored(place: str) -> NotStoredError:
@@ -367,8 +393,8 @@ def _connect(store: Store, place: str) -> MlflowClient:
 
 def _check_reachable(uri: str, place: str) -> None:
     """Try to reach a server once, briefly: MLflow would retry for minutes."""
-    parts = urlsplit(uri)
     try:
+        parts = urlsplit(uri)
         if parts.scheme in ("http", "https"):
             _knock(uri)
         elif parts.hostname and (port := _database_port(parts)):
@@ -417,16 +443,17 @@ def _refuse_deleted(experiment: Experiment, place: str) -> None:
         )
 
 
-def _refuse_moved(experiment: Experiment, store: Store) -> None:
-    """Refuse to write beside a moved database: MLflow keeps artifacts under absolute paths."""
+def _moved(experiment: Experiment, store: Store) -> StoreError | None:
+    """Make the error of writing to a moved store: MLflow knows artifacts by absolute paths."""
     if store.artifact_root is None:
-        return
+        return None
     stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
-    if stored.resolve() != store.artifact_root.resolve():
-        raise StoreError(
-            f"the store {store.root} keeps its artifacts in {stored}: it was moved or copied; "
-            "move it back, or name a new --store"
-        )
+    if stored.resolve() == store.artifact_root.resolve():
+        return None
+    return StoreError(
+        f"the store {store.root} keeps its artifacts in {stored}: it was moved or copied; "
+        "move it back, or name a new --store"
+    )
 
 
 def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:
