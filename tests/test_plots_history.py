@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from rated_records import rated_trial, vae
 
 from ae_sweep.plots import history_figure, render
-from ae_sweep.plots.history import MOST_PANELS
 from ae_sweep.records import Outcome
 
 
@@ -44,8 +44,11 @@ def test_repeats_and_trials_without_a_measurement_are_no_part_of_the_search() ->
     assert history_figure([], title="empty").axes == []
 
 
-def test_more_studies_than_there_is_room_for_are_counted_in_the_title() -> None:
-    trials = [t for dim in range(1, MOST_PANELS + 3) for t in finished(dim, 0.1)]
+def test_more_studies_than_there_is_room_for_are_counted_in_the_title(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ae_sweep.plots.history.MOST_PANELS", 3)
+    trials = [t for dim in (2, 4, 8, 16) for t in finished(dim, 0.1)]
     figure = history_figure(trials, title="many")
-    assert len(figure.axes) == MOST_PANELS
-    assert figure.get_suptitle() == f"many, the first {MOST_PANELS} studies"
+    assert [axes.get_title() for axes in figure.axes] == ["d=2", "d=4", "d=8"]
+    assert figure.get_suptitle() == "many, the first 3 studies"

@@ -170,7 +170,7 @@ def hostile_store(real_sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -
             ("experiments", "artifact_location"), ("runs", "artifact_uri"),
             ("logged_models", "artifact_location"),
         ):  # fmt: skip
-            old, new = str(real_sweep.store), str(store)
+            old, new = real_sweep.store.as_uri(), store.as_uri()
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (old, new))
     sweep = load_sweep(store=store)
     client = MlflowClient(f"sqlite:///{store / 'mlflow.db'}")

@@ -73,8 +73,8 @@ def code_use(points: Sequence[FrontierPoint]) -> list[str]:
             f"{point.condition} ({_bits(point):.2g} bits, {_active(point)})" for point in collapsed
         )
         told.append(
-            f"the posterior has collapsed: {listed}; such a code tells nothing of its image, and "
-            "every image is rebuilt alike: a smaller beta buys detail"
+            f"the posterior has collapsed: {listed}; a code that is drawn tells nothing of its "
+            "image then, and every image is rebuilt alike: a smaller beta buys detail"
         )
     if idle:
         told.append(f"latents left as noise, so that a wider code is no richer: {', '.join(idle)}")
