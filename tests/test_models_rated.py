@@ -151,6 +151,7 @@ def test_a_rate_of_a_vae_is_its_divergence_in_bits() -> None:
     assert 0 <= rate["active_latents"] <= 3
 
 
+@pytest.mark.slow
 def test_a_large_beta_collapses_the_posterior_and_none_leaves_an_autoencoder() -> None:
     _, collapsed = trained("vae beta=1000", latent_dim=4, epochs=60)
     _, free = trained("vae beta=0", latent_dim=4, epochs=60)

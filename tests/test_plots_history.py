@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pytest
 from rated_records import rated_trial, vae
 
 from ae_sweep.plots import history_figure, render
 from ae_sweep.records import Outcome
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def finished(dim: int, *mses: float):

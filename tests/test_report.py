@@ -73,6 +73,7 @@ def test_a_page_names_no_place_on_a_network_but_the_links_to_runs() -> None:
     assert "default-src 'none'" in page
 
 
+@pytest.mark.slow
 def test_shares_are_told_of_studies_with_enough_trials(tmp_path: Path) -> None:
     import optuna
 

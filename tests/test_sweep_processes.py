@@ -63,6 +63,7 @@ def events(worker: Worker, jobs: int) -> list[Any]:
     return told
 
 
+@pytest.mark.slow
 def test_processes_tell_what_an_inline_worker_tells(two: Any, place: Path) -> None:
     configs = {job: new_config(latent_dim=job + 1) for job in (0, 1)}
     for job, config in configs.items():
@@ -104,6 +105,7 @@ def test_a_job_stopped_at_a_validation_leaves_its_process_for_the_next(
     assert not (place / f"{stopped.seed}-2").exists()
 
 
+@pytest.mark.slow
 def test_a_job_stopped_in_mid_training_takes_its_process_along_and_no_other(
     two: Any, place: Path
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_process_that_dies_breaks_its_own_job_alone_and_another_takes_its_plac
     assert wait_for(place / f"{again.seed}-4") != died
 
 
+@pytest.mark.slow
 def test_a_process_killed_between_two_jobs_is_replaced(two: Any, place: Path) -> None:
     first, second = (new_config() for _ in range(2))
     two.submit(0, first)
@@ -182,6 +185,7 @@ def test_a_mistake_in_the_program_is_raised_with_the_traceback_of_the_process(tw
     two.stop(0)
 
 
+@pytest.mark.slow
 def test_the_terminals_signals_are_left_to_the_parent(two: Any, place: Path) -> None:
     config = new_config()
     two.submit(0, config)
