@@ -69,6 +69,11 @@ class FrontierPoint:
         """What it is the best of."""
         return Condition(self.latent_dim, self.model)
 
+    @property
+    def has_rate(self) -> bool:
+        """Whether its code has a rate in bits, and an error at that rate."""
+        return RATE_BITS in self.rate and RATE_MSE in self.rate
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedTrial:
@@ -109,7 +114,7 @@ class Frontier:
     @property
     def has_rate(self) -> bool:
         """Whether the code of every point has a rate in bits."""
-        return all(RATE_BITS in point.rate and RATE_MSE in point.rate for point in self.points)
+        return all(point.has_rate for point in self.points)
 
 
 def frontier(

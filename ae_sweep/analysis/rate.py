@@ -16,17 +16,12 @@ COLLAPSED_BITS = 0.5
 """Fewer than these per image tell next to nothing of it."""
 
 
-def has_rate(point: FrontierPoint) -> bool:
-    """Return whether the code of a point has a rate in bits, and an error at that rate."""
-    return RATE_BITS in point.rate and RATE_MSE in point.rate
-
-
 def mse_at_rate(point: FrontierPoint) -> float:
     """Return the error of what a point's bits carry; of a code without a rate its test MSE.
 
     For a VAE that is the error of drawn codes, and larger than the test MSE, of the means' images.
     """
-    return point.rate[RATE_MSE] if has_rate(point) else point.test_mse
+    return point.rate[RATE_MSE] if point.has_rate else point.test_mse
 
 
 def efficient(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
@@ -37,7 +32,7 @@ def efficient(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
     points
         Those without a rate are passed over.
     """
-    rated = [point for point in points if has_rate(point)]
+    rated = [point for point in points if point.has_rate]
     front: list[FrontierPoint] = []
     lowest = math.inf
     for point in sorted(rated, key=lambda each: (each.rate[RATE_BITS], each.rate[RATE_MSE])):
@@ -86,7 +81,7 @@ def code_use(points: Sequence[FrontierPoint]) -> list[str]:
 def has_collapsed(point: FrontierPoint) -> bool:
     """Return whether a VAE's code tells nothing of its image; other codes cannot collapse."""
     # By bits alone: without a price, latents may stay narrow and tell a lot all the same.
-    return has_rate(point) and "active_latents" in point.rate and _bits(point) < COLLAPSED_BITS
+    return point.has_rate and "active_latents" in point.rate and _bits(point) < COLLAPSED_BITS
 
 
 def _bits(point: FrontierPoint) -> float:

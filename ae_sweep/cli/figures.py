@@ -1,4 +1,4 @@
-"""Owns how a figure leaves the program: the option that names its file, its check, the writing."""
+"""Owns how what is made leaves the program: the option for its file, its check, the writing."""
 
 from __future__ import annotations
 
@@ -76,11 +76,22 @@ def write_figure(figure: Figure, path: Path) -> bytes:
     from ae_sweep import plots
 
     content = plots.render(figure, path.suffix.removeprefix("."))
+    write_out(content, path, what="figure")
+    return content
+
+
+def write_out(content: bytes, path: Path, *, what: str) -> None:
+    """Write what a command has made where the user wants it.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
     try:
         path.write_bytes(content)
     except OSError as error:
         raise StoreError(
-            f"the figure cannot be written to {shorten(str(path), 200)}: {error.strerror}; "
+            f"the {what} cannot be written to {shorten(str(path), 200)}: {error.strerror}; "
             "choose another --out"
         ) from error
-    return content

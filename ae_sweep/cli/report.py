@@ -9,13 +9,11 @@ from urllib.parse import urlsplit, urlunsplit
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out
+from ae_sweep.cli.figures import check_out, write_out
 from ae_sweep.cli.handled import handled
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument
 from ae_sweep.cli.talk import say
 from ae_sweep.cli.ui import DEFAULT_PORT
-from ae_sweep.config import shorten
-from ae_sweep.errors import StoreError
 from ae_sweep.places import DEFAULT_STORE
 from ae_sweep.version import __version__
 
@@ -57,14 +55,9 @@ def report(
         version=__version__,
     )
     path = out or Path(f"report-{opened.name}.html")
-    try:
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"the report cannot be written to {shorten(str(path), 200)}: {error.strerror}; "
-            "choose another --out"
-        ) from error
-    say(f"report: {path} ({len(html.encode()) / 1e6:.1f} MB)")
+    content = html.encode()
+    write_out(content, path, what="report")
+    say(f"report: {path} ({len(content) / 1e6:.1f} MB)")
 
 
 def _ui_address(tracking: str | None) -> str:

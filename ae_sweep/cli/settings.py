@@ -85,7 +85,6 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
     if setting is not None and setting.name == "codebook":
         defaults["dims"] = DIMS_OF_CODEBOOKS
     texts = {option: text(option) for option in defaults}
-    _check_numbers(texts, name)
     dims, repeated = parse_dims(texts["dims"].split())
     for dim in repeated:
         say(f"latent dimension {dim} is given more than once; it runs once")
@@ -93,11 +92,13 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
         name=name,
         dims=dims,
         space=space,
-        trials=int(texts["trials"]),
-        repeats=int(texts["repeats"]),
-        seed=int(texts["seed"]),
+        trials=_whole("trials", texts, name),
+        repeats=_whole("repeats", texts, name),
+        seed=_whole("seed", texts, name),
         dataset=texts["dataset"],
-        train_limit=None if texts["train_limit"] == "None" else int(texts["train_limit"]),
+        train_limit=(
+            None if texts["train_limit"] == "None" else _whole("train_limit", texts, name)
+        ),
         model=texts["model"],
         setting=setting,
         sampler=cast("SamplerName", texts["sampler"]),
@@ -109,14 +110,16 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
     return config
 
 
-def _check_numbers(texts: Mapping[str, str], name: str) -> None:
-    for option in ("trials", "repeats", "seed", "train_limit"):
-        if not texts[option].lstrip("-").isdecimal() and texts[option] != "None":
-            raise StoreError(
-                f"the store tells no {option} of {name} that is a number, but "
-                f"{shorten(texts[option])}: its settings were changed there; give --"
-                f"{option.replace('_', '-')}, or mend the tag config of its run in the MLflow UI"
-            )
+def _whole(option: str, texts: Mapping[str, str], name: str) -> int:
+    """Read a number; one that is given was read before, so that only a stored one can be none."""
+    try:
+        return int(texts[option])
+    except ValueError:
+        raise StoreError(
+            f"the store tells no {option} of {name} that is a number, but "
+            f"{shorten(texts[option])}: its settings were changed there; give "
+            f"--{option.replace('_', '-')}, or mend the tag config of its run in the MLflow UI"
+        ) from None
 
 
 def _check_growth(config: SweepConfig, stored: Mapping[str, str]) -> None:

@@ -110,8 +110,8 @@ def meaning(spaces: Sequence[MeasuredSpace]) -> str:
     spaces
         At least one.
     """
-    ranked = sorted(spaces, key=lambda each: each.space.knn_accuracy)
-    best, worst = ranked[-1], ranked[0]
+    best = max(spaces, key=lambda each: each.space.knn_accuracy)
+    worst = min(spaces, key=lambda each: each.space.knn_accuracy)
     said = (
         f"neighbours tell the class best at {best.point.condition} ({_accuracy(best)} of the "
         "test images)"

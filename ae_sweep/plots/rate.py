@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from ae_sweep.analysis.distortion import psnr_db
-from ae_sweep.analysis.rate import efficient, has_rate, mse_at_rate
+from ae_sweep.analysis.rate import efficient, mse_at_rate
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, paper_style, plain
 from ae_sweep.records import RATE_BITS, RATE_MSE
 
@@ -65,7 +65,7 @@ def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure
 
 def _draw(mse_axes: Axes, psnr_axes: Axes, frontier: Frontier, *, colour: str, marker: str) -> None:
     front = efficient(frontier.points)
-    spread = [point for point in frontier.points if has_rate(point) and point.rate_std]
+    spread = [point for point in frontier.points if point.rate_std]
     mse_axes.errorbar(
         [_bits(point) for point in spread],
         [_mse(point) for point in spread],

@@ -76,7 +76,7 @@ def _is_near(one: plots.Place, other: plots.Place) -> bool:
 def _told(point: FrontierPoint) -> str:
     rate = (
         f"{point.rate[RATE_BITS]:.1f} bits, MSE {point.rate[RATE_MSE]:.5f} at that rate, "
-        if RATE_BITS in point.rate and RATE_MSE in point.rate
+        if point.has_rate
         else ""
     )
     return (

@@ -116,8 +116,10 @@ def setup_section(opened: Sweep) -> Section:
 def _command(config: Mapping[str, str]) -> str:
     """Write the call that makes such a sweep under another name, an option a line."""
     lines = ["ae-sweep run"]
-    # A grid has the trials it has; what is no option was written by another program.
-    left_out = {"name", "trials" if config.get("sampler") == "grid" else "name"}
+    left_out = {"name"}
+    if config.get("sampler") == "grid":
+        left_out.add("trials")  # it has as many as it has points
+    # What is no option was written by another program.
     for key, text in config.items():
         if key.isidentifier() and key not in left_out and text not in NOT_GIVEN:
             values = [shlex.quote(value) for value in str(text).split()]
