@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ae_sweep.errors import ConfigError, DataError, NotStoredError, StoreError
-from ae_sweep.places import DEFAULT_STORE, cache_dir, data_dir_at, open_at
+from ae_sweep.locations import DEFAULT_STORE, cache_dir, data_dir_at, open_at
 from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ae_sweep.analysis import Frontier, FrontierPoint
-    from ae_sweep.config import Store
     from ae_sweep.data import ImageDataset
+    from ae_sweep.locations import Store
     from ae_sweep.models import TrainedAutoencoder
     from ae_sweep.plots import Figure
     from ae_sweep.records import SweepRecord, TrialRecord

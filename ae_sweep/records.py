@@ -40,7 +40,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class TrialIdentity:
     """What identifies a trial's work: equal points are the same training."""
 
     dataset_digest: str
@@ -160,7 +160,7 @@ class TrialRecord:
     run_id: str
     sweep: str
     name: str
-    point: Point
+    point: TrialIdentity
     role: Role
     outcome: Outcome
     pixels: int

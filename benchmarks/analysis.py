@@ -24,14 +24,15 @@ from timed import AE_SWEEP, timed
 
 from ae_sweep import tracking
 from ae_sweep.cli.environment import environment
-from ae_sweep.config import Range, SearchSpace, Store, SweepConfig
+from ae_sweep.config import Range, SearchSpace, SweepConfig
+from ae_sweep.locations import Store
 from ae_sweep.records import (
     QUARTERS,
     DatasetCard,
     EpochResult,
-    Point,
     Reconstructions,
     Role,
+    TrialIdentity,
     TrialResult,
 )
 
@@ -152,7 +153,7 @@ def _write_trial(
 ) -> None:
     slot, dim = number // len(DIMS), DIMS[number % len(DIMS)]
     epochs = rng.randint(1, 8)
-    point = Point(
+    point = TrialIdentity(
         dataset_digest=CARD.digest, model="conv", latent_dim=dim, lr=10 ** rng.uniform(-3, -2),
         epochs=epochs, seed=0, recipe="1",
     )  # fmt: skip

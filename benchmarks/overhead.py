@@ -22,7 +22,7 @@ from common import spread
 
 from ae_sweep import sweep
 from ae_sweep.cli.app import app
-from ae_sweep.cli.spread import spread as spread_values
+from ae_sweep.cli.argv import spread as spread_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
-from ae_sweep.cli.spread import spread
+from ae_sweep.cli.argv import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -25,7 +25,7 @@ from ae_sweep.records import (
     Role,
     TrialResult,
 )
-from ae_sweep.sweep.worker import Broken, Epoch, InlineWorker
+from ae_sweep.sweep.worker import InlineWorker, JobFailed, JobValidated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -198,10 +198,14 @@ class FakeCrew:
         job = self._rng.choice(list(self.jobs)) if self._rng else next(iter(self.jobs))
         worker = self.jobs.pop(job)
         event = worker.next_event()
-        if isinstance(event, Epoch) and event.result.quarter == 2 and self.dies(self.configs[job]):
+        if (
+            isinstance(event, JobValidated)
+            and event.result.quarter == 2
+            and self.dies(self.configs[job])
+        ):
             worker.stop(job)
-            return Broken(job, "its worker process was ended by signal 9 (SIGKILL)")
-        if isinstance(event, Epoch):
+            return JobFailed(job, "its worker process was ended by signal 9 (SIGKILL)")
+        if isinstance(event, JobValidated):
             self.jobs[job] = worker  # at the end of the queue
         return event
 

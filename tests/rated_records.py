@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep.analysis import frontier
-from ae_sweep.records import Outcome, Point, Role, TrialRecord
+from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ def rated_trial(
         run_id=f"{dim} {model} {seed}",
         sweep="rated",
         name=f"d={dim} trial {seed}",
-        point=Point(
+        point=TrialIdentity(
             dataset_digest="abc", model=model, latent_dim=dim, lr=4e-3, epochs=2, seed=seed,
             recipe="2",
         ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ae_sweep.analysis.distortion import Refusal, psnr_db
+from ae_sweep.analysis.distortion import NotApplicable, psnr_db
 from ae_sweep.analysis.knee import Knee, find_knee
 
 
@@ -41,10 +41,10 @@ def test_knee_of_a_curve_that_turns_down_is_its_top():
 )
 def test_no_knee_is_said_in_words(psnrs, reason):
     refusal = find_knee([2, 4, 8, 16][: len(psnrs)], psnrs)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, NotApplicable)
     assert any(part in refusal.reason for part in reason.split("|"))
 
 
 def test_equal_mses_that_differ_in_the_last_digit_have_no_knee():
     mses = [0.067, 0.067 * (1 - 2e-16), 0.067 * (1 - 2e-16)]
-    assert isinstance(find_knee([2, 4, 8], [psnr_db(mse) for mse in mses]), Refusal)
+    assert isinstance(find_knee([2, 4, 8], [psnr_db(mse) for mse in mses]), NotApplicable)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ae_sweep.analysis.distortion import Refusal, psnr_db
+from ae_sweep.analysis.distortion import NotApplicable, psnr_db
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 
 DIMS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
@@ -90,7 +90,7 @@ def test_fitted_curve_is_no_worse_than_a_dense_search_over_all_curves():
 )
 def test_fit_refuses_degenerate_data_in_words(dims, mses, reason):
     refusal = fit_power_law(dims, mses)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, NotApplicable)
     assert reason in refusal.reason
 
 
@@ -100,7 +100,7 @@ def test_fit_never_raises_whatever_the_positive_numbers():
         count = int(random.integers(4, 9))
         dims = np.unique(np.exp(random.uniform(0, 30, count)).astype(int))
         mses = np.exp(random.uniform(-300, 0, len(dims)) * random.choice([0.001, 0.1, 1]))
-        assert isinstance(fit_power_law(dims.tolist(), mses.tolist()), PowerLaw | Refusal)
+        assert isinstance(fit_power_law(dims.tolist(), mses.tolist()), PowerLaw | NotApplicable)
 
 
 def test_psnr_of_a_perfect_reconstruction_is_no_number():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ae_sweep.cli.spread import spread
+from ae_sweep.cli.argv import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from ae_sweep.cli.values import parse_workers
 from ae_sweep.errors import DataError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.sweep import Trial, TrialEnded, TrialStarted, TrialValidated
-from ae_sweep.sweep.worker import Done
+from ae_sweep.sweep.worker import JobFinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +186,7 @@ def results(worker: Worker) -> dict[int, list[Any]]:
             worker.submit(dim, trial_config(latent_dim=dim, epochs=2, seed=dim))
             running += 1
         event = worker.next_event()
-        running -= isinstance(event, Done)
+        running -= isinstance(event, JobFinished)
         timeless = {"images_per_second": 0.0, "epoch_seconds": 0.0, "train_seconds": 0.0}
         fields = {field.name for field in dataclasses.fields(event.result)}
         told[event.job].append(

@@ -17,21 +17,20 @@ from ae_sweep.config import (
     ModelSetting,
     Range,
     SearchSpace,
-    Store,
     as_flat_dict,
     changed_settings,
     digest,
-    shorten,
-    visible,
 )
 from ae_sweep.errors import ConfigError
-from ae_sweep.records import Point
+from ae_sweep.locations import Store
+from ae_sweep.messages import shorten, visible
+from ae_sweep.records import TrialIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SPACE = SearchSpace(lr=Choices((1e-3, 4e-3)), epochs=Choices((2, 4)))
-POINT = Point(
+POINT = TrialIdentity(
     dataset_digest="abc", model="conv", latent_dim=8, lr=0.004, epochs=2, seed=0, recipe="1"
 )
 PINNED_KEY = "53ca91a1011839fd"
@@ -232,7 +231,8 @@ def test_a_digest_depends_on_content_not_on_the_order_of_keys() -> None:
 def test_a_points_key_is_the_same_in_every_process_and_version() -> None:
     # The pinned key stands in users' stores: another one would lose every finished trial.
     assert POINT.key == PINNED_KEY
-    code = f"from ae_sweep.records import Point; print(Point(**{dataclasses.asdict(POINT)!r}).key)"
+    made = f"TrialIdentity(**{dataclasses.asdict(POINT)!r})"
+    code = f"from ae_sweep.records import TrialIdentity; print({made}.key)"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

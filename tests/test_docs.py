@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
-from ae_sweep.cli.spread import spread
+from ae_sweep.cli.argv import spread
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

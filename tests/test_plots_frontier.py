@@ -10,12 +10,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
-from ae_sweep.analysis.curve import frontier
+from ae_sweep.analysis.frontier import frontier
 from ae_sweep.errors import ConfigError
 from ae_sweep.plots.export import render
 from ae_sweep.plots.frontier import frontier_figure
 from ae_sweep.plots.style import plain
-from ae_sweep.records import Outcome, Point, Role, TrialRecord
+from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
 
 FACTS = {2: 0.0414, 8: 0.0160, 32: 0.0040, 128: 0.0016, 1024: 0.0013}
 
@@ -25,7 +25,7 @@ def trial(latent_dim, mse, *, lr=4e-3, seed=0, role=Role.SEARCH, sweep="first"):
         run_id=f"{latent_dim}-{lr:g}-{seed}",
         sweep=sweep,
         name="some",
-        point=Point(
+        point=TrialIdentity(
             dataset_digest="abc",
             model="conv",
             latent_dim=latent_dim,

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from rated_records import frontier_of, rated_trial, vae
 
 from ae_sweep.errors import ConfigError
-from ae_sweep.plots import frontier_figure, point_places, render
+from ae_sweep.plots import frontier_figure, point_positions, render
 from ae_sweep.plots.style import BLUE, GREEN
 
 VAE = [vae(8, 0.1, 27.0, 0.017, 8), vae(8, 1, 9.0, 0.031, 8), vae(8, 10, 0.0, 0.068, 0)]
@@ -37,7 +37,7 @@ def test_points_lie_at_their_bits_and_the_error_that_these_carry() -> None:
 def test_a_collapsed_posterior_has_a_place_on_the_axis() -> None:
     frontier = frontier_of(VAE)
     figure = frontier_figure(frontier)
-    places = point_places(figure, frontier)
+    places = point_positions(figure, frontier)
     assert len(places) == 2 * len(VAE)
     assert all(0 < place.left < 1 and 0 < place.top < 1 for place in places)
 

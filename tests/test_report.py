@@ -21,7 +21,7 @@ from ae_sweep import load_sweep
 from ae_sweep.cli.report import _ui_address
 from ae_sweep.cli.settings import make_config
 from ae_sweep.config import as_flat_dict
-from ae_sweep.plots import Place
+from ae_sweep.plots import PointPosition
 from ae_sweep.report import Cell, Dot, Picture, Section, Table, render_page
 from ae_sweep.report.curve import _dots
 from ae_sweep.report.search import _command
@@ -139,11 +139,11 @@ def test_points_on_top_of_each_other_are_told_by_one_dot() -> None:
     (one, other) = frontier_of(
         [vae(8, 5, 0.0, 0.068, 0), vae(32, 5, 0.0, 0.068, 0, test_mse=0.11)]
     ).points
-    near = [Place(one, 0.1, 0.2), Place(other, 0.105, 0.2)]
+    near = [PointPosition(one, 0.1, 0.2), PointPosition(other, 0.105, 0.2)]
     (dot,) = _dots(near)
     assert dot.text.startswith("d=8 beta=5: 0.0 bits, MSE 0.06800 at that rate, test MSE 0.01")
     assert " · d=32 beta=5: 0.0 bits, MSE 0.06800 at that rate, test MSE 0.11" in dot.text
-    assert len(_dots([*near, Place(one, 0.5, 0.2)])) == 2
+    assert len(_dots([*near, PointPosition(one, 0.5, 0.2)])) == 2
 
 
 @pytest.mark.parametrize(

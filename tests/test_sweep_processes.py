@@ -19,7 +19,7 @@ from process_fakes import open_fake, train, wait_for, wait_until_gone
 
 from ae_sweep.errors import WorkerError
 from ae_sweep.sweep import Child, InlineWorker, ProcessWorker, run_together
-from ae_sweep.sweep.worker import Broken, Done, Epoch
+from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def new_config(**changes: Any) -> TrialConfig:
 def events(worker: Worker, jobs: int) -> list[Any]:
     """Wait for all jobs to end."""
     told = []
-    while sum(isinstance(event, Done | Broken) for event in told) < jobs:
+    while sum(isinstance(event, JobFinished | JobFailed) for event in told) < jobs:
         told.append(worker.next_event())
     return told
 
@@ -120,7 +120,7 @@ def test_a_job_stopped_in_mid_training_takes_its_process_along_and_no_other(
     two.submit(2, new_config())
     told = [two.next_event() for _ in range(6)]
     assert [event.job for event in told].count(1) == 1
-    assert isinstance(told[-1], Done), told
+    assert isinstance(told[-1], JobFinished), told
     two.stop(1)
 
 
@@ -141,13 +141,13 @@ def test_a_process_that_dies_breaks_its_own_job_alone_and_another_takes_its_plac
     died = wait_for(place / f"{dying.seed}-3")
     if how == "hangs":
         os.kill(died, signal.SIGKILL)
-    ends = {event.job: event for event in events(two, 2) if not isinstance(event, Epoch)}
-    assert isinstance(ends[0], Broken)
+    ends = {event.job: event for event in events(two, 2) if not isinstance(event, JobValidated)}
+    assert isinstance(ends[0], JobFailed)
     assert ends[0].reason.startswith(reason)
-    assert isinstance(ends[1], Done)
+    assert isinstance(ends[1], JobFinished)
     again = new_config()
     two.submit(2, again)
-    assert isinstance(events(two, 1)[-1], Done)
+    assert isinstance(events(two, 1)[-1], JobFinished)
     assert wait_for(place / f"{again.seed}-4") != died
 
 
@@ -162,7 +162,7 @@ def test_a_process_killed_between_two_jobs_is_replaced(two: Any, place: Path) ->
     while idle in {process.pid for process in multiprocessing.active_children()}:
         time.sleep(0.01)
     two.submit(1, second)
-    assert isinstance(events(two, 1)[-1], Done)
+    assert isinstance(events(two, 1)[-1], JobFinished)
     assert wait_for(place / f"{second.seed}-1") != idle
 
 
@@ -193,7 +193,7 @@ def test_the_terminals_signals_are_left_to_the_parent(two: Any, place: Path) -> 
     pid = wait_for(place / f"{config.seed}-1")
     os.kill(pid, signal.SIGINT)
     os.kill(pid, signal.SIGTERM)
-    assert isinstance(events(two, 1)[-1], Done)
+    assert isinstance(events(two, 1)[-1], JobFinished)
     assert wait_for(place / f"{config.seed}-4") == pid
 
 

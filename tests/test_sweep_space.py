@@ -12,7 +12,7 @@ import pytest
 from fakes import of_conv, sweep_config
 
 from ae_sweep.config import Choices, Range, SearchSpace
-from ae_sweep.records import Outcome, Point, Role, TrialRecord
+from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
 from ae_sweep.sweep import finished_repeats, make_plan
 from ae_sweep.sweep.plan import PRUNED_SHARE
 from ae_sweep.sweep.space import (
@@ -217,7 +217,7 @@ def test_the_time_over_a_range_of_a_hundred_thousand_epochs_is_foretold_at_once(
 
 
 def record(dim: int, val_mse: float, *, seed: int = 0, **changes: Any) -> TrialRecord:
-    point = Point(
+    point = TrialIdentity(
         dataset_digest="x", model="conv", latent_dim=dim, lr=4e-3, epochs=4, seed=seed, recipe="1"
     )
     trial = TrialRecord(

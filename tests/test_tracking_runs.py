@@ -15,13 +15,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from ae_sweep import tracking
-from ae_sweep.config import Choices, SearchSpace, Store
+from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.errors import ConfigError, ConflictError, NotStoredError, TrainingDivergedError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.tracking import reader, writer
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from ae_sweep.locations import Store
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 import tracking_support as support
 
 from ae_sweep import tracking
-from ae_sweep.config import Store
 from ae_sweep.errors import ConfigError, PortError, StoreError
-from ae_sweep.tracking import server
+from ae_sweep.locations import Store
+from ae_sweep.tracking import ui_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,14 +60,14 @@ def test_a_port_that_needs_rights_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     def forbid(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(server, "_listen", forbid)
+    monkeypatch.setattr(ui_server, "_listen", forbid)
     with pytest.raises(PortError, match=r"port 80 .* needs special rights; .*--port"):
         tracking.check_port(80)
 
 
 def test_browsers_leave_port_80_out_of_the_host() -> None:
-    assert server._allowed_hosts("127.0.0.1", 80)[-2:] == ["127.0.0.1", "localhost"]
-    assert server._allowed_hosts("127.0.0.1", 5000) == ["127.0.0.1:5000", "localhost:5000"]
+    assert ui_server._allowed_hosts("127.0.0.1", 80)[-2:] == ["127.0.0.1", "localhost"]
+    assert ui_server._allowed_hosts("127.0.0.1", 5000) == ["127.0.0.1:5000", "localhost:5000"]
 
 
 def test_a_tracking_server_needs_no_second_ui(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
 def test_a_server_that_does_not_listen_to_signals_is_killed_with_its_children(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(ui_server, "STOP_SECONDS", 0.2)
     program = (
         "import signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -111,9 +111,9 @@ def test_a_server_that_does_not_listen_to_signals_is_killed_with_its_children(
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        server.stop(process)
+        ui_server.stop(process)
         deadline = time.monotonic() + 5
         while support.group_members(process.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert support.group_members(process.pid) == []
-    server.stop(process)
+    ui_server.stop(process)

@@ -19,9 +19,9 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
 from ae_sweep import tracking
-from ae_sweep.config import Store
 from ae_sweep.errors import NotStoredError, StoreError
-from ae_sweep.tracking import database, edge
+from ae_sweep.locations import Store
+from ae_sweep.tracking import database, errors
 from ae_sweep.tracking import store as store_module
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def test_nothing_is_added_to_a_copied_store_whose_files_are_elsewhere(
 def test_every_exception_of_mlflow_becomes_one_line_with_a_next_step(
     error: Exception, message: str
 ) -> None:
-    with pytest.raises(StoreError, match=message) as caught, edge.translated("/store"):
+    with pytest.raises(StoreError, match=message) as caught, errors.translated("/store"):
         raise error
     text = str(caught.value)
     assert "/store" in text
@@ -310,7 +310,7 @@ def test_mlflow_says_nothing_and_reports_nothing(tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
 import tracking_support as support
-from ae_sweep.config import Store
+from ae_sweep.locations import Store
 from ae_sweep import tracking
 import mlflow.telemetry
 store = tracking.open_for_writing(Store(Path({str(tmp_path / "mlruns")!r})))

@@ -17,7 +17,7 @@ import pytest
 import tracking_support as support
 
 from ae_sweep import tracking
-from ae_sweep.config import Store
+from ae_sweep.locations import Store
 from ae_sweep.records import Outcome
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from ae_sweep import tracking
-from ae_sweep.config import Store
+from ae_sweep.locations import Store
 
 # A shell that runs the tests in the background has SIGINT ignored in all they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

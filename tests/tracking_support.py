@@ -22,13 +22,14 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*inferred as AnyType", category=UserWarning)
     from ae_sweep import tracking
 
-from ae_sweep.config import Choices, Range, SearchSpace, Store, SweepConfig
+from ae_sweep.config import Choices, Range, SearchSpace, SweepConfig
+from ae_sweep.locations import Store
 from ae_sweep.records import (
     DatasetCard,
     EpochResult,
-    Point,
     Reconstructions,
     Role,
+    TrialIdentity,
     TrialResult,
 )
 
@@ -60,7 +61,7 @@ def config(name: str = "first", **changes: Any) -> SweepConfig:
     return SweepConfig(**{**settings, **changes})
 
 
-def point(latent_dim: int = 8, **changes: Any) -> Point:
+def point(latent_dim: int = 8, **changes: Any) -> TrialIdentity:
     fields: dict[str, Any] = {
         "dataset_digest": CARD.digest,
         "model": "conv",
@@ -70,7 +71,7 @@ def point(latent_dim: int = 8, **changes: Any) -> Point:
         "seed": 0,
         "recipe": "1",
     }
-    return Point(**{**fields, **changes})
+    return TrialIdentity(**{**fields, **changes})
 
 
 def epoch(step: int = 100, **changes: Any) -> EpochResult:
@@ -142,7 +143,7 @@ def _template() -> Store:
     return store
 
 
-def start(sweep: tracking.SweepWriter, trial: Point | None = None, **changes: Any) -> Any:
+def start(sweep: tracking.SweepWriter, trial: TrialIdentity | None = None, **changes: Any) -> Any:
     arguments: dict[str, Any] = {
         "name": "d=8 trial 0",
         "point": trial or point(),

@@ -1,16 +1,6 @@
 """Analysis: arrays and records in, records out; no file, no print, no plot."""
 
-from ae_sweep.analysis.curve import (
-    FinishedTrial,
-    Frontier,
-    FrontierPoint,
-    frontier,
-    listed_conditions,
-)
-from ae_sweep.analysis.distortion import Refusal, psnr_db
-from ae_sweep.analysis.document import to_document, to_table
-from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
-from ae_sweep.analysis.identity import (
+from ae_sweep.analysis.copy_test import (
     Pca,
     ProbeResult,
     fit_pca,
@@ -19,6 +9,16 @@ from ae_sweep.analysis.identity import (
     probes,
     verdict,
 )
+from ae_sweep.analysis.distortion import NotApplicable, psnr_db
+from ae_sweep.analysis.document import to_document, to_table
+from ae_sweep.analysis.frontier import (
+    FinishedTrial,
+    Frontier,
+    FrontierPoint,
+    frontier,
+    listed_conditions,
+)
+from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
 from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
 from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
@@ -34,11 +34,11 @@ __all__ = [
     "LatentGrid",
     "LatentPlane",
     "LatentSpace",
+    "NotApplicable",
     "Overlap",
     "Pca",
     "PowerLaw",
     "ProbeResult",
-    "Refusal",
     "as_bytes",
     "code_use",
     "efficient",

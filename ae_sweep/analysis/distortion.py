@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Refusal:
+class NotApplicable:
     """Why something was not computed: an answer for degenerate data, not an error."""
 
     reason: str

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ae_sweep.analysis.curve import Frontier, FrontierPoint
+    from ae_sweep.analysis.frontier import Frontier, FrontierPoint
 
 SCHEMA = "ae-sweep/frontier"
 SCHEMA_VERSION = 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ae_sweep.analysis.distortion import Refusal
+from ae_sweep.analysis.distortion import NotApplicable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Knee:
         )
 
 
-def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | Refusal:
+def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | NotApplicable:
     """Find the knee of PSNR over log2 d.
 
     The place is Kneedle's: both axes scaled to [0, 1], log2 d by its ends and PSNR by its lowest
@@ -71,33 +71,33 @@ def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | R
 
     Returns
     -------
-    Knee or Refusal
+    Knee or NotApplicable
         A refusal in words for a straight line, a curve that bends upwards, or one that hardly
         rises.
     """
     if len(latent_dims) < MIN_POINTS:
-        return Refusal(
+        return NotApplicable(
             f"a knee needs at least {MIN_POINTS} latent dims to show, got {len(latent_dims)}"
         )
     x_N = np.log2(np.asarray(latent_dims, dtype=np.float64))
     y_N = np.asarray(psnrs_db, dtype=np.float64)
     if np.argmax(y_N) == 0:
-        return Refusal("PSNR does not rise as latent_dim grows")
+        return NotApplicable("PSNR does not rise as latent_dim grows")
     if (rise := float(y_N.max() - y_N[0])) < MIN_RISE_DB:
-        return Refusal(
+        return NotApplicable(
             f"PSNR rises by {rise:.2g} dB as latent_dim grows, no more than from seed to seed"
         )
     heights_N = (y_N - y_N.min()) / np.ptp(y_N) - (x_N - x_N[0]) / np.ptp(x_N)
     at = int(np.argmax(heights_N))
     if at in (0, len(x_N) - 1):
-        return Refusal(
+        return NotApplicable(
             "no point lies above the straight line across the measured range, so the "
             "returns of a doubling do not diminish over the measured range"
         )
     before = float((y_N[at] - y_N[0]) / (x_N[at] - x_N[0]))
     after = float((y_N[-1] - y_N[at]) / (x_N[-1] - x_N[at]))
     if before <= 0 or after > MAX_GAIN_RATIO * before:
-        return Refusal(
+        return NotApplicable(
             f"doubling latent_dim buys {before:.1f} dB up to "
             f"d={latent_dims[at]} and still {after:.1f} dB beyond"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ae_sweep.analysis.distortion import Refusal
+from ae_sweep.analysis.distortion import NotApplicable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ class _Curve:
     cost: float
 
 
-def fit_power_law(latent_dims: Sequence[int], mses: Sequence[float]) -> PowerLaw | Refusal:
+def fit_power_law(latent_dims: Sequence[int], mses: Sequence[float]) -> PowerLaw | NotApplicable:
     """Fit a power law with a floor by least squares in ln D.
 
     The logarithm weighs a given relative error equally at every d; in plain D the smallest d
@@ -95,7 +95,7 @@ def fit_power_law(latent_dims: Sequence[int], mses: Sequence[float]) -> PowerLaw
 
     Returns
     -------
-    PowerLaw or Refusal
+    PowerLaw or NotApplicable
         A refusal in words for data that no such curve describes; never an exception.
     """
     order = np.argsort(latent_dims)
@@ -110,21 +110,21 @@ def fit_power_law(latent_dims: Sequence[int], mses: Sequence[float]) -> PowerLaw
     curve = _best_curve(x_N, y_N)
     if not EXPONENT_BOUNDS[0] * 1.01 < curve.exponent < EXPONENT_BOUNDS[1] * 0.99:
         cause = "they fall in one step" if curve.exponent > 1 else "they hardly fall"
-        return Refusal(UNTOLD_EXPONENT + cause)
+        return NotApplicable(UNTOLD_EXPONENT + cause)
     return _describe(curve, dims_N, mses_N)
 
 
-def _refuse_data(dims_N: Floats, mses_N: Floats) -> Refusal | None:
+def _refuse_data(dims_N: Floats, mses_N: Floats) -> NotApplicable | None:
     if len(dims_N) < MIN_DIMS:
-        return Refusal(
+        return NotApplicable(
             f"a power law with a floor needs at least {MIN_DIMS} latent dims to fit, "
             f"got {len(dims_N)}"
         )
     log_mses_N = np.log(mses_N)
     if np.ptp(log_mses_N) < EQUAL_LOG_MSE:
-        return Refusal("test MSE is the same at every latent dim")
+        return NotApplicable("test MSE is the same at every latent dim")
     if np.polyfit(np.log(dims_N), log_mses_N, 1)[0] >= 0:
-        return Refusal("test MSE does not fall as latent_dim grows")
+        return NotApplicable("test MSE does not fall as latent_dim grows")
     return None
 
 
@@ -185,12 +185,12 @@ def _solve(x_N: Floats, y_N: Floats, *, floor: float, exponent: float) -> _Curve
     return _Curve(fitted_floor, fitted_level, fitted_exponent, float(solution.cost))
 
 
-def _describe(curve: _Curve, dims_N: Floats, mses_N: Floats) -> PowerLaw | Refusal:
+def _describe(curve: _Curve, dims_N: Floats, mses_N: Floats) -> PowerLaw | NotApplicable:
     log_mses_N = np.log(mses_N)
     total = float(np.sum((log_mses_N - log_mses_N.mean()) ** 2))
     r_squared = 1 - 2 * curve.cost / total
     if r_squared < MIN_R_SQUARED:
-        return Refusal(
+        return NotApplicable(
             f"no power law describes these points: the best one has an R² of {r_squared:.2f} "
             "in log space"
         )
@@ -198,11 +198,11 @@ def _describe(curve: _Curve, dims_N: Floats, mses_N: Floats) -> PowerLaw | Refus
     floor = curve.floor * lowest
     log_scale = curve.log_level + curve.exponent * float(np.mean(np.log(dims_N)))
     if log_scale > MAX_LOG_SCALE:
-        return Refusal(UNTOLD_EXPONENT + "they fall in one step")
+        return NotApplicable(UNTOLD_EXPONENT + "they fall in one step")
     scale = math.exp(log_scale) * lowest
     errors = _standard_errors(dims_N, floor=floor, scale=scale, curve=curve)
     if errors is None or errors[0] > curve.exponent:
-        return Refusal(UNTOLD_EXPONENT + "its standard error is larger than itself")
+        return NotApplicable(UNTOLD_EXPONENT + "its standard error is larger than itself")
     exponent_se, scale_se, *floor_se = errors
     return PowerLaw(
         floor=floor,

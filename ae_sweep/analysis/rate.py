@@ -10,7 +10,7 @@ from ae_sweep.records import RATE_BITS, RATE_MSE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ae_sweep.analysis.curve import FrontierPoint
+    from ae_sweep.analysis.frontier import FrontierPoint
 
 COLLAPSED_BITS = 0.5
 """Fewer than these per image tell next to nothing of it."""

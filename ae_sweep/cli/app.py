@@ -11,19 +11,19 @@ from typing import Annotated
 
 import typer
 
+from ae_sweep.cli.argv import spread
 from ae_sweep.cli.data import data
+from ae_sweep.cli.error_handler import DEBUG_VARIABLE
 from ae_sweep.cli.frontier import frontier
-from ae_sweep.cli.handled import DEBUG_VARIABLE
 from ae_sweep.cli.identity import identity
 from ae_sweep.cli.interpolate import interpolate
 from ae_sweep.cli.latent import latent
+from ae_sweep.cli.list_show import list_sweeps, show
 from ae_sweep.cli.manifold import manifold
 from ae_sweep.cli.reconstruct import reconstruct
 from ae_sweep.cli.report import report
 from ae_sweep.cli.run import run
 from ae_sweep.cli.sample import sample
-from ae_sweep.cli.spread import spread
-from ae_sweep.cli.stored import list_sweeps, show
 from ae_sweep.cli.ui import ui
 from ae_sweep.version import __version__
 

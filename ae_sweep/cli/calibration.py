@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import training
-from ae_sweep.cli.talk import say
+from ae_sweep.cli.console import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from ae_sweep import analysis, plots, sweep, tracking, training
+from ae_sweep.cli.console import print_json, say
 from ae_sweep.cli.environment import environment
-from ae_sweep.cli.handled import EXIT_INTERRUPTED
+from ae_sweep.cli.error_handler import EXIT_INTERRUPTED
+from ae_sweep.cli.frontier_text import print_frontier, table_rows
 from ae_sweep.cli.interrupts import Interrupts
 from ae_sweep.cli.options import store_option
 from ae_sweep.cli.progress import show_progress
-from ae_sweep.cli.result import print_frontier, table_rows
-from ae_sweep.cli.talk import print_json, say
 from ae_sweep.cli.tracked import TrackedSweep
 from ae_sweep.errors import NotStoredError
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from ae_sweep.cli.outlook import Outlook
     from ae_sweep.cli.prepared import Prepared
-    from ae_sweep.config import Store, SweepConfig
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.locations import Store
     from ae_sweep.tracking import SweepWriter, TrackingStore
 
 

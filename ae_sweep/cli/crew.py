@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ae_sweep import sweep, training
+from ae_sweep.cli.console import say
 from ae_sweep.cli.outfit import Probe, open_probe, open_training
-from ae_sweep.cli.talk import say
 from ae_sweep.cli.values import MAX_WORKERS
 
 if TYPE_CHECKING:

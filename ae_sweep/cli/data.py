@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import print_json, print_table, say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, JsonOption
-from ae_sweep.cli.talk import print_json, print_table, say
-from ae_sweep.places import cache_dir, data_dir_at
+from ae_sweep.locations import cache_dir, data_dir_at
 
 
 @handled

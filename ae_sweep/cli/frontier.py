@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out, out_option, write_figure
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import print_json, say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
-from ae_sweep.cli.talk import print_json, say
+from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.errors import ConfigError
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.locations import DEFAULT_STORE
 
 
 @handled
@@ -39,7 +39,7 @@ def frontier(
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
 
     from ae_sweep import analysis, plots, tracking
-    from ae_sweep.cli.result import comparison, findings, print_frontier, table_rows
+    from ae_sweep.cli.frontier_text import comparison, findings, print_frontier, table_rows
 
     curve = load_sweep(sweep, store=store).frontier
     other = load_sweep(beside, store=store).frontier if beside is not None else None

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out, out_option, write_figure
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import print_json, print_table, say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, DimsOption, JsonOption, StoreOption, SweepArgument
-from ae_sweep.cli.talk import print_json, print_table, say
+from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.cli.values import some_dims
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.locations import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from ae_sweep.analysis import FrontierPoint, ProbeResult
@@ -38,10 +38,10 @@ def identity(
     check_out(out)
     wanted = some_dims(dims)
 
-    from ae_sweep import looks
+    from ae_sweep import inspection
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    test = looks.identity_test(opened, opened.points(wanted), announce=say)
+    test = inspection.identity_test(opened, opened.points(wanted), announce=say)
     path = out or Path(f"identity-{opened.name}.png")
     write_figure(test.figure, path)
     if json_output:

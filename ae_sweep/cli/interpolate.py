@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out, out_option, write_figure
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
-from ae_sweep.cli.talk import say
+from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.cli.values import some_dims
 from ae_sweep.config import check_count
 from ae_sweep.errors import ConfigError
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.locations import DEFAULT_STORE
 
 MOST_STEPS = 50
 
@@ -62,10 +62,10 @@ def interpolate(
         raise ConfigError("--images and --means exclude each other: an image has no mean")
     wanted = some_dims(dims)
 
-    from ae_sweep import looks
+    from ae_sweep import inspection
 
     trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    figure = looks.interpolation(
+    figure = inspection.interpolation(
         trained, trained.points(wanted), (start, end), steps=steps, images=images, means=means
     )
     path = out or Path(f"interpolate-{trained.name}.png")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out, out_option, write_figure
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import print_json, print_table, say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import (
     DataDirOption,
     JsonOption,
@@ -17,11 +17,11 @@ from ae_sweep.cli.options import (
     SweepArgument,
     whole_number,
 )
-from ae_sweep.cli.talk import print_json, print_table, say
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.cli.output_file import check_out, out_option, write_figure
+from ae_sweep.locations import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from ae_sweep.looks import MeasuredSpace
+    from ae_sweep.inspection import MeasuredSpace
 
 PAIRS = 3
 """Of overlapping classes that have room in the table; --json tells more."""
@@ -58,17 +58,17 @@ def latent(
     Example: ae-sweep latent --dim 2
     """
     check_out(out)
-    from ae_sweep import looks
+    from ae_sweep import inspection
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     point = opened.nearest(2) if dim is None else opened.best_at(dim)
-    figure = looks.latent_plane(opened, point, umap=umap)
+    figure = inspection.latent_plane(opened, point, umap=umap)
     path = out or Path(f"latent-{opened.name}.png")
     write_figure(figure, path)
-    spaces = looks.latent_spaces(opened, opened.points())
-    looks.keep_spaces(opened, spaces)
+    spaces = inspection.latent_spaces(opened, opened.points())
+    inspection.keep_spaces(opened, spaces)
     if json_output:
-        print_json(looks.spaces_document(opened, spaces))
+        print_json(inspection.spaces_document(opened, spaces))
     else:
         print_table(
             [
@@ -77,7 +77,7 @@ def latent(
             ],
             [_cells(each) for each in spaces],
         )  # fmt: skip
-    say(looks.meaning(spaces))
+    say(inspection.meaning(spaces))
     say(f"figure: {path}")
 
 

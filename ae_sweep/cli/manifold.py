@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out, out_option, write_figure
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument, whole_number
-from ae_sweep.cli.talk import say
+from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.locations import DEFAULT_STORE
 
 MOST_SIDE = 40
 
@@ -47,11 +47,11 @@ def manifold(
     check_out(out)
     check_count("side", side, least=2, most=MOST_SIDE)
 
-    from ae_sweep import looks
+    from ae_sweep import inspection
 
     trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     point = trained.nearest(2) if dim is None else trained.best_at(dim)
-    figure = looks.manifold(trained, point, side=side)
+    figure = inspection.manifold(trained, point, side=side)
     path = out or Path(f"manifold-{trained.name}.png")
     write_figure(figure, path)
     say(f"figure: {path}")

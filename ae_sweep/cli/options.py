@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ae_sweep.config import Store, shorten
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.locations import DEFAULT_STORE, Store
+from ae_sweep.messages import shorten
 
 StoreOption = Annotated[
     Path,

@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from ae_sweep import training
-from ae_sweep.cli.talk import counted, in_words
+from ae_sweep.cli.console import counted, in_words
 
 if TYPE_CHECKING:
     from ae_sweep.cli.crew import Crew
-    from ae_sweep.config import Store
+    from ae_sweep.locations import Store
     from ae_sweep.sweep import Plan
 
 SECONDS_PER_TRIAL = 1.0

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ae_sweep import data, models, training
 from ae_sweep.cli.calibration import remembered_precision
+from ae_sweep.cli.console import say
 from ae_sweep.cli.outfit import Outfit
-from ae_sweep.cli.talk import say
 from ae_sweep.errors import ConfigError
-from ae_sweep.places import cache_dir
+from ae_sweep.locations import cache_dir
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out, out_option, write_figure
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
-from ae_sweep.cli.talk import say
+from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.cli.values import parse_digits, some_dims
 from ae_sweep.config import check_count
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.locations import DEFAULT_STORE
 
 MOST_IMAGES = 100
 
@@ -58,10 +58,10 @@ def reconstruct(
     check_count("count", count, most=MOST_IMAGES)
     wanted, asked = some_dims(dims), parse_digits(digits)
 
-    from ae_sweep import looks
+    from ae_sweep import inspection
 
     trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    figure, chosen = looks.reconstructions(
+    figure, chosen = inspection.reconstructions(
         trained,
         trained.points(wanted),
         classes=trained.classes(asked),

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out, write_out
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument
-from ae_sweep.cli.talk import say
+from ae_sweep.cli.output_file import check_out, write_out
 from ae_sweep.cli.ui import DEFAULT_PORT
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.locations import DEFAULT_STORE
 from ae_sweep.version import __version__
 
 ENDINGS = ("html", "htm")

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import print_json
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, store_option, whole_number
 from ae_sweep.cli.settings import DEFAULTS, DIMS_OF_CODEBOOKS, make_config, stored_settings
-from ae_sweep.cli.talk import print_json
 from ae_sweep.cli.values import parse_workers
 from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
-from ae_sweep.places import DEFAULT_STORE, data_dir_at, open_at
+from ae_sweep.locations import DEFAULT_STORE, data_dir_at, open_at
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ae_sweep.cli.outlook import Outlook
     from ae_sweep.cli.prepared import Prepared
-    from ae_sweep.config import Store, SweepConfig
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.locations import Store
 
 DEFAULT_DEVICE = "auto"
 

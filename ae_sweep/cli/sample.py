@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.figures import check_out, out_option, write_figure
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DimsOption, StoreOption, SweepArgument, whole_number
-from ae_sweep.cli.talk import say
+from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.cli.values import some_dims
 from ae_sweep.config import MAX_SEED, check_count
-from ae_sweep.places import DEFAULT_STORE
+from ae_sweep.locations import DEFAULT_STORE
 
 MOST_SAMPLES = 40
 """Side by side on a page."""
@@ -45,10 +45,10 @@ def sample(
     check_count("seed", seed, least=0, most=MAX_SEED)
     wanted = some_dims(dims)
 
-    from ae_sweep import looks
+    from ae_sweep import inspection
 
     trained = load_sweep(sweep, store=store, announce=say)
-    figure = looks.prior_samples(trained, trained.points(wanted), count=count, seed=seed)
+    figure = inspection.prior_samples(trained, trained.points(wanted), count=count, seed=seed)
     path = out or Path(f"sample-{trained.name}.png")
     write_figure(figure, path)
     say(f"figure: {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ae_sweep.cli.talk import say
+from ae_sweep.cli.console import say
 from ae_sweep.cli.values import (
     parse_beta,
     parse_codebook,
@@ -13,13 +13,15 @@ from ae_sweep.cli.values import (
     parse_epochs,
     parse_lr,
 )
-from ae_sweep.config import ModelSetting, SearchSpace, SweepConfig, shorten
+from ae_sweep.config import ModelSetting, SearchSpace, SweepConfig
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
+from ae_sweep.messages import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ae_sweep.config import MethodName, PrunerName, SamplerName, Store
+    from ae_sweep.config import MethodName, PrunerName, SamplerName
+    from ae_sweep.locations import Store
 
 DEFAULTS: Mapping[str, str] = {
     "dims": "2 8 32 128 1024",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import plots
-from ae_sweep.records import Point
+from ae_sweep.records import TrialIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,8 +89,8 @@ class TrackedSweep:
         """Return the validation objective of a training that is stored as finished, else None."""
         return self._finished.get(self._point(config).key)
 
-    def _point(self, config: TrialConfig) -> Point:
-        return Point(
+    def _point(self, config: TrialConfig) -> TrialIdentity:
+        return TrialIdentity(
             dataset_digest=self._card.digest,
             model=config.model,
             latent_dim=config.latent_dim,

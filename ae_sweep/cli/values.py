@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
-from ae_sweep.config import Choices, Range, shorten
+from ae_sweep.config import Choices, Range
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

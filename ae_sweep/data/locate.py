@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import visible
 from ae_sweep.data.image_set import SourceError
 from ae_sweep.data.verify import MissingFileError, mode, read_all
 from ae_sweep.errors import DataError
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

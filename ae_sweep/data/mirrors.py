@@ -10,8 +10,8 @@ import traceback
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import visible
 from ae_sweep.data.image_set import SourceError
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

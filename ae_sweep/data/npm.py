@@ -12,10 +12,10 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import visible
 from ae_sweep.data import idx
 from ae_sweep.data.image_set import SourceError
 from ae_sweep.errors import DataError
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

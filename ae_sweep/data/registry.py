@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import unknown_name
 from ae_sweep.data.image_set import ImageSet, Resource
 from ae_sweep.data.mirrors import TorchvisionMirrors
 from ae_sweep.data.npm import NpmPackage
+from ae_sweep.messages import unknown_name
 
 if TYPE_CHECKING:
     from ae_sweep.data.image_set import Form, Source

@@ -7,9 +7,9 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import visible
 from ae_sweep.data import idx
 from ae_sweep.errors import DataError
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from pathlib import Path

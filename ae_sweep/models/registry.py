@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ae_sweep.config import ModelSetting, model_family, model_setting, shorten, unknown_name
+from ae_sweep.config import ModelSetting, model_family, model_setting
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import shorten, unknown_name
 from ae_sweep.models.conv import conv_autoencoder
 from ae_sweep.models.fsq import finite_scalar_autoencoder
 from ae_sweep.models.mlp import mlp_autoencoder

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import safetensors
 import safetensors.torch
 
-from ae_sweep.config import Condition, shorten
+from ae_sweep.config import Condition
 from ae_sweep.errors import ConfigError, DataError
+from ae_sweep.messages import shorten
 from ae_sweep.models import registry
 
 if TYPE_CHECKING:

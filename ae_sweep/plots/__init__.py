@@ -7,18 +7,18 @@ from ae_sweep.plots.frontier import frontier_figure
 from ae_sweep.plots.history import history_figure
 from ae_sweep.plots.image_rows import ImageRow, image_rows_figure
 from ae_sweep.plots.latent_plane import latent_plane_figure
-from ae_sweep.plots.places import Place, point_places
+from ae_sweep.plots.point_positions import PointPosition, point_positions
 from ae_sweep.plots.reconstructions import reconstructions_figure
 
 __all__ = [
     "Figure",
     "ImageRow",
-    "Place",
+    "PointPosition",
     "frontier_figure",
     "history_figure",
     "image_rows_figure",
     "latent_plane_figure",
-    "point_places",
+    "point_positions",
     "reconstructions_figure",
     "render",
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import shorten
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import shorten
 from ae_sweep.plots.style import paper_style
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from ae_sweep.analysis.curve import Frontier, FrontierPoint
+    from ae_sweep.analysis.frontier import Frontier, FrontierPoint
     from ae_sweep.analysis.knee import Knee
     from ae_sweep.analysis.power_law import PowerLaw
 

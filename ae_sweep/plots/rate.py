@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-    from ae_sweep.analysis.curve import Frontier, FrontierPoint
+    from ae_sweep.analysis.frontier import Frontier, FrontierPoint
 
 FIGURE_INCHES = (7.0, 3.4)
 MOST_POWERS_OF_4 = 12

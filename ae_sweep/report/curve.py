@@ -38,7 +38,7 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
         kind="svg",
         alternative=f"Test MSE and PSNR over {axis}: {'; '.join(values)}",
         caption="Point at a point, or reach it with the Tab key, for its values.",
-        dots=_dots(plots.point_places(figure, frontier)),
+        dots=_dots(plots.point_positions(figure, frontier)),
     )
     return Section(
         name="frontier",
@@ -49,9 +49,9 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
     )
 
 
-def _dots(places: Iterable[plots.Place]) -> list[Dot]:
+def _dots(places: Iterable[plots.PointPosition]) -> list[Dot]:
     """Make a dot of each place; points on top of each other are told by one."""
-    together: list[list[plots.Place]] = []
+    together: list[list[plots.PointPosition]] = []
     for place in places:
         near = (group for group in together if _is_near(group[0], place))
         group = next(near, None)
@@ -69,7 +69,7 @@ def _dots(places: Iterable[plots.Place]) -> list[Dot]:
     ]
 
 
-def _is_near(one: plots.Place, other: plots.Place) -> bool:
+def _is_near(one: plots.PointPosition, other: plots.PointPosition) -> bool:
     return abs(one.left - other.left) < NEAR and abs(one.top - other.top) < NEAR
 
 

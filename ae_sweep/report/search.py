@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ae_sweep import plots, sweep
-from ae_sweep.config import visible
+from ae_sweep.messages import visible
 from ae_sweep.report.page import Cell, Section, Table, make_picture
 from ae_sweep.report.words import number
 

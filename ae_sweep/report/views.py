@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep import looks
+from ae_sweep import inspection
 from ae_sweep.report.page import Cell, Section, Table, make_picture
 from ae_sweep.report.words import number, sentence
 
@@ -22,7 +22,7 @@ MOST_ROWS = 12
 def reconstructions_section(opened: Sweep) -> Section:
     """Show test images over what each model rebuilds."""
     points = _spread(opened.points())
-    figure, chosen = looks.reconstructions(opened, points, classes=opened.classes())
+    figure, chosen = inspection.reconstructions(opened, points, classes=opened.classes())
     names = ", ".join(str(point.condition) for point in points)
     return Section(
         name="reconstructions",
@@ -42,9 +42,9 @@ def reconstructions_section(opened: Sweep) -> Section:
 def latent_section(opened: Sweep) -> Section:
     """Show the latent plane; tell what the latents know of classes."""
     point = opened.nearest(2)
-    figure = looks.latent_plane(opened, point)
-    spaces = looks.latent_spaces(opened, opened.points())
-    looks.keep_spaces(opened, spaces)
+    figure = inspection.latent_plane(opened, point)
+    spaces = inspection.latent_spaces(opened, opened.points())
+    inspection.keep_spaces(opened, spaces)
     measured = Table(
         caption="What labels tell of the latents; no training saw them",
         columns=["Condition", "k-NN", "Linear probe", "Silhouette", "Active", "Correlation"],
@@ -81,7 +81,7 @@ def latent_section(opened: Sweep) -> Section:
                 "that of a logistic regression fitted on validation images."
             )
         ],
-        findings=[sentence(looks.meaning(spaces))],
+        findings=[sentence(inspection.meaning(spaces))],
         pictures=[
             make_picture(
                 figure,
@@ -94,7 +94,7 @@ def latent_section(opened: Sweep) -> Section:
     )
 
 
-def _pair(each: looks.MeasuredSpace, place: int) -> str:
+def _pair(each: inspection.MeasuredSpace, place: int) -> str:
     if place >= len(each.space.overlaps):
         return "–"
     return str(each.space.overlaps[place])
@@ -105,7 +105,7 @@ def manifold_section(opened: Sweep) -> Section:
     point = opened.nearest(2)
     pictures = [
         make_picture(
-            looks.manifold(opened, point, side=MANIFOLD_SIDE),
+            inspection.manifold(opened, point, side=MANIFOLD_SIDE),
             alternative=f"A grid of {MANIFOLD_SIDE} by {MANIFOLD_SIDE} images decoded from the "
             f"latent plane of {point.condition}",
             caption=f"{point.condition}: decoded at the quantiles of the test images' latents.",
@@ -115,7 +115,7 @@ def manifold_section(opened: Sweep) -> Section:
     if opened.model(point).has_prior:
         pictures.append(
             make_picture(
-                looks.prior_samples(opened, points),
+                inspection.prior_samples(opened, points),
                 alternative="Images decoded from codes drawn from the prior, a row a condition",
                 caption="Drawn from the prior: no image was encoded.",
             )
@@ -132,7 +132,7 @@ def identity_section(opened: Sweep) -> Section:
     """Show and tell what models make of images unlike their own."""
     points = opened.points()
     told: list[str] = []
-    test = looks.identity_test(opened, points, announce=told.append)
+    test = inspection.identity_test(opened, points, announce=told.append)
     return Section(
         name="identity",
         title="Has it learned to copy?",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep.config import TrialConfig
 from ae_sweep.records import QUARTERS, Outcome, Role
-from ae_sweep.sweep.worker import Broken, Done, Epoch
+from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -222,11 +222,11 @@ class Driver:
     def _handle(self, event: WorkerEvent) -> list[SweepEvent]:
         job = self._jobs[event.job]
         match event:
-            case Epoch(result=result):
+            case JobValidated(result=result):
                 told = [TrialValidated(job.trial, result), *self._prune(event.job, job, result)]
-            case Done(result=result):
+            case JobFinished(result=result):
                 told = [self._finish(event.job, job, result)]
-            case Broken(reason=reason):
+            case JobFailed(reason=reason):
                 told = [self._fail(event.job, job, reason)]
         return told
 

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from ae_sweep.sweep.child import Child, Died, Factory, Refused, Returned, Yielded
-from ae_sweep.sweep.worker import Broken, Done, Epoch
+from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,16 +47,16 @@ class _Seat:
         match child.receive():
             case Yielded(value=result):
                 self.paused = True
-                return Epoch(job, result)
+                return JobValidated(job, result)
             case Returned(value=result):
                 self.job = None
-                return Done(job, result)
+                return JobFinished(job, result)
             case Refused(reason=reason):
                 self.job = None
-                return Broken(job, reason)
+                return JobFailed(job, reason)
             case Died(reason=reason):
                 self.dismiss()
-                return Broken(job, f"its worker process {reason}")
+                return JobFailed(job, f"its worker process {reason}")
         return None
 
     def stop(self) -> None:
@@ -78,9 +78,9 @@ class _Seat:
 class ProcessWorker:
     """Trains in processes of its own, one job in each, started by spawn.
 
-    A process that dies breaks the job it had and no other. After each ``Epoch`` its job waits until
-    the caller asks for the next event or stops it, so that a decision to stop is never late. Leave
-    the context to end all processes.
+    A process that dies breaks the job it had and no other. After each ``JobValidated`` its job
+    waits until the caller asks for the next event or stops it, so that a decision to stop is never
+    late. Leave the context to end all processes.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ import sqlalchemy.event
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ae_sweep.config import visible
 from ae_sweep.errors import StoreError
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ Train = Callable[[TrialConfig], Generator[EpochResult, None, TrialResult]]
 
 
 @dataclass(frozen=True)
-class Epoch:
+class JobValidated:
     """A job has validated."""
 
     job: int
@@ -26,7 +26,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Done:
+class JobFinished:
     """A job has trained to its end."""
 
     job: int
@@ -34,14 +34,14 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Broken:
+class JobFailed:
     """A job could not go on."""
 
     job: int
     reason: str
 
 
-WorkerEvent = Epoch | Done | Broken
+WorkerEvent = JobValidated | JobFinished | JobFailed
 
 
 class Worker(Protocol):
@@ -78,12 +78,12 @@ class InlineWorker:
         """Train on to the next validation, or to the end."""
         job, training = next(iter(self._trainings.items()))
         try:
-            return Epoch(job, next(training))
+            return JobValidated(job, next(training))
         except StopIteration as end:
-            event: WorkerEvent = Done(job, end.value)
+            event: WorkerEvent = JobFinished(job, end.value)
         # torch reports a lack of memory and failing kernels as RuntimeError: they fail the trial.
         except (AeSweepError, RuntimeError) as error:
-            event = Broken(job, f"{error}" or type(error).__name__)
+            event = JobFailed(job, f"{error}" or type(error).__name__)
         del self._trainings[job]
         return event
 

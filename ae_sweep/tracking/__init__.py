@@ -5,11 +5,16 @@ writers and come back as records. MLflow is imported with this package, which ta
 import it inside a command.
 """
 
-from ae_sweep.tracking.quiet import quiet_mlflow
+from ae_sweep.tracking.mlflow_env import quiet_mlflow
 
 quiet_mlflow()  # MLflow decides on its telemetry while it is imported, which happens below
 
-from ae_sweep.tracking.server import (  # noqa: E402
+from ae_sweep.tracking.store import (  # noqa: E402
+    TrackingStore,
+    open_for_reading,
+    open_for_writing,
+)
+from ae_sweep.tracking.ui_server import (  # noqa: E402
     UiServer,
     check_port,
     running_ui,
@@ -17,11 +22,6 @@ from ae_sweep.tracking.server import (  # noqa: E402
     ui_command,
     ui_environment,
     wait_until_ready,
-)
-from ae_sweep.tracking.store import (  # noqa: E402
-    TrackingStore,
-    open_for_reading,
-    open_for_writing,
 )
 from ae_sweep.tracking.writer import SweepWriter, TrialWriter, table_csv  # noqa: E402
 

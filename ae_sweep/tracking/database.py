@@ -17,11 +17,11 @@ from mlflow.entities import ExperimentTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from ae_sweep.errors import StoreError
-from ae_sweep.tracking import layout
-from ae_sweep.tracking.edge import first_line
+from ae_sweep.tracking import names
+from ae_sweep.tracking.errors import first_line
 
 if TYPE_CHECKING:
-    from ae_sweep.config import Store
+    from ae_sweep.locations import Store
 
 SQLITE_PREFIX = "sqlite:///"
 BUSY_SECONDS = 20.0
@@ -96,9 +96,9 @@ def _fill(file: Path, artifact_root: Path) -> None:
         f"{SQLITE_PREFIX}{file}", artifact_root.as_uri()
     )
     try:
-        tags = [ExperimentTag(key, value) for key, value in layout.EXPERIMENT_TAGS.items()]
+        tags = [ExperimentTag(key, value) for key, value in names.EXPERIMENT_TAGS.items()]
         database.create_experiment(
-            layout.EXPERIMENT, artifact_location=artifact_root.as_uri(), tags=tags
+            names.EXPERIMENT, artifact_location=artifact_root.as_uri(), tags=tags
         )
     finally:
         database.engine.dispose()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from ae_sweep.tracking import layout
+from ae_sweep.tracking import names
 
 if TYPE_CHECKING:
     from ae_sweep.records import DatasetCard
@@ -22,12 +22,12 @@ def dataset_input(card: DatasetCard) -> DatasetInput:
         name=card.name,
         digest=card.digest,
         # Words, as in "local files in DIR": MLflow's own types each promise an address.
-        source_type=layout.DATA_SOURCE_TYPE,
+        source_type=names.DATA_SOURCE_TYPE,
         source=json.dumps({"description": card.source}),
         schema=_schema(card),
         profile=_profile(card),
     )
-    context = InputTag(key=layout.DATA_CONTEXT, value="train, validation, test")
+    context = InputTag(key=names.DATA_CONTEXT, value="train, validation, test")
     return DatasetInput(dataset, tags=[context])
 
 

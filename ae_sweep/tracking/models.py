@@ -19,7 +19,7 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-from ae_sweep.tracking import layout
+from ae_sweep.tracking import names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,11 +62,11 @@ def log_model(
     """
     logged = client.create_logged_model(
         experiment_id,
-        name=layout.MODEL_NAME,
+        name=names.MODEL_NAME,
         source_run_id=run_id,
         tags=dict(tags),
         params=dict(parameters),
-        model_type=layout.MODEL_NAME,
+        model_type=names.MODEL_NAME,
     )
     description = Model(
         artifact_path=logged.artifact_location,

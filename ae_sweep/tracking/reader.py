@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ae_sweep.config import TrialConfig
 from ae_sweep.errors import ConfigError
-from ae_sweep.records import Outcome, Point, Role, SweepRecord, TrialRecord
-from ae_sweep.tracking import layout
+from ae_sweep.records import Outcome, Role, SweepRecord, TrialIdentity, TrialRecord
+from ae_sweep.tracking import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,11 +54,11 @@ def sweep_record(run: Run, counts: Mapping[Outcome, int]) -> SweepRecord:
     return SweepRecord(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
-        name=tags[layout.SWEEP],
+        name=tags[names.SWEEP],
         outcome=outcome_of(run),
         started_ms=run.info.start_time,
         config=_config(run),
-        dataset_digest=tags.get(layout.DATASET_DIGEST, ""),
+        dataset_digest=tags.get(names.DATASET_DIGEST, ""),
         counts={outcome: counts.get(outcome, 0) for outcome in Outcome},
     )
 
@@ -70,7 +70,7 @@ def trial_record(run: Run) -> TrialRecord | None:
     """
     texts = run.data.params
     try:
-        point = Point(
+        point = TrialIdentity(
             dataset_digest=texts["dataset_digest"],
             model=texts["model"],
             latent_dim=int(texts["latent_dim"]),
@@ -79,9 +79,9 @@ def trial_record(run: Run) -> TrialRecord | None:
             seed=int(texts["seed"]),
             recipe=texts["recipe"],
         )
-        pixels = int(texts[layout.PIXELS_PARAMETER])
+        pixels = int(texts[names.PIXELS_PARAMETER])
         compression_ratio = pixels / point.latent_dim
-        role = Role(run.data.tags[layout.ROLE])
+        role = Role(run.data.tags[names.ROLE])
     except (KeyError, ValueError, ZeroDivisionError, OverflowError):
         return None
     if pixels < 1 or compression_ratio <= 0 or not _may_be(point):
@@ -90,7 +90,7 @@ def trial_record(run: Run) -> TrialRecord | None:
     finished = outcome is Outcome.FINISHED
     return TrialRecord(
         run_id=run.info.run_id,
-        sweep=run.data.tags[layout.SWEEP],
+        sweep=run.data.tags[names.SWEEP],
         name=run.info.run_name,
         point=point,
         role=role,
@@ -106,7 +106,7 @@ def trial_record(run: Run) -> TrialRecord | None:
     )
 
 
-def _may_be(point: Point) -> bool:
+def _may_be(point: TrialIdentity) -> bool:
     """Return whether a training of these settings is possible."""
     try:
         TrialConfig(latent_dim=point.latent_dim, lr=point.lr, epochs=point.epochs, seed=point.seed)
@@ -122,7 +122,7 @@ def outcome_of(run: Run) -> Outcome:
     if run.info.status == "FAILED":
         return Outcome.FAILED
     if run.info.status == "KILLED":
-        pruned = run.data.tags.get(layout.OUTCOME) == Outcome.PRUNED
+        pruned = run.data.tags.get(names.OUTCOME) == Outcome.PRUNED
         return Outcome.PRUNED if pruned else Outcome.INTERRUPTED
     return Outcome.RUNNING
 
@@ -170,15 +170,15 @@ def _measurement(run: Run, key: str) -> float | None:
 
 
 def _rate(run: Run) -> dict[str, float]:
-    names = [key for key in run.data.metrics if key.startswith(layout.RATE_METRICS)]
-    measured = {name.removeprefix(layout.RATE_METRICS): _measurement(run, name) for name in names}
+    keys = [key for key in run.data.metrics if key.startswith(names.RATE_METRICS)]
+    measured = {key.removeprefix(names.RATE_METRICS): _measurement(run, key) for key in keys}
     return {name: value for name, value in measured.items() if value is not None}
 
 
 def _config(run: Run) -> dict[str, str]:
     """Read the configuration as it is now; the parameters tell it as it was at the start."""
     try:
-        config = json.loads(run.data.tags[layout.CONFIG])
+        config = json.loads(run.data.tags[names.CONFIG])
     except (KeyError, ValueError):
         return dict(run.data.params)
     if not isinstance(config, dict):

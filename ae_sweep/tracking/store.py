@@ -16,12 +16,13 @@ from urllib.parse import SplitResult, urlsplit
 from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from ae_sweep.config import NAME_PATTERN, changed_settings, shorten
+from ae_sweep.config import NAME_PATTERN, changed_settings
 from ae_sweep.errors import ConflictError, NotStoredError, StoreError
+from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import database, layout, models, reader
-from ae_sweep.tracking.edge import first_line, store_error, translated
-from ae_sweep.tracking.quiet import quiet_mlflow
+from ae_sweep.tracking import database, models, names, reader
+from ae_sweep.tracking.errors import first_line, store_error, translated
+from ae_sweep.tracking.mlflow_env import quiet_mlflow
 from ae_sweep.tracking.writer import (
     RUN_STATUS,
     SweepWriter,
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Experiment, Run
 
-    from ae_sweep.config import Store, SweepConfig
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.locations import Store
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
 
 REACH_SECONDS = 5.0
@@ -61,7 +63,7 @@ def open_for_writing(store: Store) -> TrackingStore:
         if own and file is not None and not database.is_there(file):
             database.create(store, file)
         client = _connect(store, place)
-        experiment = client.get_experiment_by_name(layout.EXPERIMENT)
+        experiment = client.get_experiment_by_name(names.EXPERIMENT)
         if experiment is None:
             experiment = _create_experiment(client, store)
     _refuse_deleted(experiment, place)
@@ -88,7 +90,7 @@ def open_for_reading(store: Store) -> TrackingStore:
         raise _nothing_stored(place)
     with translated(place):
         client = _connect(store, place)
-        experiment = client.get_experiment_by_name(layout.EXPERIMENT)
+        experiment = client.get_experiment_by_name(names.EXPERIMENT)
     if experiment is None:
         raise _nothing_stored(place)
     _refuse_deleted(experiment, place)
@@ -176,11 +178,11 @@ class TrackingStore:
         """Tell all sweeps, the newest first."""
         with translated(self._place):
             counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
-            for run in self._search(layout.trials_filter()):
-                counts[run.data.tags[layout.SWEEP]][reader.trial_outcome(run)] += 1
+            for run in self._search(names.trials_filter()):
+                counts[run.data.tags[names.SWEEP]][reader.trial_outcome(run)] += 1
             return [
-                reader.sweep_record(run, counts[run.data.tags[layout.SWEEP]])
-                for run in self._search(layout.sweeps_filter(), newest_first=True)
+                reader.sweep_record(run, counts[run.data.tags[names.SWEEP]])
+                for run in self._search(names.sweeps_filter(), newest_first=True)
             ]
 
     def sweep(self, name: str | None = None) -> SweepRecord:
@@ -219,7 +221,7 @@ class TrackingStore:
         with translated(self._place):
             parent = self._latest() if name is None else self._parent(name)
             _refuse_foreign_name(parent)
-            for run in self._search(layout.trials_filter(parent.data.tags[layout.SWEEP])):
+            for run in self._search(names.trials_filter(parent.data.tags[names.SWEEP])):
                 counts[reader.trial_outcome(run)] += 1
                 if (record := reader.trial_record(run)) is not None:
                     trials.append(record)
@@ -314,29 +316,29 @@ class TrackingStore:
     def _find(self, name: str) -> Run | None:
         if not NAME_PATTERN.fullmatch(name):  # it would not be safe inside a filter
             return None
-        return next(self._search(layout.sweep_filter(name), newest_first=True), None)
+        return next(self._search(names.sweep_filter(name), newest_first=True), None)
 
     def _parent(self, name: str) -> Run:
         if (run := self._find(name)) is not None:
             return run
-        parents = self._search(layout.sweeps_filter(), newest_first=True)
-        raise _no_such_sweep(name, [run.data.tags[layout.SWEEP] for run in parents], self._place)
+        parents = self._search(names.sweeps_filter(), newest_first=True)
+        raise _no_such_sweep(name, [run.data.tags[names.SWEEP] for run in parents], self._place)
 
     def _latest(self) -> Run:
-        latest = next(self._search(layout.sweeps_filter(), newest_first=True), None)
+        latest = next(self._search(names.sweeps_filter(), newest_first=True), None)
         if latest is None:
             raise _nothing_stored(self._place)
         return latest
 
     def _end_abandoned(self, sweep: str) -> None:
-        running = f"{layout.trials_filter(sweep)} AND attributes.status = 'RUNNING'"
+        running = f"{names.trials_filter(sweep)} AND attributes.status = 'RUNNING'"
         for run in list(self._search(running)):  # all of them first: each one ended moves the pages
-            self._client.set_tag(run.info.run_id, layout.OUTCOME, Outcome.INTERRUPTED)
+            self._client.set_tag(run.info.run_id, names.OUTCOME, Outcome.INTERRUPTED)
             self._client.set_terminated(run.info.run_id, status=RUN_STATUS[Outcome.INTERRUPTED])
 
 
 def _refuse_foreign_name(parent: Run) -> None:
-    name = parent.data.tags[layout.SWEEP]
+    name = parent.data.tags[names.SWEEP]
     if not NAME_PATTERN.fullmatch(name):  # it would not be safe inside a filter
         raise StoreError(
             f"the latest sweep is named {shorten(name)}, which ae-sweep gives none; name another "
@@ -427,9 +429,9 @@ def _knock(uri: str) -> None:
 def _create_experiment(client: MlflowClient, store: Store) -> Experiment:
     root = store.artifact_root
     experiment_id = client.create_experiment(
-        layout.EXPERIMENT,
+        names.EXPERIMENT,
         artifact_location=None if root is None else root.as_uri(),
-        tags=layout.EXPERIMENT_TAGS,
+        tags=names.EXPERIMENT_TAGS,
     )
     return client.get_experiment(experiment_id)
 
@@ -437,7 +439,7 @@ def _create_experiment(client: MlflowClient, store: Store) -> Experiment:
 def _refuse_deleted(experiment: Experiment, place: str) -> None:
     if experiment.lifecycle_stage == "deleted":
         raise StoreError(
-            f"the experiment {layout.EXPERIMENT} in {shorten(place, 200)} is deleted; restore it "
+            f"the experiment {names.EXPERIMENT} in {shorten(place, 200)} is deleted; restore it "
             f"with `mlflow experiments restore -x {experiment.experiment_id}`, or name another "
             "--store"
         )

@@ -18,9 +18,9 @@ from mlflow.exceptions import MlflowException
 from ae_sweep.config import as_flat_dict, model_setting
 from ae_sweep.errors import ConfigError, TrainingDivergedError
 from ae_sweep.records import Outcome, Role
-from ae_sweep.tracking import layout, models
+from ae_sweep.tracking import models, names
 from ae_sweep.tracking.dataset import dataset_input
-from ae_sweep.tracking.edge import translated
+from ae_sweep.tracking.errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from ae_sweep.config import SweepConfig
-    from ae_sweep.records import DatasetCard, EpochResult, Point, TrialResult
+    from ae_sweep.records import DatasetCard, EpochResult, TrialIdentity, TrialResult
 
 RUN_STATUS = {
     Outcome.FINISHED: "FINISHED",
@@ -58,7 +58,7 @@ class RunWriter:
 
     def fail(self, reason: str) -> None:
         """End the run as failed, with the reason as a tag."""
-        self._end(Outcome.FAILED, {layout.FAILURE: reason[: layout.MAX_TAG_CHARACTERS]})
+        self._end(Outcome.FAILED, {names.FAILURE: reason[: names.MAX_TAG_CHARACTERS]})
 
     def interrupt(self) -> None:
         """End the run as interrupted."""
@@ -77,7 +77,7 @@ class RunWriter:
             self._client.log_batch(
                 self._run_id,
                 metrics=metrics,
-                tags=_tags({**(tags or {}), layout.OUTCOME: outcome}),
+                tags=_tags({**(tags or {}), names.OUTCOME: outcome}),
             )
             # The status comes last: whatever is cut off before it does not count as finished.
             self._client.set_terminated(self._run_id, status=RUN_STATUS[outcome])
@@ -154,14 +154,14 @@ class TrialWriter(RunWriter):
             "compression_ratio": result.compression_ratio,
             "parameters": result.parameters,
             "train_seconds": result.train_seconds,
-            **{layout.RATE_METRICS + key: value for key, value in result.rate.items()},
+            **{names.RATE_METRICS + key: value for key, value in result.rate.items()},
         }
         # At the last epoch's time, a val_mse that is logged already is linked, not logged twice.
         timestamp_ms = self._last_epoch_ms.get(result.step, _now_ms())
         _metrics(values, step=result.step, timestamp_ms=timestamp_ms)  # before anything is written
         with translated(self._place):
             model_id = self._log_model(result)
-            self._log_files({layout.PICTURE: picture})
+            self._log_files({names.PICTURE: picture})
         metrics = _metrics(values, step=result.step, timestamp_ms=timestamp_ms, model_id=model_id)
         self._end(Outcome.FINISHED, metrics=metrics)
         return model_id
@@ -208,7 +208,7 @@ class SweepWriter(RunWriter):
         self,
         *,
         name: str,
-        point: Point,
+        point: TrialIdentity,
         role: Role,
         parameters: Mapping[str, str | int | float],
     ) -> TrialWriter:
@@ -226,16 +226,16 @@ class SweepWriter(RunWriter):
         """
         texts = _trial_parameters(point, card=self._card, parameters=parameters)
         tags = {
-            layout.SWEEP: self._name,
-            layout.POINT: point.key,
-            layout.ROLE: str(role),
-            layout.METHOD: self._method,
+            names.SWEEP: self._name,
+            names.POINT: point.key,
+            names.ROLE: str(role),
+            names.METHOD: self._method,
         }
         run_tags = {
             **tags,
             **_commit_tag(texts),
-            layout.KIND: layout.KIND_TRIAL,
-            layout.PARENT: self._run_id,
+            names.KIND: names.KIND_TRIAL,
+            names.PARENT: self._run_id,
         }
         with translated(self._place):
             run_id = _create_run(
@@ -275,14 +275,14 @@ class SweepWriter(RunWriter):
         """
         files = {
             **figures,
-            layout.TABLE_JSON: _table_json(table),
-            layout.TABLE_CSV: table_csv(table).encode(),
-            layout.DOCUMENT: json.dumps(document, indent=2, allow_nan=False).encode(),
+            names.TABLE_JSON: _table_json(table),
+            names.TABLE_CSV: table_csv(table).encode(),
+            names.DOCUMENT: json.dumps(document, indent=2, allow_nan=False).encode(),
         }
-        shown = json.dumps([{"path": layout.TABLE_JSON, "type": "table"}])
+        shown = json.dumps([{"path": names.TABLE_JSON, "type": "table"}])
         with translated(self._place):
             self._log_files(files)
-        self._end(Outcome.FINISHED, {layout.TABLES: shown})
+        self._end(Outcome.FINISHED, {names.TABLES: shown})
 
 
 def add_to_run(
@@ -341,17 +341,17 @@ def sweep_tags(config: SweepConfig, card: DatasetCard) -> dict[str, str]:
         If there are so many dims that MLflow would cut the tag off.
     """
     text = json.dumps(as_flat_dict(config))
-    if len(text) > layout.MAX_TAG_CHARACTERS:
+    if len(text) > names.MAX_TAG_CHARACTERS:
         raise ConfigError(
             f"the sweep's settings take {len(text)} characters with {len(config.dims)} dims, and "
-            f"MLflow holds {layout.MAX_TAG_CHARACTERS}; sweep fewer dims at once"
+            f"MLflow holds {names.MAX_TAG_CHARACTERS}; sweep fewer dims at once"
         )
     return {
-        layout.SWEEP: config.name,
-        layout.KIND: layout.KIND_SWEEP,
-        layout.OUTCOME: Outcome.RUNNING,
-        layout.CONFIG: text,
-        layout.DATASET_DIGEST: card.digest,
+        names.SWEEP: config.name,
+        names.KIND: names.KIND_SWEEP,
+        names.OUTCOME: Outcome.RUNNING,
+        names.CONFIG: text,
+        names.DATASET_DIGEST: card.digest,
     }
 
 
@@ -364,7 +364,7 @@ def _create_run(
     parameters: Mapping[str, str],
     card: DatasetCard,
 ) -> str:
-    all_tags = {layout.OUTCOME: str(Outcome.RUNNING), **layout.SOURCE, **tags}
+    all_tags = {names.OUTCOME: str(Outcome.RUNNING), **names.SOURCE, **tags}
     run = client.create_run(experiment_id, tags=all_tags, run_name=name)
     run_id = str(run.info.run_id)
     try:
@@ -378,11 +378,11 @@ def _create_run(
 
 
 def _trial_parameters(
-    point: Point, *, card: DatasetCard, parameters: Mapping[str, str | int | float]
+    point: TrialIdentity, *, card: DatasetCard, parameters: Mapping[str, str | int | float]
 ) -> dict[str, str]:
     values = {
         "dataset": card.name,
-        layout.PIXELS_PARAMETER: card.pixels,
+        names.PIXELS_PARAMETER: card.pixels,
         **parameters,
         "latent_dim": point.latent_dim,
         "lr": point.lr,
@@ -443,8 +443,8 @@ def _tags(tags: Mapping[str, str]) -> list[RunTag]:
 
 
 def _commit_tag(texts: Mapping[str, str]) -> dict[str, str]:
-    commit = texts.get(layout.COMMIT_PARAMETER)
-    return {layout.GIT_COMMIT: commit} if commit else {}
+    commit = texts.get(names.COMMIT_PARAMETER)
+    return {names.GIT_COMMIT: commit} if commit else {}
 
 
 def _table_json(table: Sequence[Mapping[str, object]]) -> bytes:

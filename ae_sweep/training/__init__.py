@@ -19,8 +19,8 @@ from ae_sweep.training.nested import (
     nested_trial_seconds,
 )
 from ae_sweep.training.precision import FP32, Precision, choose_precision
-from ae_sweep.training.probe import Speed, between, measure_speed, training_bytes
 from ae_sweep.training.recipe import RECIPE, Recipe, recipe_name
+from ae_sweep.training.speed import Speed, between, measure_speed, training_bytes
 from ae_sweep.training.trainer import Training, train
 
 __all__ = [

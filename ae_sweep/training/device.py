@@ -9,8 +9,8 @@ import re
 
 import torch
 
-from ae_sweep.config import shorten
 from ae_sweep.errors import ConfigError, DeviceError
+from ae_sweep.messages import shorten
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's names for two of mallopt's parameters (malloc.h)."""

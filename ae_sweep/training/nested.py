@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ae_sweep.records import EpochResult
     from ae_sweep.training.evaluate import Validation
     from ae_sweep.training.images import DeviceImages
-    from ae_sweep.training.probe import Speed
+    from ae_sweep.training.speed import Speed
 
 FINE_TUNING_EPOCHS = 0.5
 """Of each dim, after it was cut out of the nested network."""

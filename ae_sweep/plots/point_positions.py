@@ -12,11 +12,11 @@ from ae_sweep.records import RATE_BITS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ae_sweep.analysis.curve import Frontier, FrontierPoint
+    from ae_sweep.analysis.frontier import Frontier, FrontierPoint
 
 
 @dataclass(frozen=True)
-class Place:
+class PointPosition:
     """Where a point is, as shares of the figure's width and height from its upper left corner."""
 
     point: FrontierPoint
@@ -24,7 +24,7 @@ class Place:
     top: float
 
 
-def point_places(figure: Figure, frontier: Frontier) -> list[Place]:
+def point_positions(figure: Figure, frontier: Frontier) -> list[PointPosition]:
     """Tell where `frontier_figure` drew the points: first those of its MSE panel, then of PSNR.
 
     Points without a place on the axes, such as a perfect reconstruction, are left out.
@@ -40,5 +40,5 @@ def point_places(figure: Figure, frontier: Frontier) -> list[Place]:
             x = point.rate[RATE_BITS] if frontier.has_rate else point.latent_dim
             y = (psnr_db(mse) or 0.0) if as_psnr else mse
             across, up = figure.transFigure.inverted().transform(axes.transData.transform((x, y)))
-            places.append(Place(point, left=float(across), top=1 - float(up)))
+            places.append(PointPosition(point, left=float(across), top=1 - float(up)))
     return places

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ParamSpec
 
 import typer
 
-from ae_sweep.cli.talk import say
-from ae_sweep.config import visible
+from ae_sweep.cli.console import say
 from ae_sweep.errors import AeSweepError, StoreError
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,11 @@ import dataclasses
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from ae_sweep.cli.handled import handled
+from ae_sweep.cli.console import print_json, print_table, say
+from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.settings import SETTINGS
-from ae_sweep.cli.talk import print_json, print_table, say
-from ae_sweep.places import DEFAULT_STORE, open_at
+from ae_sweep.locations import DEFAULT_STORE, open_at
 from ae_sweep.records import RATE_BITS, Outcome
 
 if TYPE_CHECKING:

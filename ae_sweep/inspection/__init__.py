@@ -1,8 +1,8 @@
 """Looks into a trained sweep: measured and drawn from its models, and put on its runs in MLflow."""
 
-from ae_sweep.looks.identity import IdentityTest, identity_test
-from ae_sweep.looks.interpolation import interpolation
-from ae_sweep.looks.latents import (
+from ae_sweep.inspection.copy_test import IdentityTest, identity_test
+from ae_sweep.inspection.interpolation import interpolation
+from ae_sweep.inspection.latents import (
     MeasuredSpace,
     keep_spaces,
     latent_plane,
@@ -10,9 +10,9 @@ from ae_sweep.looks.latents import (
     meaning,
     spaces_document,
 )
-from ae_sweep.looks.manifold import manifold
-from ae_sweep.looks.reconstructions import reconstructions
-from ae_sweep.looks.samples import prior_samples
+from ae_sweep.inspection.manifold import manifold
+from ae_sweep.inspection.reconstructions import reconstructions
+from ae_sweep.inspection.samples import prior_samples
 
 __all__ = [
     "IdentityTest",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ae_sweep.config import shorten
 from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.messages import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,14 +6,57 @@ With the command line, the only part that reads the environment.
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-from ae_sweep.config import Store, shorten
-from ae_sweep.errors import DataError, StoreError
+from ae_sweep.errors import ConfigError, DataError, StoreError
+from ae_sweep.messages import shorten
 
 DEFAULT_STORE = Path("mlruns")
+PASSWORD_PATTERN = re.compile(r"(://[^/@:]*:)[^/@]*@")
+"""In an address, as in ``https://user:password@host``."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a sweep is kept; all paths are absolute."""
+
+    root: Path
+    """The directory that holds the three parts."""
+    tracking_override: str | None = None
+    """A tracking URI of the user's own, instead of the SQLite file under ``root``."""
+
+    def __post_init__(self) -> None:
+        if not self.root.is_absolute():
+            raise ConfigError(f"the store must be an absolute path, got {self.root}")
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking URI."""
+        return self.tracking_override or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def told_tracking_uri(self) -> str:
+        """MLflow's tracking URI as it may be shown: a password in it is not."""
+        return PASSWORD_PATTERN.sub(r"\1***@", self.tracking_uri)
+
+    @property
+    def runs_place(self) -> str:
+        """Where the runs are, to be told: ``root``, or the user's own tracking URI."""
+        return self.told_tracking_uri if self.tracking_override else str(self.root)
+
+    @property
+    def artifact_root(self) -> Path | None:
+        """Where MLflow keeps artifacts; None where the user's own tracking server decides."""
+        return None if self.tracking_override else self.root / "artifacts"
+
+    @property
+    def optuna_path(self) -> Path:
+        """Optuna's SQLite file."""
+        return self.root / "optuna.db"
 
 
 def open_at(store: Path) -> Store:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from ae_sweep.config import shorten, visible
 from ae_sweep.errors import StoreError
+from ae_sweep.messages import shorten, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

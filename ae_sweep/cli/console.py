@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ae_sweep.config import visible
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

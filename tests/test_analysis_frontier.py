@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ae_sweep.analysis.curve import frontier
 from ae_sweep.analysis.document import to_document, to_table
+from ae_sweep.analysis.frontier import frontier
 from ae_sweep.errors import ConfigError, NotStoredError, StoreError
-from ae_sweep.records import Outcome, Point, Role, TrialRecord
+from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
 
 GOLDEN = Path(__file__).parent / "golden" / "frontier.json"
 FACTS = {2: 0.0414, 8: 0.0160, 32: 0.0040, 128: 0.0016, 1024: 0.0013}
@@ -34,7 +34,7 @@ def trial(
         run_id=f"run-{latent_dim}-{lr:g}-{epochs}-{seed}",
         sweep="first",
         name="some",
-        point=Point(latent_dim=latent_dim, lr=lr, epochs=epochs, seed=seed, **identity),
+        point=TrialIdentity(latent_dim=latent_dim, lr=lr, epochs=epochs, seed=seed, **identity),
         role=role,
         outcome=outcome,
         pixels=784,

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis
-from ae_sweep.cli.talk import print_table
+from ae_sweep.cli.console import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

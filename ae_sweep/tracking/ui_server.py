@@ -17,12 +17,12 @@ from typing import IO, TYPE_CHECKING
 
 from ae_sweep import config
 from ae_sweep.errors import PortError, StoreError
-from ae_sweep.tracking.quiet import SETTINGS
+from ae_sweep.tracking.mlflow_env import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ae_sweep.config import Store
+    from ae_sweep.locations import Store
     from ae_sweep.records import SweepRecord
 
 HOST = "127.0.0.1"

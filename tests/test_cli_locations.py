@@ -13,7 +13,7 @@ import tracking_support as support
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
-from ae_sweep.cli.spread import spread
+from ae_sweep.cli.argv import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ae_sweep.analysis.distortion import Refusal, psnr_db
+from ae_sweep.analysis.distortion import NotApplicable, psnr_db
 from ae_sweep.analysis.knee import find_knee
 from ae_sweep.analysis.power_law import fit_power_law
-from ae_sweep.config import Condition, model_family, shorten
+from ae_sweep.config import Condition, model_family
 from ae_sweep.errors import ConfigError, NotStoredError, StoreError
+from ae_sweep.messages import shorten
 from ae_sweep.records import RATE_BITS, RATE_MSE, Outcome, Role
 
 if TYPE_CHECKING:
@@ -171,10 +172,10 @@ def frontier(
         pixels=pixels,
         points=points,
         all_trials=_all_trials(finished),
-        fit=None if isinstance(fit, Refusal) else fit,
-        fit_refusal=fit.reason if isinstance(fit, Refusal) else None,
-        knee=None if isinstance(knee, Refusal) else knee,
-        knee_refusal=knee.reason if isinstance(knee, Refusal) else None,
+        fit=None if isinstance(fit, NotApplicable) else fit,
+        fit_refusal=fit.reason if isinstance(fit, NotApplicable) else None,
+        knee=None if isinstance(knee, NotApplicable) else knee,
+        knee_refusal=knee.reason if isinstance(knee, NotApplicable) else None,
         notes=(*_unmeasured(trials, points), *left_out),
     )
 
@@ -275,17 +276,17 @@ def _db_per_doubling(before: FrontierPoint, after: FrontierPoint) -> float | Non
     return (after.test_psnr - before.test_psnr) / math.log2(after.latent_dim / before.latent_dim)
 
 
-def _several_models(points: Sequence[FrontierPoint]) -> Refusal | None:
+def _several_models(points: Sequence[FrontierPoint]) -> NotApplicable | None:
     """Refuse a law in latent_dim where something else changes too."""
     settings = sorted({point.model for point in points})
     if len(settings) < 2:
         return None
-    return Refusal(f"several models share the latent dims ({', '.join(settings)})")
+    return NotApplicable(f"several models share the latent dims ({', '.join(settings)})")
 
 
 def _fit(
     points: Sequence[FrontierPoint], pixels: int
-) -> tuple[PowerLaw | Refusal, tuple[str, ...]]:
+) -> tuple[PowerLaw | NotApplicable, tuple[str, ...]]:
     """Fit what compresses and has a logarithm; say in words what was left out."""
     perfect = [point.latent_dim for point in points if point.test_mse == 0]
     idle = [
@@ -305,7 +306,7 @@ def _fit(
     return fit, tuple(left_out)
 
 
-def _knee(points: Sequence[FrontierPoint]) -> Knee | Refusal:
+def _knee(points: Sequence[FrontierPoint]) -> Knee | NotApplicable:
     rated = [(point.latent_dim, point.test_psnr) for point in points if point.test_psnr is not None]
     return find_knee([dim for dim, _ in rated], [psnr for _, psnr in rated])
 

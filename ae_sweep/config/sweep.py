@@ -1,0 +1,203 @@
+"""Configuration of a trial and of a sweep, as frozen values that are checked when they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from ae_sweep.config.model import Condition, ModelSetting
+from ae_sweep.config.space import SearchSpace, check_lr
+from ae_sweep.config.values import MAX_SEED, Range, check_count, check_seed
+from ae_sweep.errors import ConfigError
+from ae_sweep.messages import shorten, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SamplerName = Literal["tpe", "random", "grid", "gp"]
+
+PrunerName = Literal["median", "hyperband", "none"]
+
+MethodName = Literal["separate", "nested"]
+
+MAY_GROW = ("dims", "beta", "codebook", "trials", "repeats")
+"""Settings that may change under one name; all others tell whether it is the same sweep."""
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """All that decides the result of one training, given the data."""
+
+    latent_dim: int
+    """Width of the bottleneck: the scientific parameter."""
+    lr: float
+    """Peak learning rate."""
+    epochs: int
+    """Passes over the training images."""
+    seed: int = 0
+    """Seeds initial weights and the order of the images."""
+    model: str = "conv"
+    """A name of the model registry, with its setting if it has one: ``vae beta=0.1``."""
+
+    def __post_init__(self) -> None:
+        if self.latent_dim < 1:
+            raise ConfigError(f"latent_dim must be at least 1, got {self.latent_dim}")
+        check_count("epochs", self.epochs)
+        check_lr(self.lr)
+        check_seed(self.seed)
+
+    @property
+    def condition(self) -> Condition:
+        """What its study measures."""
+        return Condition(self.latent_dim, self.model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """One call of ``ae-sweep run``: a family of studies, one per condition."""
+
+    name: str
+    """Names the sweep in MLflow and Optuna."""
+    dims: tuple[int, ...]
+    """The latent dimensions to measure, ascending and distinct."""
+    space: SearchSpace
+    """What each study may choose from."""
+    trials: int
+    """Trials per study."""
+    repeats: int = 0
+    """How often the best configuration of each study is trained again, with other seeds."""
+    seed: int = 0
+    """Seeds suggestions and trainings."""
+    dataset: str = "mnist"
+    """A name of the data set registry."""
+    train_limit: int | None = None
+    """Train on this many images only; None takes all."""
+    model: str = "conv"
+    """A name of the model registry."""
+    setting: ModelSetting | None = None
+    """The values of what only this model has."""
+    sampler: SamplerName = "tpe"
+    """How a study chooses."""
+    pruner: PrunerName = "median"
+    """How a study stops what is not promising."""
+    method: MethodName = "separate"
+    """Whether each dim has trainings of its own, or one nested network is trained for all."""
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise ConfigError(
+                f"{shorten(self.name)} cannot name a sweep; use up to 100 letters, digits, '.', "
+                "'_' and '-', and begin with a letter or a digit"
+            )
+        if not self.dims:
+            raise ConfigError("dims is empty; give at least one latent dimension")
+        for dim in self.dims:
+            if dim < 1:
+                raise ConfigError(f"a latent dimension must be at least 1, got {dim}")
+        if list(self.dims) != sorted(set(self.dims)):
+            raise ConfigError(f"dims must be ascending and distinct, got {self.dims}")
+        check_count("trials", self.trials)
+        check_count("repeats", self.repeats, least=0)
+        if self.train_limit is not None:
+            check_count("train-limit", self.train_limit, most=None)
+        check_seed(self.seed)
+        if self.seed + self.repeats > MAX_SEED:
+            raise ConfigError(
+                f"seed {self.seed} leaves no room for the seeds of {self.repeats} repeats; "
+                f"give at most {MAX_SEED - self.repeats}"
+            )
+        _check_one_of("sampler", self.sampler, get_args(SamplerName))
+        _check_one_of("pruner", self.pruner, get_args(PrunerName))
+        _check_one_of("method", self.method, get_args(MethodName))
+        if self.method == "nested" and self.space.size != 1:
+            raise ConfigError(
+                "the nested method trains all dims at once, so that none can have an lr or epochs "
+                f"of its own: got lr {self.space.lr} and epochs {self.space.epochs}; give one "
+                "value each"
+            )
+        if self.sampler == "grid" and self.space.size is None:
+            raise ConfigError(
+                f"the grid sampler needs choices, and lr is the range {self.space.lr}; list the "
+                "values (--lr 1e-3 4e-3) or take another sampler"
+            )
+        if self.sampler == "grid" and isinstance(self.space.epochs, Range):
+            raise ConfigError(
+                f"the grid sampler needs choices, and epochs is the range {self.space.epochs}; "
+                "list the values (--epochs 2 4 8) or take another sampler"
+            )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The model with each value of its setting."""
+        return (self.model,) if self.setting is None else self.setting.models(self.model)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the studies measure, one each: every dim of every model."""
+        return tuple(Condition(dim, model) for dim in self.dims for model in self.models)
+
+    @property
+    def wanted_trials(self) -> int:
+        """Trials per study that can be had: no more than there are distinct configurations."""
+        size = self.space.size
+        if size is None:
+            return self.trials
+        return size if self.sampler == "grid" else min(self.trials, size)
+
+    def identity(self) -> dict[str, str]:
+        """Return what may not change under one name, as texts."""
+        flat = as_flat_dict(self)
+        return {key: text for key, text in flat.items() if key not in ("name", *MAY_GROW)}
+
+
+def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) -> list[str]:
+    """Say, by option, which of the wanted settings are stored otherwise.
+
+    Parameters
+    ----------
+    stored
+        A sweep's identity as it was written once: names may begin with ``space_``, and values need
+        not be texts, as in stores of version 0.1.0.
+    wanted
+        Its identity now.
+    """
+    was = {key.removeprefix("space_"): str(value) for key, value in stored.items()}
+    was.setdefault("method", "separate")  # stores of version 0.1.0 knew no other
+    return [
+        f"{key.replace('_', '-')} is {_said(was.get(key))}, not {_said(text)}"
+        for key, text in sorted(wanted.items())
+        if was.get(key) != text
+    ]
+
+
+def as_flat_dict(config: SweepConfig) -> dict[str, str]:
+    """Return a sweep's whole configuration as parameter names and texts."""
+    flat = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    flat.pop("space")
+    setting: ModelSetting | None = flat.pop("setting")
+    if setting is not None:
+        flat[setting.name] = setting
+    flat |= {"lr": config.space.lr, "epochs": config.space.epochs}
+    flat["dims"] = " ".join(map(str, config.dims))
+    return {key: str(value) for key, value in flat.items()}
+
+
+def digest(content: object) -> str:
+    """Hash a JSON-able value to 16 hexadecimal digits, the same in every process."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _said(text: str | None) -> str:
+    return "not given" if text in (None, "None") else str(text)
+
+
+def _check_one_of(what: str, name: str, names: tuple[str, ...]) -> None:
+    if name not in names:
+        raise unknown_name(what, name, names)

@@ -1,0 +1,36 @@
+"""Text of error messages: foreign text made safe to print, and hints for misspelt names."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from ae_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """Quote ``text`` for a message: one line, visible characters, at most ``limit`` of them."""
+    quoted = ascii(text)
+    return quoted if len(quoted) <= limit else f"{quoted[: limit - 5]}...' ({len(text)} characters)"
+
+
+def visible(text: object, limit: int = 300) -> str:
+    """Put foreign text on one line without control characters, at most ``limit`` characters long.
+
+    Paths and the output of other programs may hold newlines and terminal codes; letters of any
+    language are left as they are.
+    """
+    line = " ".join(str(text).split())
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def unknown_name(what: str, name: str, names: Collection[str]) -> ConfigError:
+    """Make the error for a name that is not among ``names``, with the nearest of them."""
+    # A name is compared, not believed: difflib takes seconds on a very long one.
+    near = difflib.get_close_matches(name[:100].lower(), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ConfigError(f"there is no {what} {shorten(name)}, only {', '.join(names)}{hint}")
