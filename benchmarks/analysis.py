@@ -23,7 +23,6 @@ from sqlalchemy.engine import Engine
 from timed import AE_SWEEP, timed
 
 from ae_sweep import tracking
-from ae_sweep.cli.environment import environment
 from ae_sweep.config import Range, SearchSpace, SweepConfig
 from ae_sweep.locations import Store
 from ae_sweep.records import (
@@ -35,6 +34,7 @@ from ae_sweep.records import (
     TrialIdentity,
     TrialResult,
 )
+from ae_sweep.runner.environment import environment
 
 if TYPE_CHECKING:
     from ae_sweep.tracking import SweepWriter

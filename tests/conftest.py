@@ -68,11 +68,11 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Done]:
 def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the measurements that precede a sweep as done: they train for seconds."""
     from ae_sweep import training
-    from ae_sweep.cli import prepared
+    from ae_sweep.runner import setup
 
     speed = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
     monkeypatch.setattr(training, "measure_speed", lambda *_, **__: speed)
-    monkeypatch.setattr(prepared, "remembered_precision", lambda *_, **__: training.FP32)
+    monkeypatch.setattr(setup, "remembered_precision", lambda *_, **__: training.FP32)
 
 
 def environment(**changes: str) -> dict[str, str]:

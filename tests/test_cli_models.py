@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ae_sweep import load_sweep, models
-from ae_sweep.cli.values import parse_beta
+from ae_sweep.config.parsing import parse_beta
 from ae_sweep.models import registry
 from ae_sweep.models.conv import conv_autoencoder
 from ae_sweep.records import Outcome

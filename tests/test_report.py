@@ -19,12 +19,12 @@ from rated_records import frontier_of, vae
 
 from ae_sweep import load_sweep
 from ae_sweep.cli.report import _ui_address
-from ae_sweep.cli.settings import make_config
 from ae_sweep.config import as_flat_dict
 from ae_sweep.plots import PointPosition
 from ae_sweep.report import Cell, Dot, Picture, Section, Table, render_page
 from ae_sweep.report.curve import _dots
 from ae_sweep.report.search import _command
+from ae_sweep.runner.settings import make_config
 from ae_sweep.sweep import importances
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def test_the_command_of_a_report_plans_the_same_sweep(
             values.append(word)
     alone = {"model", "sampler", "method"}
     given = {key: texts[0] if key in alone else texts for key, texts in options.items()}
-    config = as_flat_dict(make_config("some", {"dataset": "shapes", **given}, {}))
+    config = as_flat_dict(make_config("some", {"dataset": "shapes", **given}, {}, announce=print))
     again = shlex.split(_command(config).replace("\\\n", " "))[1:]
     assert planned(*again) == planned("run", "--dataset", "shapes", *words)
 

@@ -117,12 +117,12 @@ class TestTrackedSweep(TrackerContract):
         self.writer = None
 
     def open(self) -> Tracker:
-        from ae_sweep.cli.tracked import TrackedSweep
+        from ae_sweep.runner.tracker import MlflowTracker
 
         config = self.support.config()
         if self.writer is None:
             self.writer = self.runs.start_sweep(config, card=self.support.CARD, environment={})
-        return TrackedSweep(
+        return MlflowTracker(
             self.writer,
             card=self.support.CARD,
             recipe="1",

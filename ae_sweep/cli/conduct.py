@@ -9,30 +9,31 @@ import typer
 
 from ae_sweep import analysis, plots, sweep, tracking, training
 from ae_sweep.cli.console import print_json, say
-from ae_sweep.cli.environment import environment
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED
 from ae_sweep.cli.frontier_text import print_frontier, table_rows
-from ae_sweep.cli.interrupts import Interrupts
 from ae_sweep.cli.options import store_option
+from ae_sweep.cli.plan_text import plan_lines
 from ae_sweep.cli.progress import show_progress
-from ae_sweep.cli.tracked import TrackedSweep
 from ae_sweep.errors import NotStoredError
+from ae_sweep.runner.environment import environment
+from ae_sweep.runner.interrupts import Interrupts
+from ae_sweep.runner.tracker import MlflowTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ae_sweep.cli.outlook import Outlook
-    from ae_sweep.cli.prepared import Prepared
     from ae_sweep.config import SweepConfig
     from ae_sweep.locations import Store
+    from ae_sweep.runner.estimate import Estimate
+    from ae_sweep.runner.setup import SweepSetup
     from ae_sweep.tracking import SweepWriter, TrackingStore
 
 
 def conduct(
-    prepared: Prepared,
+    prepared: SweepSetup,
     store: Store,
     *,
-    look: Callable[[], Outlook],
+    look: Callable[[], Estimate],
     again: str,
     resume: bool,
     json_output: bool,
@@ -54,7 +55,7 @@ def conduct(
     interrupts = Interrupts()
     with interrupts.caught(), contextlib.ExitStack() as held:
         outlook = look()
-        for line in outlook.lines():
+        for line in plan_lines(outlook):
             say(line)
         runs = tracking.open_for_writing(store)
         # From its creation to the try that ends it, no interruption may come between.
@@ -75,7 +76,7 @@ def conduct(
             raise
 
 
-def _open_sweep(runs: TrackingStore, prepared: Prepared, *, resume: bool) -> SweepWriter:
+def _open_sweep(runs: TrackingStore, prepared: SweepSetup, *, resume: bool) -> SweepWriter:
     card = prepared.card
     if resume:
         return runs.resume_sweep(prepared.config, card=card)
@@ -83,25 +84,25 @@ def _open_sweep(runs: TrackingStore, prepared: Prepared, *, resume: bool) -> Swe
 
 
 def _train(
-    outlook: Outlook,
+    outlook: Estimate,
     store: Store,
     runs: TrackingStore,
     writer: SweepWriter,
     *,
     interrupts: Interrupts,
 ) -> None:
-    crew, prepared = outlook.crew, outlook.crew.prepared
-    config = prepared.config
-    with crew.at_work() as worker:
+    pool, setup = outlook.pool, outlook.setup
+    config = setup.config
+    with pool.at_work() as worker:
         driver = sweep.Driver(
             config,
-            studies=sweep.open_studies(store.optuna_path, config, identity=prepared.identity()),
+            studies=sweep.open_studies(store.optuna_path, config, identity=setup.identity()),
             worker=worker,
-            tracker=TrackedSweep(
+            tracker=MlflowTracker(
                 writer,
-                card=prepared.card,
+                card=setup.card,
                 recipe=training.recipe_name(config),
-                parameters={**prepared.parameters(), **crew.parameters(), **environment()},
+                parameters={**setup.parameters(), **pool.parameters(), **environment()},
                 finished=runs.finished_points(config.name),
             ),
             shield=interrupts.shield,

@@ -10,7 +10,7 @@ from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, DimsOption, JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
-from ae_sweep.cli.values import some_dims
+from ae_sweep.config.parsing import some_dims
 from ae_sweep.locations import DEFAULT_STORE
 
 if TYPE_CHECKING:

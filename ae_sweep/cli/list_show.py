@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
-from ae_sweep.cli.settings import SETTINGS
 from ae_sweep.locations import DEFAULT_STORE, open_at
 from ae_sweep.records import RATE_BITS, Outcome
+from ae_sweep.runner.settings import SETTINGS
 
 if TYPE_CHECKING:
     from ae_sweep.records import SweepRecord, TrialRecord

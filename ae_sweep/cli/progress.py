@@ -14,7 +14,7 @@ from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ae_sweep.cli.outlook import Outlook
+    from ae_sweep.runner.estimate import Estimate
     from ae_sweep.sweep import SweepEvent, Trial
 
 
@@ -50,7 +50,7 @@ class Forecast:
         return (1 - share) * by_plan + share * max(elapsed * (1 - share) / share, 0.0)
 
 
-def show_progress(events: Iterable[SweepEvent], *, outlook: Outlook) -> Iterator[SweepEvent]:
+def show_progress(events: Iterable[SweepEvent], *, outlook: Estimate) -> Iterator[SweepEvent]:
     """Pass events on and show them on stderr."""
     display = _Live(outlook.trials) if stderr().is_terminal else _Lines(outlook.trials)
     forecast = Forecast(outlook.expected_seconds, trials=outlook.trials)

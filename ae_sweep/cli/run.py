@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ae_sweep.cli.console import print_json
+from ae_sweep.cli.console import print_json, say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, store_option, whole_number
-from ae_sweep.cli.settings import DEFAULTS, DIMS_OF_CODEBOOKS, make_config, stored_settings
-from ae_sweep.cli.values import parse_workers
 from ae_sweep.config import NAME_PATTERN
+from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError, NotStoredError
 from ae_sweep.locations import DEFAULT_STORE, data_dir_at, open_at
+from ae_sweep.runner.settings import DEFAULTS, DIMS_OF_CODEBOOKS, make_config, stored_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ae_sweep.cli.outlook import Outlook
-    from ae_sweep.cli.prepared import Prepared
     from ae_sweep.config import SweepConfig
     from ae_sweep.locations import Store
+    from ae_sweep.runner.estimate import Estimate
+    from ae_sweep.runner.setup import SweepSetup
 
 DEFAULT_DEVICE = "auto"
 
@@ -187,7 +187,7 @@ def run(
         raise ConfigError("--resume needs the sweep's --name; ae-sweep list tells the names")
     stored = stored_settings(name, place) if resume and name else {}
     title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"])
-    config = make_config(title, given, stored)
+    config = make_config(title, given, stored, announce=say)
     if config.method == "nested" and wanted != 1:
         raise ConfigError(
             f"--method nested trains one network in one process, and --workers is {workers}; "
@@ -201,10 +201,10 @@ def run(
         tracking.open_for_reading(place)
     sweep.check_conflict(place.optuna_path, config, identity=config.identity(), resume=resume)
 
-    from ae_sweep.cli.prepared import prepare
+    from ae_sweep.runner.setup import prepare
 
-    prepared = prepare(config, data_dir=files, device_name=device, workers=wanted)
-    look = partial(_outlook, prepared, wanted, place, resume=resume)
+    prepared = prepare(config, data_dir=files, device_name=device, workers=wanted, announce=say)
+    look = partial(_estimate, prepared, wanted, place, resume=resume)
     if dry_run:
         _tell_plan(look(), json_output=json_output)
         return
@@ -221,10 +221,10 @@ def _new_name(dataset: str) -> str:
     return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _outlook(prepared: Prepared, workers: int | None, store: Store, *, resume: bool) -> Outlook:
+def _estimate(prepared: SweepSetup, workers: int | None, store: Store, *, resume: bool) -> Estimate:
     from ae_sweep import sweep, tracking
-    from ae_sweep.cli.crew import gather
-    from ae_sweep.cli.outlook import Outlook
+    from ae_sweep.runner.estimate import Estimate
+    from ae_sweep.runner.workers import measure_pool
 
     config, identity = prepared.config, prepared.identity()
     sweep.check_conflict(store.optuna_path, config, identity=identity, resume=resume)
@@ -234,14 +234,17 @@ def _outlook(prepared: Prepared, workers: int | None, store: Store, *, resume: b
         filled=sweep.filled_slots(store.optuna_path, config),
         repeated=sweep.finished_repeats(config, trials),
     )
-    return Outlook(plan, gather(prepared, workers, trials=plan.trials), store=store)
+    pool = measure_pool(prepared, workers, trials=plan.trials, announce=say)
+    return Estimate(plan=plan, pool=pool, store=store)
 
 
-def _tell_plan(outlook: Outlook, *, json_output: bool) -> None:
+def _tell_plan(outlook: Estimate, *, json_output: bool) -> None:
+    from ae_sweep.cli.plan_text import plan_lines
+
     if json_output:
         print_json(outlook.document())
     else:
-        typer.echo("\n".join(outlook.lines()))
+        typer.echo("\n".join(plan_lines(outlook)))
 
 
 def _again(config: SweepConfig, store: Store, *, data_dir: Path | None, device: str) -> str:

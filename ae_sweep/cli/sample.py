@@ -12,8 +12,8 @@ from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
-from ae_sweep.cli.values import some_dims
 from ae_sweep.config import MAX_SEED, check_count
+from ae_sweep.config.parsing import some_dims
 from ae_sweep.locations import DEFAULT_STORE
 
 MOST_SAMPLES = 40

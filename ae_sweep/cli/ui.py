@@ -10,11 +10,11 @@ import typer
 
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
-from ae_sweep.cli.interrupts import Interrupts
 from ae_sweep.cli.options import StoreOption, whole_number
 from ae_sweep.config import check_port
 from ae_sweep.errors import StoreError
 from ae_sweep.locations import DEFAULT_STORE, open_at
+from ae_sweep.runner.interrupts import Interrupts
 
 DEFAULT_PORT = 5000
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ae_sweep import data, models, training
-from ae_sweep.cli.calibration import remembered_precision
-from ae_sweep.cli.console import say
-from ae_sweep.cli.outfit import Outfit
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir
+from ae_sweep.runner.precision_cache import remembered_precision
+from ae_sweep.runner.worker_process import WorkerSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ae_sweep.config import SweepConfig
@@ -27,7 +27,7 @@ MAX_ESTIMATED_DIM = 10**12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class SweepSetup:
     """What every trial of a sweep shares."""
 
     config: SweepConfig
@@ -76,7 +76,7 @@ class Prepared:
             dim, self.images, model=self.config.models[-1], precision=self.precision
         )
 
-    def outfit(self, number: int, *, threads: int) -> Outfit:
+    def worker_spec(self, number: int, *, threads: int) -> WorkerSpec:
         """Tell a worker process all it needs.
 
         Parameters
@@ -84,7 +84,7 @@ class Prepared:
         number
             Of the process, from 0: they are dealt out over the devices in turn.
         """
-        return Outfit(
+        return WorkerSpec(
             dataset=self.config.dataset,
             digest=self.card.digest,
             train_limit=self.config.train_limit,
@@ -98,12 +98,19 @@ class Prepared:
 
 
 def prepare(
-    config: SweepConfig, *, data_dir: Path | None, device_name: str, workers: int | None = 1
-) -> Prepared:
+    config: SweepConfig,
+    *,
+    data_dir: Path | None,
+    device_name: str,
+    announce: Callable[[str], None],
+    workers: int | None = 1,
+) -> SweepSetup:
     """Find the device, load the images and choose the precision.
 
     Parameters
     ----------
+    announce
+        Is given a line on each download and measurement.
     workers
         How many are wanted; None leaves the number open.
 
@@ -123,7 +130,7 @@ def prepare(
         cache_dir=cache_dir(),
         data_dir=data_dir,
         train_limit=config.train_limit,
-        announce=say,
+        announce=announce,
     )
     if config.method == "nested":
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
@@ -144,8 +151,9 @@ def prepare(
             device, model=config.model, image_shape=image_shape, batch_size=batch_size
         ),
         cache=cache_dir(),
+        announce=announce,
     )
-    return Prepared(
+    return SweepSetup(
         config=config,
         dataset=dataset,
         data_dir=data_dir,

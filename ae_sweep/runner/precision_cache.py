@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import training
-from ae_sweep.cli.console import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +18,11 @@ FILE_NAME = "calibration.json"
 
 
 def remembered_precision(
-    setting: str, calibrate: Callable[[], training.Precision], *, cache: Path
+    setting: str,
+    calibrate: Callable[[], training.Precision],
+    *,
+    cache: Path,
+    announce: Callable[[str], None],
 ) -> training.Precision:
     """Choose the precision as this machine chose it before, or calibrate and keep the answer.
 
@@ -33,13 +36,15 @@ def remembered_precision(
         Finds the answer.
     cache
         The directory that keeps it.
+    announce
+        Is given a line before a measurement.
     """
     path = cache / FILE_NAME
     known = _read(path)
     entry = known.get(setting)
     if isinstance(entry, dict) and entry.get("name") in ("fp32", "bf16"):
         return training.Precision(entry["name"], str(entry.get("reason")))
-    say("measuring once which precision is right and fastest here")
+    announce("measuring once which precision is right and fastest here")
     precision = calibrate()
     with contextlib.suppress(OSError):
         _write(path, known | {setting: asdict(precision)})

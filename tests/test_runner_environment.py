@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ae_sweep.cli import environment as module
+from ae_sweep.runner import environment as module
 from ae_sweep.version import __version__
 
 if TYPE_CHECKING:

@@ -8,14 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ae_sweep import sweep, training
-from ae_sweep.cli.console import say
-from ae_sweep.cli.outfit import Probe, open_probe, open_training
-from ae_sweep.cli.values import MAX_WORKERS
+from ae_sweep.config.parsing import MAX_WORKERS
+from ae_sweep.runner.worker_process import Probe, open_probe, open_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ae_sweep.cli.prepared import Prepared
+    from ae_sweep.runner.setup import SweepSetup
     from ae_sweep.sweep import Worker
 
 WORTH = 1.05
@@ -26,10 +25,10 @@ WORKERS_PER_GPU = (1, 2, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
+class WorkerPool:
     """The workers of a sweep; one of them trains in this process."""
 
-    prepared: Prepared
+    setup: SweepSetup
     workers: int
     speeds: Mapping[int, training.Speed]
     """By latent_dim: of one worker, measured while all of them were at work."""
@@ -42,7 +41,7 @@ class Crew:
     @property
     def devices(self) -> tuple[str, ...]:
         """Which devices train."""
-        return self.prepared.devices[: self.workers]
+        return self.setup.devices[: self.workers]
 
     def parameters(self) -> dict[str, str | int]:
         """Tell what decides a result's last digits."""
@@ -59,23 +58,25 @@ class Crew:
         if self.workers == 1:
             yield sweep.InlineWorker(self._train())
             return
-        outfits = [
-            self.prepared.outfit(number, threads=self.threads) for number in range(self.workers)
+        specs = [
+            self.setup.worker_spec(number, threads=self.threads) for number in range(self.workers)
         ]
-        factories = [partial(open_training, outfit) for outfit in outfits]
+        factories = [partial(open_training, spec) for spec in specs]
         with sweep.ProcessWorker(factories) as worker:
             yield worker
 
     def _train(self) -> sweep.Train:
-        prepared = self.prepared
-        if prepared.config.method == "nested":
+        setup = self.setup
+        if setup.config.method == "nested":
             return training.NestedTrainings(
-                prepared.images, dims=prepared.config.dims, precision=prepared.precision
+                setup.images, dims=setup.config.dims, precision=setup.precision
             )
-        return partial(training.train, images=prepared.images, precision=prepared.precision)
+        return partial(training.train, images=setup.images, precision=setup.precision)
 
 
-def gather(prepared: Prepared, wanted: int | None, *, trials: int) -> Crew:
+def measure_pool(
+    setup: SweepSetup, wanted: int | None, *, trials: int, announce: Callable[[str], None]
+) -> WorkerPool:
     """Measure a few training steps, with as many workers at once as there are to be.
 
     Parameters
@@ -84,35 +85,37 @@ def gather(prepared: Prepared, wanted: int | None, *, trials: int) -> Crew:
         So many workers; None takes as many as the measurement finds best.
     trials
         How many there are to train: more workers would have nothing to do.
+    announce
+        Is given a line on each measurement.
 
     Raises
     ------
     WorkerError
         If a process cannot be started or set up.
     """
-    say("measuring the speed of a few training steps")
+    announce("measuring the speed of a few training steps")
     if wanted == 1 or trials <= 1:
-        return Crew(prepared=prepared, workers=1, speeds=_by_dim(prepared, prepared.speed))
-    with _Probes(prepared) as probes:
-        workers = min(wanted, trials) if wanted else _best(prepared, probes, trials)
-        speeds = _by_dim(prepared, lambda dim: probes.slowest(dim, workers))
-        return Crew(prepared=prepared, workers=workers, speeds=speeds)
+        return WorkerPool(setup=setup, workers=1, speeds=_by_dim(setup, setup.speed))
+    with _Probes(setup) as probes:
+        workers = min(wanted, trials) if wanted else _best(setup, probes, trials, announce)
+        speeds = _by_dim(setup, lambda dim: probes.slowest(dim, workers))
+        return WorkerPool(setup=setup, workers=workers, speeds=speeds)
 
 
 class _Probes(contextlib.ExitStack):
     """Processes that measure together, started as they are needed."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, setup: SweepSetup) -> None:
         super().__init__()
-        self._prepared = prepared
+        self._setup = setup
         self._children: list[sweep.Child] = []
 
     def speeds(self, dim: int, workers: int) -> list[training.Speed]:
         """Measure a dim in so many processes at once."""
         threads = training.threads_per_worker(workers)
         for number in range(len(self._children), workers):
-            outfit = self._prepared.outfit(number, threads=threads)
-            child = sweep.Child(partial(open_probe, outfit))
+            spec = self._setup.worker_spec(number, threads=threads)
+            child = sweep.Child(partial(open_probe, spec))
             self.callback(child.kill)
             self._children.append(child)
         return sweep.run_together(self._children[:workers], Probe(dim, threads))
@@ -122,13 +125,13 @@ class _Probes(contextlib.ExitStack):
         return max(self.speeds(dim, workers), key=lambda speed: speed.epoch_seconds)
 
 
-def _best(prepared: Prepared, probes: _Probes, trials: int) -> int:
+def _best(setup: SweepSetup, probes: _Probes, trials: int, announce: Callable[[str], None]) -> int:
     """Choose the fewest workers that train about as many images a second as any number does."""
-    dims = prepared.config.dims
+    dims = setup.config.dims
     dim = dims[len(dims) // 2]
-    images = prepared.card.train_images
+    images = setup.card.train_images
     rates: dict[int, float] = {}
-    for workers in _counts(prepared, trials):
+    for workers in _counts(setup, trials):
         rates[workers] = max(
             sum(images / speed.epoch_seconds for speed in probes.speeds(dim, workers))
             for _ in range(ROUNDS)
@@ -140,7 +143,9 @@ def _best(prepared: Prepared, probes: _Probes, trials: int) -> int:
         f"{count} × {training.threads_per_worker(count)} {rate:,.0f}"
         for count, rate in rates.items()
     )
-    say(f"workers × threads and the images/s they train together at d={dim}: {told}; taking {best}")
+    announce(
+        f"workers × threads and the images/s they train together at d={dim}: {told}; taking {best}"
+    )
     return best
 
 
@@ -155,25 +160,25 @@ def choose_workers(rates: Mapping[int, float]) -> int:
     return min(count for count, rate in rates.items() if rate * WORTH >= max(rates.values()))
 
 
-def _counts(prepared: Prepared, trials: int) -> list[int]:
+def _counts(setup: SweepSetup, trials: int) -> list[int]:
     """List the numbers of workers to try, ascending."""
-    if prepared.on_cpu:
+    if setup.on_cpu:
         cores = training.usable_cores()
         counts = [2**power for power in range(cores.bit_length())]
     else:
-        counts = [count * len(prepared.devices) for count in WORKERS_PER_GPU]
-    most = min(trials, MAX_WORKERS, prepared.most_workers)
+        counts = [count * len(setup.devices) for count in WORKERS_PER_GPU]
+    most = min(trials, MAX_WORKERS, setup.most_workers)
     return [count for count in counts if count <= most] or [1]
 
 
 def _by_dim(
-    prepared: Prepared, measure: Callable[[int], training.Speed]
+    setup: SweepSetup, measure: Callable[[int], training.Speed]
 ) -> dict[int, training.Speed]:
     """Measure the smallest and the largest dim, and tell every dim's speed.
 
     Between them a step's time grows linearly with latent_dim, as the linear layers do.
     """
-    dims = prepared.config.dims
+    dims = setup.config.dims
     low = measure(dims[0])
     high = measure(dims[-1]) if len(dims) > 1 else low
     span = max(dims[-1] - dims[0], 1)

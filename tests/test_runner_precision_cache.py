@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ae_sweep import training
-from ae_sweep.cli.calibration import FILE_NAME, remembered_precision
+from ae_sweep.runner.precision_cache import FILE_NAME, remembered_precision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,22 +34,26 @@ def calibrate() -> Calibration:
 
 def test_the_second_time_nothing_is_measured(calibrate, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    assert [remembered_precision("here", calibrate, cache=cache) for _ in range(3)] == [BF16] * 3
+    assert [
+        remembered_precision("here", calibrate, cache=cache, announce=print) for _ in range(3)
+    ] == [BF16] * 3
     assert calibrate.made == 1
     assert [path.name for path in cache.iterdir()] == [FILE_NAME]
 
 
 def test_each_setting_is_measured_for_itself(calibrate, tmp_path: Path) -> None:
-    assert remembered_precision("one", calibrate, cache=tmp_path) == BF16
-    assert remembered_precision("other", calibrate, cache=tmp_path) == training.FP32
-    assert remembered_precision("one", calibrate, cache=tmp_path) == BF16
+    assert remembered_precision("one", calibrate, cache=tmp_path, announce=print) == BF16
+    assert remembered_precision("other", calibrate, cache=tmp_path, announce=print) == training.FP32
+    assert remembered_precision("one", calibrate, cache=tmp_path, announce=print) == BF16
     assert calibrate.made == 2
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\udcff"])
 def test_a_damaged_memory_is_written_anew(calibrate, tmp_path: Path, content: str) -> None:
     (tmp_path / FILE_NAME).write_text(content, encoding="utf-8", errors="surrogateescape")
-    answers = [remembered_precision("here", calibrate, cache=tmp_path) for _ in range(2)]
+    answers = [
+        remembered_precision("here", calibrate, cache=tmp_path, announce=print) for _ in range(2)
+    ]
     assert answers == [BF16] * 2
     assert calibrate.made == 1
 
@@ -59,11 +63,11 @@ def test_an_entry_that_makes_no_sense_is_measured_anew(
     calibrate, tmp_path: Path, entry: object
 ) -> None:
     (tmp_path / FILE_NAME).write_text(json.dumps({"here": entry}))
-    assert remembered_precision("here", calibrate, cache=tmp_path) == BF16
+    assert remembered_precision("here", calibrate, cache=tmp_path, announce=print) == BF16
     assert calibrate.made == 1
 
 
 def test_a_cache_that_cannot_be_written_is_no_hindrance(calibrate, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert remembered_precision("here", calibrate, cache=blocked) == BF16
+    assert remembered_precision("here", calibrate, cache=blocked, announce=print) == BF16

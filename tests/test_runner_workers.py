@@ -14,12 +14,13 @@ from fakes import epoch_result, of_conv, sweep_config, trial_config, trial_resul
 from rich.console import Console
 
 from ae_sweep import data, sweep, training
-from ae_sweep.cli import crew, progress
-from ae_sweep.cli.outfit import Outfit, open_training
-from ae_sweep.cli.prepared import Prepared
-from ae_sweep.cli.values import parse_workers
+from ae_sweep.cli import progress
+from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import DataError
 from ae_sweep.records import Outcome, Role
+from ae_sweep.runner import workers as pool
+from ae_sweep.runner.setup import SweepSetup
+from ae_sweep.runner.worker_process import WorkerSpec, open_training
 from ae_sweep.sweep import Trial, TrialEnded, TrialStarted, TrialValidated
 from ae_sweep.sweep.worker import JobFinished
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SPEED = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
 
 
-def prepared(**changes: Any) -> Prepared:
+def prepared(**changes: Any) -> SweepSetup:
     settings: dict[str, Any] = {
         "config": sweep_config(dataset="shapes", train_limit=256),
         "dataset": data.load("shapes", cache_dir=Path("/nowhere"), train_limit=256),
@@ -40,7 +41,7 @@ def prepared(**changes: Any) -> Prepared:
         "precision": training.FP32,
         "most_workers": 64,
     }
-    return Prepared(**{**settings, **changes})
+    return SweepSetup(**{**settings, **changes})
 
 
 @pytest.mark.parametrize(("text", "workers"), [("1", 1), ("64", 64), ("auto", None)])
@@ -62,20 +63,20 @@ def test_workers_are_a_number_or_auto(text: str, workers: int | None) -> None:
 def test_auto_takes_the_fewest_workers_that_are_about_as_fast_as_any(
     rates: dict[int, float], best: int
 ) -> None:
-    assert crew.choose_workers(rates) == best
+    assert pool.choose_workers(rates) == best
 
 
 def test_auto_tries_powers_of_two_up_to_cores_trials_and_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(training, "usable_cores", lambda: 12)
-    assert crew._counts(prepared(), trials=99) == [1, 2, 4, 8]
-    assert crew._counts(prepared(), trials=5) == [1, 2, 4]
-    assert crew._counts(prepared(most_workers=3), trials=99) == [1, 2]
-    assert crew._counts(prepared(most_workers=0), trials=99) == [1]
-    assert crew._counts(prepared(devices=("cuda:0",)), trials=99) == [1, 2, 4]
-    assert crew._counts(prepared(devices=("cuda:0", "cuda:1")), trials=99) == [2, 4, 8]
-    assert crew._counts(prepared(devices=("cuda:0", "cuda:1")), trials=1) == [1]
+    assert pool._counts(prepared(), trials=99) == [1, 2, 4, 8]
+    assert pool._counts(prepared(), trials=5) == [1, 2, 4]
+    assert pool._counts(prepared(most_workers=3), trials=99) == [1, 2]
+    assert pool._counts(prepared(most_workers=0), trials=99) == [1]
+    assert pool._counts(prepared(devices=("cuda:0",)), trials=99) == [1, 2, 4]
+    assert pool._counts(prepared(devices=("cuda:0", "cuda:1")), trials=99) == [2, 4, 8]
+    assert pool._counts(prepared(devices=("cuda:0", "cuda:1")), trials=1) == [1]
 
 
 def test_threads_are_shared_out_over_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,11 @@ def test_workers_are_dealt_out_over_all_gpus_unless_one_is_named(
     assert training.alike_devices("cuda:0", first) == ("cuda:0",)
     assert training.alike_devices("auto", torch.device("cpu")) == ("cpu",)
     two = prepared(devices=("cuda:0", "cuda:1"))
-    assert [two.outfit(n, threads=1).device for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [two.worker_spec(n, threads=1).device for n in range(3)] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
+    ]
 
 
 def test_a_trials_parameters_tell_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +118,7 @@ def test_a_trials_parameters_tell_its_threads(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     monkeypatch.setattr(training.device, "usable_cores", lambda: 6)
-    one, two = (crew.Crew(prepared=prepared(), workers=n, speeds={2: SPEED}) for n in (1, 2))
+    one, two = (pool.WorkerPool(setup=prepared(), workers=n, speeds={2: SPEED}) for n in (1, 2))
     assert (one.parameters()["threads"], two.parameters()["threads"]) == (6, 3)
     assert "3 threads" in str(two.parameters()["device_name"])
     assert two.parameters()["device"] == "cpu"
@@ -129,15 +134,17 @@ def test_no_more_workers_are_started_than_there_are_trials(
         slow = dataclasses.replace(SPEED, epoch_seconds=2.0)
         return [SPEED] * (workers - 1) + [slow]
 
-    monkeypatch.setattr(crew._Probes, "speeds", speeds)
+    monkeypatch.setattr(pool._Probes, "speeds", speeds)
     monkeypatch.setattr(training, "measure_speed", lambda *_, **__: SPEED)
-    assert crew.gather(prepared(), 8, trials=3).workers == 3
+    assert pool.measure_pool(prepared(), 8, trials=3, announce=print).workers == 3
     assert measured == [(2, 3), (8, 3)]
-    assert crew.gather(prepared(), 8, trials=3).speeds[2].epoch_seconds == 2.0, "of the slowest"
+    assert (
+        pool.measure_pool(prepared(), 8, trials=3, announce=print).speeds[2].epoch_seconds == 2.0
+    ), "of the slowest"
     measured.clear()
-    assert crew.gather(prepared(), None, trials=1).workers == 1
-    assert crew.gather(prepared(), 1, trials=9).workers == 1
-    assert crew.gather(prepared(), 4, trials=0).workers == 1
+    assert pool.measure_pool(prepared(), None, trials=1, announce=print).workers == 1
+    assert pool.measure_pool(prepared(), 1, trials=9, announce=print).workers == 1
+    assert pool.measure_pool(prepared(), 4, trials=0, announce=print).workers == 1
     assert measured == [], "one worker is measured in this process"
 
 
@@ -157,13 +164,13 @@ def test_workers_share_the_time_of_a_plan() -> None:
     assert done.most_seconds(seconds, workers=2) == 0
 
 
-def outfit(**changes: Any) -> Outfit:
-    return dataclasses.replace(prepared().outfit(0, threads=1), **changes)
+def spec(**changes: Any) -> WorkerSpec:
+    return dataclasses.replace(prepared().worker_spec(0, threads=1), **changes)
 
 
 def test_a_process_refuses_images_that_are_not_those_of_the_sweep() -> None:
     with pytest.raises(DataError, match=r"shapes has changed .* not 0123"):
-        open_training(outfit(digest="0123"))
+        open_training(spec(digest="0123"))
 
 
 @pytest.fixture
@@ -199,8 +206,8 @@ def results(worker: Worker) -> dict[int, list[Any]]:
 
 @pytest.mark.slow
 def test_one_worker_or_two_give_the_same_results_to_the_last_digit(one_thread: None) -> None:
-    inline = results(sweep.InlineWorker(open_training(outfit())))
-    with sweep.ProcessWorker([partial(open_training, outfit())] * 2) as worker:
+    inline = results(sweep.InlineWorker(open_training(spec())))
+    with sweep.ProcessWorker([partial(open_training, spec())] * 2) as worker:
         assert results(worker) == inline
     assert [len(events) for events in inline.values()] == [5, 5]
     assert all(len(events[-1].weights) > 100_000 for events in inline.values())
@@ -223,7 +230,7 @@ def test_the_display_shows_all_running_trials(
         TrialValidated(trials[1], epoch_result(1, 0.5)),
         TrialValidated(trials[0], epoch_result(3, 0.25)),
     ]
-    outlook: Any = type("Outlook", (), {"trials": 2, "expected_seconds": 60.0})()
+    outlook: Any = type("Estimate", (), {"trials": 2, "expected_seconds": 60.0})()
     shown = progress.show_progress(iter(_to_the_end(events, trials)), outlook=outlook)
     for _ in range(4):
         next(shown)

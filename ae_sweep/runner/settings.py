@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ae_sweep.cli.console import say
-from ae_sweep.cli.values import (
+from ae_sweep.config import ModelSetting, SearchSpace, SweepConfig
+from ae_sweep.config.parsing import (
     parse_beta,
     parse_codebook,
     parse_dims,
     parse_epochs,
     parse_lr,
 )
-from ae_sweep.config import ModelSetting, SearchSpace, SweepConfig
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.messages import shorten
 
@@ -55,7 +54,13 @@ SETTINGS: Mapping[str, Callable[[Sequence[str]], tuple[float, ...]]] = {
 """Options that only some models have."""
 
 
-def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) -> SweepConfig:
+def make_config(
+    name: str,
+    given: Mapping[str, Any],
+    stored: Mapping[str, str],
+    *,
+    announce: Callable[[str], None],
+) -> SweepConfig:
     """Make a sweep's configuration.
 
     Parameters
@@ -66,6 +71,8 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
         By option name; None and empty lists were not given.
     stored
         The settings of the sweep that is resumed; empty for a new one.
+    announce
+        Is given a line where a setting has no effect.
 
     Raises
     ------
@@ -89,7 +96,7 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
     texts = {option: text(option) for option in defaults}
     dims, repeated = parse_dims(texts["dims"].split())
     for dim in repeated:
-        say(f"latent dimension {dim} is given more than once; it runs once")
+        announce(f"latent dimension {dim} is given more than once; it runs once")
     config = SweepConfig(
         name=name,
         dims=dims,
@@ -107,7 +114,7 @@ def make_config(name: str, given: Mapping[str, Any], stored: Mapping[str, str]) 
         pruner=cast("PrunerName", texts["pruner"]),
         method=cast("MethodName", texts["method"]),
     )
-    _check_trials(config, given.get("trials"))
+    _check_trials(config, given.get("trials"), announce)
     _check_growth(config, stored)
     return config
 
@@ -189,7 +196,7 @@ def _text(given: Any, otherwise: str) -> str:
     )
 
 
-def _check_trials(config: SweepConfig, given: int | None) -> None:
+def _check_trials(config: SweepConfig, given: int | None, announce: Callable[[str], None]) -> None:
     size = config.space.size
     if size is None or given is None or given == config.wanted_trials:
         return
@@ -197,4 +204,4 @@ def _check_trials(config: SweepConfig, given: int | None) -> None:
         raise ConfigError(
             f"--trials {given} does not fit the grid, which has {size} points; leave --trials out"
         )
-    say(f"the space has {size} configurations, so each dim gets {size} trials, not {given}")
+    announce(f"the space has {size} configurations, so each dim gets {size} trials, not {given}")

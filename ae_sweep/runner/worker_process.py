@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outfit:
+class WorkerSpec:
     """What a process needs to train the trials of a sweep; it loads the images itself."""
 
     dataset: str
@@ -41,7 +41,7 @@ class Probe:
     threads: int
 
 
-def open_training(outfit: Outfit) -> Train:
+def open_training(spec: WorkerSpec) -> Train:
     """Set a process up for training: images on the device, threads, memory.
 
     Raises
@@ -49,36 +49,36 @@ def open_training(outfit: Outfit) -> Train:
     DataError
         If the data set is not what it was.
     """
-    return partial(training.train, images=_images(outfit), precision=outfit.precision)
+    return partial(training.train, images=_images(spec), precision=spec.precision)
 
 
-def open_probe(outfit: Outfit) -> Work:
+def open_probe(spec: WorkerSpec) -> Work:
     """Set a process up for measuring, as for training; a job is a ``Probe``."""
-    return partial(_measure, outfit, _images(outfit))
+    return partial(_measure, spec, _images(spec))
 
 
 def _measure(
-    outfit: Outfit, images: training.DeviceImages, probe: Probe
+    spec: WorkerSpec, images: training.DeviceImages, probe: Probe
 ) -> Generator[None, None, training.Speed]:
     training.use_threads(probe.threads)
     yield  # until all that measure at once are here
     return training.measure_speed(
-        probe.latent_dim, images, model=outfit.model, precision=outfit.precision
+        probe.latent_dim, images, model=spec.model, precision=spec.precision
     )
 
 
-def _images(outfit: Outfit) -> training.DeviceImages:
-    training.use_threads(outfit.threads)
+def _images(spec: WorkerSpec) -> training.DeviceImages:
+    training.use_threads(spec.threads)
     training.prepare_process()
     dataset = data.load(
-        outfit.dataset,
-        cache_dir=outfit.cache_dir,
-        data_dir=outfit.data_dir,
-        train_limit=outfit.train_limit,
+        spec.dataset,
+        cache_dir=spec.cache_dir,
+        data_dir=spec.data_dir,
+        train_limit=spec.train_limit,
     )
-    if dataset.card.digest != outfit.digest:
+    if dataset.card.digest != spec.digest:
         raise DataError(
-            f"the data set {outfit.dataset} has changed since the sweep began: its digest is "
-            f"{dataset.card.digest}, not {outfit.digest}"
+            f"the data set {spec.dataset} has changed since the sweep began: its digest is "
+            f"{dataset.card.digest}, not {spec.digest}"
         )
-    return training.place(dataset, training.resolve_device(outfit.device))
+    return training.place(dataset, training.resolve_device(spec.device))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ae_sweep.tracking import SweepWriter, TrialWriter
 
 
-class TrackedTrial:
+class MlflowTrialLog:
     """Writes one trial to MLflow."""
 
     def __init__(self, writer: TrialWriter, *, name: str) -> None:
@@ -46,7 +46,7 @@ class TrackedTrial:
         self._writer.interrupt()
 
 
-class TrackedSweep:
+class MlflowTracker:
     """Writes the trials of one sweep to MLflow.
 
     Parameters
@@ -78,12 +78,12 @@ class TrackedSweep:
         self._parameters = parameters
         self._finished = finished
 
-    def start_trial(self, config: TrialConfig, *, name: str, role: Role) -> TrackedTrial:
+    def start_trial(self, config: TrialConfig, *, name: str, role: Role) -> MlflowTrialLog:
         """Start a trial's run under the sweep's."""
         writer = self._writer.start_trial(
             name=name, point=self._point(config), role=role, parameters=self._parameters
         )
-        return TrackedTrial(writer, name=name)
+        return MlflowTrialLog(writer, name=name)
 
     def finished(self, config: TrialConfig) -> float | None:
         """Return the validation objective of a training that is stored as finished, else None."""

@@ -1,0 +1,78 @@
+"""The plan of a sweep as lines of text, printed before it begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ae_sweep import training
+from ae_sweep.cli.console import counted, in_words
+
+if TYPE_CHECKING:
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.locations import Store
+    from ae_sweep.runner.estimate import Estimate
+
+
+def plan_lines(estimate: Estimate) -> list[str]:
+    """Write the plan for a reader, one line per topic."""
+    plan, setup, pool = estimate.plan, estimate.setup, estimate.pool
+    config, card = plan.config, setup.card
+    seeds = counted(config.repeats, "other seed")
+    repeats = f", each best again with {seeds}" if config.repeats else ""
+    return [
+        f"sweep    {config.name}",
+        (
+            f"plan     {counted(len(config.conditions), 'study', 'studies')} "
+            f"(d = {', '.join(map(str, config.dims))}{_setting(config)}) × "
+            f"{counted(config.wanted_trials, 'trial')}{repeats}: {plan.trials} to train, "
+            f"at most {counted(estimate.max_epochs, 'epoch')}"
+        ),
+        f"model    {config.model}",
+        *_method_lines(config),
+        (
+            f"search   lr {config.space.lr}, epochs {config.space.epochs}; "
+            f"sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}"
+        ),
+        (
+            f"data     {card.name}: {card.train_images:,} training, "
+            f"{card.val_images:,} validation, {card.test_images:,} test images; {card.source}"
+        ),
+        (
+            f"device   {pool.parameters()['device_name']}, "
+            f"{setup.precision.name} ({setup.precision.reason})"
+        ),
+        *_workers_lines(pool.workers),
+        f"store    {estimate.store.root}{_runs_elsewhere(estimate.store)}",
+        (
+            f"time     about {in_words(estimate.expected_seconds)}, "
+            f"at most {in_words(estimate.most_seconds)} at the speed just measured"
+        ),
+    ]
+
+
+def _setting(config: SweepConfig) -> str:
+    setting = config.setting
+    if setting is None:
+        return ""
+    return f"; {setting.name} = {', '.join(str(setting).split())}"
+
+
+def _method_lines(config: SweepConfig) -> list[str]:
+    if config.method == "separate":
+        return []
+    return [
+        (
+            "method   nested: one network is trained for all dims, and what is cut out for "
+            f"each is fine-tuned for {training.FINE_TUNING_EPOCHS:g} of an epoch"
+        )
+    ]
+
+
+def _workers_lines(count: int) -> list[str]:
+    if count == 1:
+        return []
+    return [f"workers  {count} processes, a trial in each; their speed was measured together"]
+
+
+def _runs_elsewhere(store: Store) -> str:
+    return f" for the studies; runs go to {store.runs_place}" if store.tracking_override else ""

@@ -1,0 +1,1 @@
+"""What runs a sweep: set-up, workers, estimate, tracker, settings."""

@@ -1,0 +1,91 @@
+"""Estimated time and size of a sweep before it begins."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ae_sweep import training
+
+if TYPE_CHECKING:
+    from ae_sweep.locations import Store
+    from ae_sweep.runner.setup import SweepSetup
+    from ae_sweep.runner.workers import WorkerPool
+    from ae_sweep.sweep import Plan
+
+SECONDS_PER_TRIAL = 1.0
+"""Tracking, pictures and the model of one trial, in round numbers; `make bench` measures them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a sweep is about to train and how long it should take."""
+
+    plan: Plan
+    pool: WorkerPool
+    store: Store
+
+    @property
+    def setup(self) -> SweepSetup:
+        """What every trial of the sweep shares."""
+        return self.pool.setup
+
+    @property
+    def trials(self) -> int:
+        """Trainings that are still to be done."""
+        return self.plan.trials
+
+    @property
+    def expected_seconds(self) -> float:
+        """Estimated duration with pruning."""
+        return self.plan.expected_seconds(self._trial_seconds, workers=self.pool.workers)
+
+    @property
+    def most_seconds(self) -> float:
+        """Estimated duration if nothing is pruned."""
+        return self.plan.most_seconds(self._trial_seconds, workers=self.pool.workers)
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs if nothing is pruned; of a nested sweep, an equal share of the network's each."""
+        if self.plan.config.method == "separate":
+            return self.plan.max_epochs
+        share = self.plan.config.space.max_epochs / len(self.plan.config.dims)
+        return math.ceil(self.plan.trials * (share + training.FINE_TUNING_EPOCHS))
+
+    def document(self) -> dict[str, object]:
+        """Return the plan as a JSON-able document."""
+        config, setup = self.plan.config, self.setup
+        return {
+            "sweep": config.name,
+            "dims": list(config.dims),
+            "trials_per_dim": config.wanted_trials,
+            "repeats": config.repeats,
+            "trials_to_train": self.plan.trials,
+            "max_epochs": self.max_epochs,
+            "method": config.method,
+            "lr": str(config.space.lr),
+            "epochs": str(config.space.epochs),
+            "sampler": config.sampler,
+            "pruner": config.pruner,
+            "seed": config.seed,
+            "dataset": config.dataset,
+            "dataset_digest": setup.card.digest,
+            "model": config.model,
+            "models": list(config.models),
+            "device": self.pool.parameters()["device"],
+            "precision": setup.precision.name,
+            "workers": self.pool.workers,
+            "threads_per_worker": self.pool.threads,
+            "store": str(self.store.root),
+            "tracking_uri": self.store.told_tracking_uri,
+            "expected_seconds": round(self.expected_seconds, 1),
+            "most_seconds": round(self.most_seconds, 1),
+        }
+
+    def _trial_seconds(self, dim: int, epochs: int) -> float:
+        speeds = self.pool.speeds
+        if self.plan.config.method == "nested":
+            return training.nested_trial_seconds(speeds, dim, epochs) + SECONDS_PER_TRIAL
+        return speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL
