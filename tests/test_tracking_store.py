@@ -21,8 +21,7 @@ from sqlalchemy.exc import OperationalError
 from ae_sweep import tracking
 from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.locations import Store
-from ae_sweep.tracking import database, errors
-from ae_sweep.tracking import store as store_module
+from ae_sweep.tracking import connection, database, errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -345,8 +344,8 @@ def test_a_server_error_counts_as_unreachable(monkeypatch: pytest.MonkeyPatch) -
 
         return refuse
 
-    monkeypatch.setattr(store_module.urllib.request, "urlopen", answer(503))
+    monkeypatch.setattr(connection.urllib.request, "urlopen", answer(503))
     with pytest.raises(StoreError, match="503"):
-        store_module._check_reachable("http://server", "http://server")
-    monkeypatch.setattr(store_module.urllib.request, "urlopen", answer(401))
-    store_module._check_reachable("http://server", "http://server")
+        connection._check_reachable("http://server", "http://server")
+    monkeypatch.setattr(connection.urllib.request, "urlopen", answer(401))
+    connection._check_reachable("http://server", "http://server")

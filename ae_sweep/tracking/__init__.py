@@ -9,11 +9,8 @@ from ae_sweep.tracking.mlflow_env import quiet_mlflow
 
 quiet_mlflow()  # MLflow decides on its telemetry while it is imported, which happens below
 
-from ae_sweep.tracking.store import (  # noqa: E402
-    TrackingStore,
-    open_for_reading,
-    open_for_writing,
-)
+from ae_sweep.tracking.connection import open_for_reading, open_for_writing  # noqa: E402
+from ae_sweep.tracking.store import TrackingStore  # noqa: E402
 from ae_sweep.tracking.ui_server import (  # noqa: E402
     UiServer,
     check_port,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from ae_sweep.errors import StoreError
+from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.messages import shorten, visible
 
 if TYPE_CHECKING:
@@ -67,3 +67,11 @@ def first_line(error: Exception) -> str:
     reasons = [line for line in lines if line and not line.startswith(SQL_NOISE)]
     reason = DRIVER_ERROR.sub("", reasons[0]) if reasons else type(error).__name__
     return visible(reason).rstrip(".;")
+
+
+def nothing_stored(place: str) -> NotStoredError:
+    """Return the error for a store without a sweep."""
+    return NotStoredError(
+        f"nothing is stored in {shorten(place, 200)}; run `ae-sweep run --dims 2 8 32` first, or "
+        "name another --store"
+    )

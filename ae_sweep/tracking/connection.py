@@ -1,0 +1,183 @@
+"""Opening of the tracking store: checked, reached, created where it is missing."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from mlflow import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
+
+from ae_sweep.errors import StoreError
+from ae_sweep.messages import shorten
+from ae_sweep.tracking import database, names
+from ae_sweep.tracking.errors import first_line, nothing_stored, store_error, translated
+from ae_sweep.tracking.mlflow_env import quiet_mlflow
+from ae_sweep.tracking.store import TrackingStore
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+    from ae_sweep.locations import Store
+
+REACH_SECONDS = 5.0
+DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def open_for_writing(store: Store) -> TrackingStore:
+    """Open the tracking store, and make it first where there is none.
+
+    Call it once, before any worker starts: MLflow's database cannot be made by several at once.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be made, reached or read. Nothing half-made is left behind.
+    """
+    quiet_mlflow()
+    place = store.runs_place
+    _refuse_a_file(store)
+    file = _checked_file(store)
+    with translated(place):
+        own = store.tracking_override is None
+        if own and file is not None and not database.is_there(file):
+            database.create(store, file)
+        client = _connect(store, place)
+        experiment = client.get_experiment_by_name(names.EXPERIMENT)
+        if experiment is None:
+            experiment = _create_experiment(client, store)
+    _refuse_deleted(experiment, place)
+    if (moved := _moved(experiment, store)) is not None:
+        raise moved
+    return TrackingStore(client, place=place, experiment_id=experiment.experiment_id)
+
+
+def open_for_reading(store: Store) -> TrackingStore:
+    """Open the tracking store as it is.
+
+    Raises
+    ------
+    NotStoredError
+        If nothing is stored there.
+    StoreError
+        If it cannot be reached or read.
+    """
+    quiet_mlflow()
+    place = store.runs_place
+    _refuse_a_file(store)
+    file = _checked_file(store)
+    if file is not None and not database.is_there(file):
+        raise nothing_stored(place)
+    with translated(place):
+        client = _connect(store, place)
+        experiment = client.get_experiment_by_name(names.EXPERIMENT)
+    if experiment is None:
+        raise nothing_stored(place)
+    _refuse_deleted(experiment, place)
+    return TrackingStore(
+        client,
+        place=place,
+        experiment_id=experiment.experiment_id,
+        moved=_moved(experiment, store),
+    )
+
+
+def _refuse_a_file(store: Store) -> None:
+    if store.tracking_override is None and store.root.is_file():
+        raise StoreError(
+            f"the store {store.root} is a file; name a directory with --store, or move the file"
+        )
+
+
+def _checked_file(store: Store) -> Path | None:
+    """Return the SQLite file, checked if it is there; None where the runs are kept elsewhere."""
+    # A database address ends at '?', and '%41' in it means 'A' to some versions of SQLAlchemy.
+    if store.tracking_override is None and (sign := re.search(r"[?%]", str(store.root))):
+        raise StoreError(
+            f"the store {store.root} has a {sign[0]!r} in its path, which MLflow's SQLite "
+            "addresses cannot hold; name another --store"
+        )
+    file = database.sqlite_file(store.tracking_uri)
+    if file is not None and database.is_there(file):
+        database.check(file)
+    return file
+
+
+def _connect(store: Store, place: str) -> MlflowClient:
+    _check_reachable(store.tracking_uri, place)
+    try:
+        return MlflowClient(tracking_uri=store.tracking_uri)
+    except Exception as error:
+        # A missing database driver, a failed migration: whatever it is, the store did not open.
+        raise store_error(place, error) from error
+
+
+def _check_reachable(uri: str, place: str) -> None:
+    """Try to reach a server once, briefly: MLflow would retry for minutes."""
+    try:
+        parts = urlsplit(uri)
+        if parts.scheme in ("http", "https"):
+            _knock(uri)
+        elif parts.hostname and (port := _database_port(parts)):
+            socket.create_connection((parts.hostname, port), timeout=REACH_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"the tracking server {shorten(place, 200)} cannot be reached: {first_line(error)}; "
+            "start it, or unset MLFLOW_TRACKING_URI to keep the runs in --store"
+        ) from error
+
+
+def _database_port(parts: SplitResult) -> int | None:
+    return parts.port or DATABASE_PORTS.get(parts.scheme.partition("+")[0])
+
+
+def _knock(uri: str) -> None:
+    address = f"{uri.rstrip('/')}/health"
+    try:
+        urllib.request.urlopen(address, timeout=REACH_SECONDS).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code >= 500:
+                raise
+    except urllib.error.URLError as error:
+        # Certificates are judged by MLflow, which has its own settings for them.
+        if not isinstance(error.reason, ssl.SSLError):
+            raise
+
+
+def _create_experiment(client: MlflowClient, store: Store) -> Experiment:
+    root = store.artifact_root
+    experiment_id = client.create_experiment(
+        names.EXPERIMENT,
+        artifact_location=None if root is None else root.as_uri(),
+        tags=names.EXPERIMENT_TAGS,
+    )
+    return client.get_experiment(experiment_id)
+
+
+def _refuse_deleted(experiment: Experiment, place: str) -> None:
+    if experiment.lifecycle_stage == "deleted":
+        raise StoreError(
+            f"the experiment {names.EXPERIMENT} in {shorten(place, 200)} is deleted; restore it "
+            f"with `mlflow experiments restore -x {experiment.experiment_id}`, or name another "
+            "--store"
+        )
+
+
+def _moved(experiment: Experiment, store: Store) -> StoreError | None:
+    """Make the error of writing to a moved store: MLflow knows artifacts by absolute paths."""
+    if store.artifact_root is None:
+        return None
+    stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
+    if stored.resolve() == store.artifact_root.resolve():
+        return None
+    return StoreError(
+        f"the store {store.root} keeps its artifacts in {stored}: it was moved or copied; "
+        "move it back, or name a new --store"
+    )
