@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from mlflow import MlflowClient
 
 from ae_sweep.config import NAME_PATTERN, changed_settings
 from ae_sweep.errors import ConflictError, NotStoredError, StoreError
@@ -25,7 +22,9 @@ from ae_sweep.tracking.writer import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
     from ae_sweep.config import SweepConfig
