@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,13 @@ class Store:
     def runs_place(self) -> str:
         """Where the runs are, to be told: ``root``, or the user's own tracking URI."""
         return self.told_tracking_uri if self.tracking_override else str(self.root)
+
+    @property
+    def option(self) -> str:
+        """The option that names this store in a command; empty for the default one."""
+        if self.root == Path.cwd() / DEFAULT_STORE:
+            return ""
+        return f" --store {shlex.quote(str(self.root))}"
 
     @property
     def artifact_root(self) -> Path | None:

@@ -18,6 +18,7 @@ from ae_sweep.cli import progress
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import DataError
 from ae_sweep.records import Outcome, Role
+from ae_sweep.runner import engine
 from ae_sweep.runner import workers as pool
 from ae_sweep.runner.setup import SweepSetup
 from ae_sweep.runner.worker_process import WorkerSpec, open_training
@@ -25,7 +26,7 @@ from ae_sweep.sweep import Trial, TrialEnded, TrialStarted, TrialValidated
 from ae_sweep.sweep.worker import JobFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from ae_sweep.sweep import Worker
 
@@ -118,7 +119,8 @@ def test_a_trials_parameters_tell_its_threads(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     monkeypatch.setattr(training.device, "usable_cores", lambda: 6)
-    one, two = (pool.WorkerPool(setup=prepared(), workers=n, speeds={2: SPEED}) for n in (1, 2))
+    one = pool.InlineEngine(setup=prepared(), speeds={2: SPEED})
+    two = pool.WorkerPool(setup=prepared(), workers=2, speeds={2: SPEED})
     assert (one.parameters()["threads"], two.parameters()["threads"]) == (6, 3)
     assert "3 threads" in str(two.parameters()["device_name"])
     assert two.parameters()["device"] == "cpu"
@@ -136,15 +138,15 @@ def test_no_more_workers_are_started_than_there_are_trials(
 
     monkeypatch.setattr(pool._Probes, "speeds", speeds)
     monkeypatch.setattr(training, "measure_speed", lambda *_, **__: SPEED)
-    assert pool.measure_pool(prepared(), 8, trials=3, announce=print).workers == 3
+    assert engine.local_engine(8)(prepared(), 3, print).workers == 3
     assert measured == [(2, 3), (8, 3)]
-    assert (
-        pool.measure_pool(prepared(), 8, trials=3, announce=print).speeds[2].epoch_seconds == 2.0
-    ), "of the slowest"
+    assert engine.local_engine(8)(prepared(), 3, print).speeds[2].epoch_seconds == 2.0, (
+        "of the slowest"
+    )
     measured.clear()
-    assert pool.measure_pool(prepared(), None, trials=1, announce=print).workers == 1
-    assert pool.measure_pool(prepared(), 1, trials=9, announce=print).workers == 1
-    assert pool.measure_pool(prepared(), 4, trials=0, announce=print).workers == 1
+    assert engine.local_engine(None)(prepared(), 1, print).workers == 1
+    assert engine.local_engine(1)(prepared(), 9, print).workers == 1
+    assert engine.local_engine(4)(prepared(), 0, print).workers == 1
     assert measured == [], "one worker is measured in this process"
 
 
@@ -230,29 +232,33 @@ def test_the_display_shows_all_running_trials(
         TrialValidated(trials[1], epoch_result(1, 0.5)),
         TrialValidated(trials[0], epoch_result(3, 0.25)),
     ]
-    outlook: Any = type("Estimate", (), {"trials": 2, "expected_seconds": 60.0})()
-    shown = progress.show_progress(iter(_to_the_end(events, trials)), outlook=outlook)
-    for _ in range(4):
-        next(shown)
+    estimate: Any = type("Estimate", (), {"trials": 2, "expected_seconds": 60.0})()
+    frames = []
+
+    def happen() -> Generator[Any, None, str]:
+        yield from events
+        frames.append(_frame(screen) if terminal else screen.getvalue())
+        yield from _to_the_end(trials)
+        return "result"
+
+    assert progress.show_progress(happen(), estimate=estimate) == "result"
     if terminal:
-        last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", _frame(screen))
+        last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", frames[0])
         assert re.search(r"d=2 trial 0 .* epoch 3 of 4", last)
         assert re.search(r"d=8 trial 0 .* epoch 1 of 4", last)
     else:
-        lines = screen.getvalue().splitlines()
+        lines = frames[0].splitlines()
         assert [line.partition(":")[0] for line in lines] == [
             "d=2 trial 0", "d=8 trial 0", "d=8 trial 0", "d=2 trial 0",
         ]  # fmt: skip
-    list(shown)
     assert re.search(r"d=8 trial 0: finished", screen.getvalue())
 
 
-def _to_the_end(events: list[Any], trials: list[Trial]) -> list[Any]:
-    ends = [
+def _to_the_end(trials: list[Trial]) -> list[TrialEnded]:
+    return [
         TrialEnded(trial, Outcome.FINISHED, result=trial_result(trial.config))
         for trial in reversed(trials)
     ]
-    return [*events, *ends]
 
 
 def _frame(screen: io.StringIO) -> str:

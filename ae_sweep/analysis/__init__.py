@@ -10,7 +10,7 @@ from ae_sweep.analysis.copy_test import (
     verdict,
 )
 from ae_sweep.analysis.distortion import NotApplicable, psnr_db
-from ae_sweep.analysis.document import to_document, to_table
+from ae_sweep.analysis.document import table_rows, to_document, to_table
 from ae_sweep.analysis.frontier import (
     FinishedTrial,
     Frontier,
@@ -59,6 +59,7 @@ __all__ = [
     "probes",
     "psnr_db",
     "squared_errors",
+    "table_rows",
     "to_document",
     "to_table",
     "verdict",

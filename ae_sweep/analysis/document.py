@@ -46,6 +46,12 @@ def to_document(frontier: Frontier) -> dict[str, Any]:
     return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "units": UNITS, **fields}
 
 
+def table_rows(frontier: Frontier) -> list[dict[str, Any]]:
+    """Return the table of `to_table` as rows of column name to value; there is at least one."""
+    records = to_table(frontier).to_dict("records")
+    return [{str(column): value for column, value in row.items()} for row in records]
+
+
 def to_table(frontier: Frontier) -> pd.DataFrame:
     """Return a frontier as the table of the command line, numbers unrounded.
 

@@ -39,7 +39,7 @@ def frontier(
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
 
     from ae_sweep import analysis, plots, tracking
-    from ae_sweep.cli.frontier_text import comparison, findings, print_frontier, table_rows
+    from ae_sweep.cli.frontier_text import comparison, findings, print_frontier
 
     curve = load_sweep(sweep, store=store).frontier
     other = load_sweep(beside, store=store).frontier if beside is not None else None
@@ -53,7 +53,7 @@ def frontier(
     if json_output:
         print_json(analysis.to_document(curve))
     elif csv:
-        typer.echo(tracking.table_csv(table_rows(curve)), nl=False)
+        typer.echo(tracking.table_csv(analysis.table_rows(curve)), nl=False)
     else:
         print_frontier(curve)
     for line in findings(curve):

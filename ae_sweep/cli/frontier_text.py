@@ -35,14 +35,8 @@ def comparison(frontier: Frontier, other: Frontier) -> list[str]:
 
 def print_frontier(frontier: Frontier) -> None:
     """Print one row a point."""
-    rows = table_rows(frontier)
+    rows = analysis.table_rows(frontier)
     print_table(list(rows[0]), [_cells(row) for row in rows])
-
-
-def table_rows(frontier: Frontier) -> list[dict[str, Any]]:
-    """Return the table as rows of column name to value; there is at least one."""
-    records = analysis.to_table(frontier).to_dict("records")
-    return [{str(column): value for column, value in row.items()} for row in records]
 
 
 FORMS: Mapping[str, Callable[[Any], str]] = {

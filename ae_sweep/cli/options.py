@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ae_sweep.locations import DEFAULT_STORE, Store
 from ae_sweep.messages import shorten
 
 StoreOption = Annotated[
@@ -38,13 +36,6 @@ DataDirOption = Annotated[
         help="Where the data set's files are, or are to be kept; the user cache if left out.",
     ),
 ]
-
-
-def store_option(store: Store) -> str:
-    """Write the option that names a store in a command, empty for the usual one."""
-    if store.root == Path.cwd() / DEFAULT_STORE:
-        return ""
-    return f" --store {shlex.quote(str(store.root))}"
 
 
 def whole_number(text: str) -> int:

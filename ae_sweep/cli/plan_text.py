@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def plan_lines(estimate: Estimate) -> list[str]:
     """Write the plan for a reader, one line per topic."""
-    plan, setup, pool = estimate.plan, estimate.setup, estimate.pool
+    plan, setup, engine = estimate.plan, estimate.setup, estimate.engine
     config, card = plan.config, setup.card
     seeds = counted(config.repeats, "other seed")
     repeats = f", each best again with {seeds}" if config.repeats else ""
@@ -38,10 +38,10 @@ def plan_lines(estimate: Estimate) -> list[str]:
             f"{card.val_images:,} validation, {card.test_images:,} test images; {card.source}"
         ),
         (
-            f"device   {pool.parameters()['device_name']}, "
+            f"device   {engine.parameters()['device_name']}, "
             f"{setup.precision.name} ({setup.precision.reason})"
         ),
-        *_workers_lines(pool.workers),
+        *_workers_lines(engine.workers),
         f"store    {estimate.store.root}{_runs_elsewhere(estimate.store)}",
         (
             f"time     about {in_words(estimate.expected_seconds)}, "

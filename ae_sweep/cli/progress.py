@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -12,10 +13,12 @@ from ae_sweep.cli.console import counted, in_words, stderr
 from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator
 
     from ae_sweep.runner.estimate import Estimate
     from ae_sweep.sweep import SweepEvent, Trial
+
+T = TypeVar("T")
 
 
 class Forecast:
@@ -50,15 +53,19 @@ class Forecast:
         return (1 - share) * by_plan + share * max(elapsed * (1 - share) / share, 0.0)
 
 
-def show_progress(events: Iterable[SweepEvent], *, outlook: Estimate) -> Iterator[SweepEvent]:
-    """Pass events on and show them on stderr."""
-    display = _Live(outlook.trials) if stderr().is_terminal else _Lines(outlook.trials)
-    forecast = Forecast(outlook.expected_seconds, trials=outlook.trials)
-    with display:
-        for event in events:
+def show_progress(events: Generator[SweepEvent, None, T], *, estimate: Estimate) -> T:
+    """Show events on stderr until there are no more, and return what the generator returns."""
+    display = _Live(estimate.trials) if stderr().is_terminal else _Lines(estimate.trials)
+    forecast = Forecast(estimate.expected_seconds, trials=estimate.trials)
+    with contextlib.closing(events), display:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                result: T = end.value
+                return result
             forecast.take(event)
             display.show(event, seconds_left=forecast.seconds_left)
-            yield event
 
 
 class _Lines:

@@ -1,31 +1,25 @@
-"""Owns ``ae-sweep run``: its options, and the plan they make."""
+"""The command ``ae-sweep run``: its options, the plan and the result it prints."""
 
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ae_sweep.cli.console import print_json, say
-from ae_sweep.cli.error_handler import handled
-from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, store_option, whole_number
-from ae_sweep.config import NAME_PATTERN
+from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
+from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, whole_number
 from ae_sweep.config.parsing import parse_workers
-from ae_sweep.errors import ConfigError, NotStoredError
 from ae_sweep.locations import DEFAULT_STORE, data_dir_at, open_at
-from ae_sweep.runner.settings import DEFAULTS, DIMS_OF_CODEBOOKS, make_config, stored_settings
+from ae_sweep.runner.settings import DEFAULTS, DIMS_OF_CODEBOOKS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ae_sweep.config import SweepConfig
-    from ae_sweep.locations import Store
     from ae_sweep.runner.estimate import Estimate
-    from ae_sweep.runner.setup import SweepSetup
+    from ae_sweep.runner.execution import FinishedSweep
+    from ae_sweep.runner.interrupts import Interrupts
+    from ae_sweep.runner.request import SweepRequest
 
 DEFAULT_DEVICE = "auto"
 
@@ -160,7 +154,7 @@ def run(
         bool, typer.Option("--resume", help="Complete the stored sweep --name; its settings hold.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell the plan and the expected time, then stop.")
+        bool, typer.Option("--dry-run", help="Print the plan and the estimated time, then exit.")
     ] = False,
     store: StoreOption = DEFAULT_STORE,
     json_output: JsonOption = False,
@@ -183,71 +177,70 @@ def run(
         "beta": beta, "codebook": codebook,
         "sampler": sampler, "pruner": pruner, "method": method,
     }  # fmt: skip
-    if resume and name is None:
-        raise ConfigError("--resume needs the sweep's --name; ae-sweep list tells the names")
-    stored = stored_settings(name, place) if resume and name else {}
-    title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"])
-    config = make_config(title, given, stored, announce=say)
-    if config.method == "nested" and wanted != 1:
-        raise ConfigError(
-            f"--method nested trains one network in one process, and --workers is {workers}; "
-            "leave --workers out"
-        )
 
-    from ae_sweep import sweep, tracking
-
-    # Before anything is fetched or measured; the data set's digest is compared later.
-    with contextlib.suppress(NotStoredError):
-        tracking.open_for_reading(place)
-    sweep.check_conflict(place.optuna_path, config, identity=config.identity(), resume=resume)
-
-    from ae_sweep.runner.setup import prepare
-
-    prepared = prepare(config, data_dir=files, device_name=device, workers=wanted, announce=say)
-    look = partial(_estimate, prepared, wanted, place, resume=resume)
-    if dry_run:
-        _tell_plan(look(), json_output=json_output)
-        return
-
-    from ae_sweep.cli.conduct import conduct
-
-    again = _again(config, place, data_dir=files, device=device)
-    conduct(prepared, place, look=look, again=again, resume=resume, json_output=json_output)
-
-
-def _new_name(dataset: str) -> str:
-    # A data set that cannot be is refused as such later, not as a part of this name.
-    stem = dataset if len(dataset) < 80 and NAME_PATTERN.fullmatch(dataset) else "sweep"
-    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _estimate(prepared: SweepSetup, workers: int | None, store: Store, *, resume: bool) -> Estimate:
-    from ae_sweep import sweep, tracking
-    from ae_sweep.runner.estimate import Estimate
-    from ae_sweep.runner.workers import measure_pool
-
-    config, identity = prepared.config, prepared.identity()
-    sweep.check_conflict(store.optuna_path, config, identity=identity, resume=resume)
-    trials = tracking.open_for_reading(store).trials(config.name) if resume else []
-    plan = sweep.make_plan(
-        config,
-        filled=sweep.filled_slots(store.optuna_path, config),
-        repeated=sweep.finished_repeats(config, trials),
-    )
-    pool = measure_pool(prepared, workers, trials=plan.trials, announce=say)
-    return Estimate(plan=plan, pool=pool, store=store)
-
-
-def _tell_plan(outlook: Estimate, *, json_output: bool) -> None:
     from ae_sweep.cli.plan_text import plan_lines
+    from ae_sweep.runner.execution import plan_sweep
+    from ae_sweep.runner.interrupts import Interrupts
+    from ae_sweep.runner.request import make_request
 
+    request = make_request(
+        name,
+        given,
+        store=place,
+        now=time.localtime(),
+        announce=say,
+        resume=resume,
+        data_dir=files,
+        device=device,
+        workers=wanted,
+    )
+    interrupts = Interrupts()
+    with interrupts.caught():
+        estimate = plan_sweep(request, announce=say)
+        if dry_run:
+            if json_output:
+                print_json(estimate.document())
+            else:
+                typer.echo("\n".join(plan_lines(estimate)))
+            return
+        for line in plan_lines(estimate):
+            say(line)
+        finished = _train(request, estimate, interrupts)
+        _print_result(finished, request, json_output=json_output)
+
+
+def _train(request: SweepRequest, estimate: Estimate, interrupts: Interrupts) -> FinishedSweep:
+    from ae_sweep.cli.progress import show_progress
+    from ae_sweep.runner.execution import execute
+
+    try:
+        events = execute(request, estimate, shield=interrupts.shield)
+        return show_progress(events, estimate=estimate)
+    except KeyboardInterrupt:
+        # A second Ctrl-C has nothing to add.
+        with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
+            say(f"interrupted; complete it with: {request.resume_command}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output: bool) -> None:
+    from ae_sweep import analysis
+    from ae_sweep.cli.frontier_text import print_frontier
+
+    config, store = request.config, request.store
     if json_output:
-        print_json(outlook.document())
+        print_json(
+            {
+                "sweep": config.name,
+                "store": str(store.root),
+                "tracking_uri": store.told_tracking_uri,
+                "frontier": analysis.to_document(finished.frontier),
+            }
+        )
     else:
-        typer.echo("\n".join(plan_lines(outlook)))
-
-
-def _again(config: SweepConfig, store: Store, *, data_dir: Path | None, device: str) -> str:
-    files = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
-    on = "" if device == DEFAULT_DEVICE else f" --device {device}"
-    return f"ae-sweep run --name {config.name} --resume{files}{on}{store_option(store)}"
+        print_frontier(finished.frontier)
+    say("")
+    say(f"next: ae-sweep frontier {config.name}{store.option}   the curve as a figure")
+    say(f"      ae-sweep ui{store.option}   runs, pictures and models in the browser")
+    say(f"      ae-sweep show {config.name}{store.option}   every trial")
+    finished.check()

@@ -10,8 +10,8 @@ from ae_sweep import training
 
 if TYPE_CHECKING:
     from ae_sweep.locations import Store
+    from ae_sweep.runner.engine import Engine
     from ae_sweep.runner.setup import SweepSetup
-    from ae_sweep.runner.workers import WorkerPool
     from ae_sweep.sweep import Plan
 
 SECONDS_PER_TRIAL = 1.0
@@ -23,13 +23,9 @@ class Estimate:
     """What a sweep is about to train and how long it should take."""
 
     plan: Plan
-    pool: WorkerPool
+    setup: SweepSetup
+    engine: Engine
     store: Store
-
-    @property
-    def setup(self) -> SweepSetup:
-        """What every trial of the sweep shares."""
-        return self.pool.setup
 
     @property
     def trials(self) -> int:
@@ -39,12 +35,12 @@ class Estimate:
     @property
     def expected_seconds(self) -> float:
         """Estimated duration with pruning."""
-        return self.plan.expected_seconds(self._trial_seconds, workers=self.pool.workers)
+        return self.plan.expected_seconds(self._trial_seconds, workers=self.engine.workers)
 
     @property
     def most_seconds(self) -> float:
         """Estimated duration if nothing is pruned."""
-        return self.plan.most_seconds(self._trial_seconds, workers=self.pool.workers)
+        return self.plan.most_seconds(self._trial_seconds, workers=self.engine.workers)
 
     @property
     def max_epochs(self) -> int:
@@ -74,10 +70,10 @@ class Estimate:
             "dataset_digest": setup.card.digest,
             "model": config.model,
             "models": list(config.models),
-            "device": self.pool.parameters()["device"],
+            "device": self.engine.parameters()["device"],
             "precision": setup.precision.name,
-            "workers": self.pool.workers,
-            "threads_per_worker": self.pool.threads,
+            "workers": self.engine.workers,
+            "threads_per_worker": self.engine.threads,
             "store": str(self.store.root),
             "tracking_uri": self.store.told_tracking_uri,
             "expected_seconds": round(self.expected_seconds, 1),
@@ -85,7 +81,7 @@ class Estimate:
         }
 
     def _trial_seconds(self, dim: int, epochs: int) -> float:
-        speeds = self.pool.speeds
+        speeds = self.engine.speeds
         if self.plan.config.method == "nested":
             return training.nested_trial_seconds(speeds, dim, epochs) + SECONDS_PER_TRIAL
         return speeds[dim].trial_seconds(epochs) + SECONDS_PER_TRIAL

@@ -1,9 +1,10 @@
-"""Owns Ctrl-C: an interruption waits until bookkeeping is done."""
+"""Handling of SIGINT and SIGTERM: an interruption waits until bookkeeping is done."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +21,13 @@ class Interrupts:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Take both signals for as long as the context lasts."""
+        """Handle both signals for as long as the context lasts.
+
+        Python runs signal handlers in the main thread alone: in any other, this does nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         signals = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(number, self._take) for number in signals]
         try:

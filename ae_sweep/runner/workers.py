@@ -1,4 +1,4 @@
-"""Owns how many trainings run at a time, with how many threads each, and how fast they are."""
+"""Engines of one machine: trials trained in this process, or in several at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ae_sweep.config.parsing import MAX_WORKERS
 from ae_sweep.runner.worker_process import Probe, open_probe, open_training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ae_sweep.runner.setup import SweepSetup
     from ae_sweep.sweep import Worker
@@ -25,66 +25,90 @@ WORKERS_PER_GPU = (1, 2, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
+class InlineEngine:
+    """Trains one trial at a time, in this process."""
+
+    setup: SweepSetup
+    speeds: Mapping[int, training.Speed]
+    """Speed by latent_dim."""
+    workers: int = 1
+
+    @property
+    def threads(self) -> int:
+        """Threads of one trial."""
+        return training.threads_per_worker(1)
+
+    def parameters(self) -> dict[str, str | int]:
+        """Return the run parameters that affect rounding: threads and devices."""
+        return _parameters(self.setup.devices[:1], self.threads)
+
+    def open(self) -> Worker:
+        """Return a worker that trains in this process."""
+        setup = self.setup
+        if setup.config.method == "nested":
+            return sweep.InlineWorker(
+                training.NestedTrainings(
+                    setup.images, dims=setup.config.dims, precision=setup.precision
+                )
+            )
+        return sweep.InlineWorker(
+            partial(training.train, images=setup.images, precision=setup.precision)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerPool:
-    """The workers of a sweep; one of them trains in this process."""
+    """Trains several trials at a time, each in a process of its own."""
 
     setup: SweepSetup
     workers: int
     speeds: Mapping[int, training.Speed]
-    """By latent_dim: of one worker, measured while all of them were at work."""
+    """Speed of one worker by latent_dim, measured while all of them were at work."""
 
     @property
     def threads(self) -> int:
-        """How many threads one training has."""
+        """Threads of one trial."""
         return training.threads_per_worker(self.workers)
 
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """Which devices train."""
-        return self.setup.devices[: self.workers]
-
     def parameters(self) -> dict[str, str | int]:
-        """Tell what decides a result's last digits."""
-        described = [training.describe_device(name, threads=self.threads) for name in self.devices]
-        return {
-            "threads": self.threads,
-            "device": " ".join(self.devices),
-            "device_name": ", ".join(described),
-        }
+        """Return the run parameters that affect rounding: threads and devices."""
+        return _parameters(self.setup.devices[: self.workers], self.threads)
 
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[Worker]:
-        """Have the workers for as long as the context lasts; no process outlives it."""
-        if self.workers == 1:
-            yield sweep.InlineWorker(self._train())
-            return
+    def open(self) -> Worker:
+        """Return a worker whose processes start as trials are submitted."""
         specs = [
             self.setup.worker_spec(number, threads=self.threads) for number in range(self.workers)
         ]
-        factories = [partial(open_training, spec) for spec in specs]
-        with sweep.ProcessWorker(factories) as worker:
-            yield worker
-
-    def _train(self) -> sweep.Train:
-        setup = self.setup
-        if setup.config.method == "nested":
-            return training.NestedTrainings(
-                setup.images, dims=setup.config.dims, precision=setup.precision
-            )
-        return partial(training.train, images=setup.images, precision=setup.precision)
+        return sweep.ProcessWorker([partial(open_training, spec) for spec in specs])
 
 
-def measure_pool(
+def _parameters(devices: Sequence[str], threads: int) -> dict[str, str | int]:
+    described = [training.describe_device(name, threads=threads) for name in devices]
+    return {
+        "threads": threads,
+        "device": " ".join(devices),
+        "device_name": ", ".join(described),
+    }
+
+
+def measured_inline(setup: SweepSetup) -> InlineEngine:
+    """Measure the speed of this process by a few training steps."""
+    return InlineEngine(setup=setup, speeds=_by_dim(setup, setup.speed))
+
+
+def measured_pool(
     setup: SweepSetup, wanted: int | None, *, trials: int, announce: Callable[[str], None]
-) -> WorkerPool:
-    """Measure a few training steps, with as many workers at once as there are to be.
+) -> InlineEngine | WorkerPool:
+    """Measure a few training steps in as many processes at once as there will be.
+
+    Where one worker is best, no process is kept for it.
 
     Parameters
     ----------
     wanted
-        So many workers; None takes as many as the measurement finds best.
+        Number of workers; None takes as many as the measurement finds best.
     trials
-        How many there are to train: more workers would have nothing to do.
+        Trials to train: more workers than that would have nothing to do.
     announce
         Is given a line on each measurement.
 
@@ -93,13 +117,12 @@ def measure_pool(
     WorkerError
         If a process cannot be started or set up.
     """
-    announce("measuring the speed of a few training steps")
-    if wanted == 1 or trials <= 1:
-        return WorkerPool(setup=setup, workers=1, speeds=_by_dim(setup, setup.speed))
     with _Probes(setup) as probes:
         workers = min(wanted, trials) if wanted else _best(setup, probes, trials, announce)
         speeds = _by_dim(setup, lambda dim: probes.slowest(dim, workers))
-        return WorkerPool(setup=setup, workers=workers, speeds=speeds)
+    if workers == 1:
+        return InlineEngine(setup=setup, speeds=speeds)
+    return WorkerPool(setup=setup, workers=workers, speeds=speeds)
 
 
 class _Probes(contextlib.ExitStack):

@@ -3,6 +3,7 @@
 from ae_sweep.sweep.child import Child, Work, run_together
 from ae_sweep.sweep.driver import (
     Driver,
+    Shield,
     SweepEvent,
     Trial,
     TrialEnded,
@@ -24,6 +25,7 @@ __all__ = [
     "InlineWorker",
     "Plan",
     "ProcessWorker",
+    "Shield",
     "SweepEvent",
     "Tracker",
     "Train",

@@ -60,6 +60,9 @@ class Worker(Protocol):
     def stop(self, job: int) -> None:
         """Give a job up; no event of it follows."""
 
+    def close(self) -> None:
+        """Give up all jobs and end what was started for them."""
+
 
 class InlineWorker:
     """Trains in this process, one job at a time, while the caller waits for its next event."""
@@ -92,3 +95,8 @@ class InlineWorker:
         training = self._trainings.pop(job, None)
         if training is not None:
             training.close()
+
+    def close(self) -> None:
+        """Close the trainings that have not ended."""
+        for job in list(self._trainings):
+            self.stop(job)

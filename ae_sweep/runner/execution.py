@@ -1,0 +1,180 @@
+"""A sweep from its plan to its stored frontier, as a stream of events."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ae_sweep import analysis, plots, sweep, tracking, training
+from ae_sweep.errors import NotStoredError
+from ae_sweep.runner.environment import environment
+from ae_sweep.runner.estimate import Estimate
+from ae_sweep.runner.setup import prepare
+from ae_sweep.runner.tracker import MlflowTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ae_sweep.analysis import Frontier
+    from ae_sweep.config import Condition
+    from ae_sweep.locations import Store
+    from ae_sweep.runner.engine import Announce
+    from ae_sweep.runner.request import SweepRequest
+    from ae_sweep.sweep import Shield, SweepEvent
+    from ae_sweep.tracking import SweepWriter, TrackingStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedSweep:
+    """A sweep whose results are stored."""
+
+    frontier: Frontier
+    missing: tuple[Condition, ...]
+    """Conditions of which no trial finished."""
+    store: Store
+
+    def check(self) -> None:
+        """Refuse a frontier that lacks a condition.
+
+        Raises
+        ------
+        NotStoredError
+            With the missing conditions.
+        """
+        if self.missing:
+            raise NotStoredError(
+                f"no trial finished for {analysis.listed_conditions(self.missing)}; the MLflow UI "
+                f"shows why each trial failed: ae-sweep ui{self.store.option}"
+            )
+
+
+def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
+    """Load the data, choose the precision, measure the speed and count what is to be trained.
+
+    Nothing is written to the store.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or a dim needs more memory than the device has.
+    DeviceError, DataError
+        If the device or the data set is not available.
+    ConflictError
+        If the sweep is stored with other settings or another data set.
+    """
+    config, store = request.config, request.store
+    setup = prepare(
+        config,
+        data_dir=request.data_dir,
+        device_name=request.device,
+        workers=request.workers,
+        announce=announce,
+    )
+    sweep.check_conflict(
+        store.optuna_path, config, identity=setup.identity(), resume=request.resume
+    )
+    trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
+    plan = sweep.make_plan(
+        config,
+        filled=sweep.filled_slots(store.optuna_path, config),
+        repeated=sweep.finished_repeats(config, trials),
+    )
+    engine = request.engine_factory(setup, plan.trials, announce)
+    return Estimate(plan=plan, setup=setup, engine=engine, store=store)
+
+
+def execute(
+    request: SweepRequest, estimate: Estimate, *, shield: Shield = nullcontext
+) -> Generator[SweepEvent, None, FinishedSweep]:
+    """Train what is planned, store it, and yield what happens.
+
+    A caller that stops early must close the generator (``contextlib.closing``): like an
+    interruption, that leaves every trial ended and the sweep resumable.
+
+    Parameters
+    ----------
+    shield
+        Gives a context in which no interruption arrives; bookkeeping happens inside one.
+
+    Yields
+    ------
+    SweepEvent
+        A trial has started, validated or ended.
+
+    Returns
+    -------
+    FinishedSweep
+        The frontier, which is also stored on the sweep's run.
+
+    Raises
+    ------
+    NotStoredError
+        If no trial finished.
+    """
+    runs = tracking.open_for_writing(request.store)
+    with contextlib.ExitStack() as held:
+        # From its creation to the try that ends it, no interruption may come between.
+        held.enter_context(shield())
+        writer = _open_sweep(request, estimate, runs)
+        try:
+            held.close()
+            yield from _train(estimate, runs, writer, shield=shield)
+            return _publish(request, runs, writer)
+        except (KeyboardInterrupt, GeneratorExit):
+            # A second Ctrl-C has nothing to add.
+            with contextlib.suppress(KeyboardInterrupt), shield():
+                writer.interrupt()
+            raise
+        except Exception as error:
+            writer.fail(f"{type(error).__name__}: {error}")
+            raise
+
+
+def _open_sweep(request: SweepRequest, estimate: Estimate, runs: TrackingStore) -> SweepWriter:
+    config, card = request.config, estimate.setup.card
+    if request.resume:
+        return runs.resume_sweep(config, card=card)
+    return runs.start_sweep(config, card=card, environment=environment())
+
+
+def _train(
+    estimate: Estimate, runs: TrackingStore, writer: SweepWriter, *, shield: Shield
+) -> Generator[SweepEvent, None, None]:
+    setup, engine = estimate.setup, estimate.engine
+    config = setup.config
+    with contextlib.closing(engine.open()) as worker:
+        driver = sweep.Driver(
+            config,
+            studies=sweep.open_studies(
+                estimate.store.optuna_path, config, identity=setup.identity()
+            ),
+            worker=worker,
+            tracker=MlflowTracker(
+                writer,
+                card=setup.card,
+                recipe=training.recipe_name(config),
+                parameters={**setup.parameters(), **engine.parameters(), **environment()},
+                finished=runs.finished_points(config.name),
+            ),
+            shield=shield,
+        )
+        with contextlib.closing(driver.run()) as events:
+            yield from events
+
+
+def _publish(request: SweepRequest, runs: TrackingStore, writer: SweepWriter) -> FinishedSweep:
+    """Read the trials back, and store the frontier on the sweep's run."""
+    config = request.config
+    record, trials = runs.sweep_with_trials(config.name)
+    frontier = analysis.frontier(trials, sweep=record.name, dataset=record.config.get("dataset"))
+    figure = plots.frontier_figure(frontier)
+    writer.finish(
+        figures={f"frontier.{kind}": plots.render(figure, kind) for kind in ("png", "svg")},
+        table=analysis.table_rows(frontier),
+        document=analysis.to_document(frontier),
+    )
+    measured = {point.condition for point in frontier.points}
+    missing = tuple(each for each in config.conditions if each not in measured)
+    return FinishedSweep(frontier=frontier, missing=missing, store=request.store)

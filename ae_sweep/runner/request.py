@@ -1,0 +1,129 @@
+"""A sweep as it is asked for, by command line or Python, checked before anything is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ae_sweep import sweep, tracking
+from ae_sweep.config import NAME_PATTERN
+from ae_sweep.errors import ConfigError, NotStoredError
+from ae_sweep.runner.engine import local_engine
+from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.locations import Store
+    from ae_sweep.runner.engine import Announce, EngineFactory
+
+DEFAULT_DEVICE = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRequest:
+    """All that a call asks for."""
+
+    config: SweepConfig
+    store: Store
+    resume: bool = False
+    """Whether a stored sweep of this name is completed."""
+    data_dir: Path | None = None
+    """Directory of the data set's files; None is the user cache."""
+    device: str = DEFAULT_DEVICE
+    workers: int | None = 1
+    """Trials at a time; None takes as many as a short measurement finds best."""
+    engine: EngineFactory | None = None
+    """Trains the trials; None is this machine."""
+
+    @property
+    def engine_factory(self) -> EngineFactory:
+        """Return what makes the engine."""
+        return self.engine or local_engine(self.workers)
+
+    @property
+    def resume_command(self) -> str:
+        """Return the command that completes the sweep after an interruption."""
+        words = ["ae-sweep", "run", "--name", self.config.name, "--resume"]
+        if self.data_dir is not None:
+            words += ["--data-dir", str(self.data_dir)]
+        if self.device != DEFAULT_DEVICE:
+            words += ["--device", self.device]
+        if self.workers != 1:
+            words += ["--workers", "auto" if self.workers is None else str(self.workers)]
+        return f"{shlex.join(words)}{self.store.option}"
+
+
+def make_request(
+    name: str | None,
+    given: Mapping[str, Any],
+    *,
+    store: Store,
+    now: time.struct_time,
+    announce: Announce,
+    resume: bool = False,
+    data_dir: Path | None = None,
+    device: str = DEFAULT_DEVICE,
+    workers: int | None = 1,
+    engine: EngineFactory | None = None,
+) -> SweepRequest:
+    """Complete what is given by what is stored and by defaults, and check it.
+
+    Parameters
+    ----------
+    name
+        Of the sweep; None makes one of the data set's name and the time.
+    given
+        Settings by name, as texts, numbers or sequences of them; None and empty are not given.
+    now
+        Local time, part of a name that is not given.
+    announce
+        Is given a line where a setting has no effect.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is wrong.
+    ConflictError
+        If the name is taken and the sweep is not resumed, or is stored with other settings.
+    NotStoredError
+        If there is no sweep of that name to resume.
+    StoreError
+        If the store cannot be read.
+    """
+    if resume and name is None:
+        raise ConfigError("--resume needs the sweep's --name; ae-sweep list shows the names")
+    stored = stored_settings(name, store) if resume and name is not None else {}
+    title = (
+        name if name is not None else _new_name(given.get("dataset") or DEFAULTS["dataset"], now)
+    )
+    config = make_config(title, given, stored, announce=announce)
+    if config.method == "nested" and (workers != 1 or engine is not None):
+        raise ConfigError(
+            "--method nested trains one network in one process, and --workers is "
+            f"{'auto' if workers is None else workers}; leave --workers out"
+        )
+    # Before anything is fetched or measured; the data set's digest is compared later.
+    with contextlib.suppress(NotStoredError):
+        tracking.open_for_reading(store)
+    sweep.check_conflict(store.optuna_path, config, identity=config.identity(), resume=resume)
+    return SweepRequest(
+        config=config,
+        store=store,
+        resume=resume,
+        data_dir=data_dir,
+        device=device,
+        workers=workers,
+        engine=engine,
+    )
+
+
+def _new_name(dataset: str, now: time.struct_time) -> str:
+    # A data set that cannot be is refused as such later, not as a part of this name.
+    stem = dataset if len(dataset) < 80 and NAME_PATTERN.fullmatch(dataset) else "sweep"
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S', now)}"
