@@ -1,4 +1,4 @@
-"""Text of error messages: foreign text made safe to print, and hints for misspelt names."""
+"""Text of messages: foreign text made safe to print, hints for misspelt names, durations."""
 
 from __future__ import annotations
 
@@ -34,3 +34,16 @@ def unknown_name(what: str, name: str, names: Collection[str]) -> ConfigError:
     near = difflib.get_close_matches(name[:100].lower(), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return ConfigError(f"there is no {what} {shorten(name)}, only {', '.join(names)}{hint}")
+
+
+def in_words(seconds: float) -> str:
+    """Write a duration: 8 s, 7 min, 2 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Write a number of things: 1 trial, 3 trials."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"

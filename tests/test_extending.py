@@ -17,7 +17,8 @@ from ae_sweep.training import train
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE, LINE = re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)
+PAGE = (ROOT / "docs/extending.md").read_text()
+FILE, LINE = re.findall(r"```python\n(.*?)```", PAGE.partition("## An engine")[0], re.DOTALL)
 
 
 @pytest.fixture

@@ -53,18 +53,5 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console.print(table)
 
 
-def in_words(seconds: float) -> str:
-    """Write a duration: 8 s, 7 min, 2 h 05 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Write a number of things: 1 trial, 3 trials."""
-    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
-
-
 def _looks_numeric(text: str) -> bool:
     return not text or text.lstrip("+-")[:1].isdigit() or text in ("-", "perfect")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import training
-from ae_sweep.cli.console import counted, in_words
+from ae_sweep.messages import counted, in_words
 
 if TYPE_CHECKING:
     from ae_sweep.config import SweepConfig

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from ae_sweep.cli.console import counted, in_words, stderr
+from ae_sweep.cli.console import stderr
+from ae_sweep.messages import in_words
+from ae_sweep.runner.event_text import ended, settings, state
 from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ae_sweep.runner.estimate import Estimate
-    from ae_sweep.sweep import SweepEvent, Trial
+    from ae_sweep.sweep import SweepEvent
 
 T = TypeVar("T")
 
@@ -86,14 +88,14 @@ class _Lines:
         """Print the event."""
         match event:
             case TrialStarted(trial=trial):
-                self._console.print(Text(f"{trial.name}: {_settings(trial)}"))
+                self._console.print(Text(f"{trial.name}: {settings(trial)}"))
             case TrialValidated(trial=trial):
-                self._console.print(Text(f"{trial.name}: {_state(event)}"))
+                self._console.print(Text(f"{trial.name}: {state(event)}"))
             case TrialEnded(trial=trial):
                 self._ended += 1
                 self._console.print(
                     Text(
-                        f"[{self._ended}/{self._trials}] {trial.name}: {_end(event)}; "
+                        f"[{self._ended}/{self._trials}] {trial.name}: {ended(event)}; "
                         f"about {in_words(seconds_left)} left"
                     )
                 )
@@ -127,35 +129,16 @@ class _Live:
         match event:
             case TrialStarted():
                 self._tasks[trial.name] = self._progress.add_task(
-                    trial.name, total=trial.config.epochs, note=_settings(trial)
+                    trial.name, total=trial.config.epochs, note=settings(trial)
                 )
             case TrialValidated(result=result):
                 self._progress.update(
                     self._tasks[trial.name],  # type: ignore[arg-type]
                     completed=min(result.epoch, trial.config.epochs),
-                    note=_state(event),
+                    note=state(event),
                 )
             case TrialEnded():
                 self._progress.remove_task(self._tasks.pop(trial.name))  # type: ignore[arg-type]
-                self._progress.console.print(Text(f"{trial.name}: {_end(event)}"))
+                self._progress.console.print(Text(f"{trial.name}: {ended(event)}"))
                 self._progress.advance(self._sweep)
         self._progress.update(self._sweep, note=f"about {in_words(seconds_left)} left")
-
-
-def _settings(trial: Trial) -> str:
-    return f"lr {trial.config.lr:.3g}, {counted(trial.config.epochs, 'epoch')}"
-
-
-def _state(event: TrialValidated) -> str:
-    epoch, epochs = event.result.epoch, event.trial.config.epochs
-    where = f"epoch {epoch:.3g} of {epochs}"
-    if epoch > epochs:
-        where = f"fine-tuned for {epoch - epochs:.3g} of an epoch"
-    return f"{where}, val MSE {event.result.val_mse:.5f}"
-
-
-def _end(event: TrialEnded) -> str:
-    told = f"{event.outcome} ({_settings(event.trial)})"
-    if event.result is not None:
-        return f"{told}, val MSE {event.result.val_mse:.5f}, test MSE {event.result.test_mse:.5f}"
-    return f"{told}: {event.reason}" if event.reason else told

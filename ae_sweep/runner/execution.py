@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep import analysis, plots, sweep, tracking, training
 from ae_sweep.errors import NotStoredError
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from ae_sweep.runner.request import SweepRequest
     from ae_sweep.sweep import Shield, SweepEvent
     from ae_sweep.tracking import SweepWriter, TrackingStore
+
+
+@dataclass(frozen=True)
+class SweepPlanned:
+    """A sweep is about to begin."""
+
+    estimate: Estimate
+
+
+RunEvent: TypeAlias = "SweepPlanned | SweepEvent"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,4 @@
-"""Owns the Python interface: a stored sweep with its trials, its curve, its images and its models.
-
-import ae_sweep
-
-sweep = ae_sweep.load_sweep("digits")
-sweep.trials_table()               # a row a trial
-model = sweep.model(32)            # the best one with 32 latents
-z = model.encode(sweep.dataset.test_NCHW[:10])
-x = model.decode(z)
-"""
+"""A stored sweep: its trials, its curve, its images and its models."""
 
 from __future__ import annotations
 
@@ -76,6 +67,21 @@ def load_sweep(
         data_dir=data_dir_at(None if data_dir is None else Path(data_dir)),
         announce=announce,
     )
+
+
+def list_sweeps(*, store: Path | str = DEFAULT_STORE) -> list[SweepRecord]:
+    """Return the stored sweeps, the newest first: settings, state and counts of trials.
+
+    Raises
+    ------
+    NotStoredError
+        If nothing is stored there.
+    StoreError
+        If the store cannot be read.
+    """
+    from ae_sweep import tracking
+
+    return tracking.open_for_reading(open_at(Path(store))).sweeps()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,24 @@
+"""The Python interface: run a sweep, or open a stored one with its tables, images and models.
+
+import ae_sweep
+
+sweep = ae_sweep.run_sweep("digits", dims=[2, 8, 32], trials=3)
+sweep.trials_table()               # one row per trial
+sweep.frontier_figure()            # the rate-distortion curve
+model = sweep.model(32)            # the best one with 32 latents
+z = model.encode(sweep.dataset.test_NCHW[:10])
+x = model.decode(z)
+"""
+
+from ae_sweep.api.run import SweepSettings, iter_sweep, plan_sweep, run_sweep
+from ae_sweep.api.stored import Sweep, list_sweeps, load_sweep
+
+__all__ = [
+    "Sweep",
+    "SweepSettings",
+    "iter_sweep",
+    "list_sweeps",
+    "load_sweep",
+    "plan_sweep",
+    "run_sweep",
+]

@@ -1,0 +1,93 @@
+"""Progress of a sweep run from Python: a bar in a terminal or notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ae_sweep.messages import in_words
+from ae_sweep.runner.event_text import ended, state
+from ae_sweep.runner.execution import SweepPlanned
+from ae_sweep.sweep import TrialEnded, TrialValidated
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ae_sweep.runner.execution import FinishedSweep, RunEvent
+
+Events = "Generator[RunEvent, None, FinishedSweep]"
+
+
+class Silent:
+    """Shows nothing."""
+
+    def announce(self, line: str) -> None:
+        """Drop a line."""
+
+    def show(self, events: Generator[RunEvent, None, FinishedSweep]) -> FinishedSweep:
+        """Run the events to their end and return their result."""
+        with contextlib.closing(events):
+            while True:
+                try:
+                    self.take(next(events))
+                except StopIteration as end:
+                    result: FinishedSweep = end.value
+                    return result
+
+    def take(self, event: RunEvent) -> None:
+        """Drop an event."""
+
+
+class Progress(Silent):
+    """Shows a sweep on stderr.
+
+    The bar counts trials; a line above it stays for each trial that ended. Where stderr is neither
+    a terminal nor a notebook, only the lines are written.
+    """
+
+    def __init__(self) -> None:
+        self._tqdm = _tqdm()
+        self._bar: Any = None
+
+    def announce(self, line: str) -> None:
+        """Write a line that stays."""
+        self._tqdm.write(line, file=sys.stderr)
+
+    def show(self, events: Generator[RunEvent, None, FinishedSweep]) -> FinishedSweep:
+        """Show the events to their end and return their result."""
+        try:
+            return super().show(events)
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+
+    def take(self, event: RunEvent) -> None:
+        """Show an event."""
+        match event:
+            case SweepPlanned(estimate=estimate):
+                trials, name = estimate.trials, estimate.plan.config.name
+                expected = in_words(estimate.expected_seconds)
+                self.announce(f"{name}: {trials} to train, about {expected}")
+                self._bar = self._tqdm(
+                    total=trials, desc=name, unit="trial", disable=not _is_interactive()
+                )
+            case TrialValidated(trial=trial):
+                self._bar.set_postfix_str(f"{trial.name}: {state(event)}")
+            case TrialEnded(trial=trial):
+                self.announce(f"{trial.name}: {ended(event)}")
+                self._bar.update()
+
+
+def _is_interactive() -> bool:
+    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+
+
+def _tqdm() -> Any:
+    # tqdm.auto warns in a notebook that lacks ipywidgets; the text bar works there too.
+    if importlib.util.find_spec("ipywidgets") is not None:
+        from tqdm.auto import tqdm
+    else:
+        from tqdm.std import tqdm
+    return tqdm

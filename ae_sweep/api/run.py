@@ -1,0 +1,258 @@
+"""A sweep from Python: the same settings, defaults, checks and results as ``ae-sweep run``."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import operator
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
+
+from ae_sweep.api.stored import load_sweep
+from ae_sweep.config.parsing import parse_workers
+from ae_sweep.errors import ConfigError
+from ae_sweep.locations import DEFAULT_STORE, data_dir_at, open_at
+from ae_sweep.runner.interrupts import Interrupts
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ae_sweep.api.stored import Sweep
+    from ae_sweep.config import Choices, MethodName, PrunerName, Range, SamplerName
+    from ae_sweep.runner.engine import Announce, EngineFactory
+    from ae_sweep.runner.estimate import Estimate
+    from ae_sweep.runner.execution import FinishedSweep, RunEvent
+    from ae_sweep.runner.request import SweepRequest
+
+Values: TypeAlias = "float | str | Iterable[float] | Range[Any] | Choices[Any]"
+"""One value is fixed, several are a choice, ``Range(lo, hi)`` or ``"LO:HI"`` is a range."""
+COUNTS = ("trials", "repeats", "seed", "train_limit")
+"""Settings that are one whole number."""
+
+
+class SweepSettings(TypedDict, total=False):
+    """Settings of a sweep, named as the command line's options are.
+
+    What is left out has its default, or for a resumed sweep its stored value.
+    """
+
+    dims: Values
+    """Latent dimensions, or numbers of tokens."""
+    lr: Values
+    """Peak learning rates to choose from, or a log-uniform range."""
+    epochs: Values
+    """Numbers of epochs to choose from, or a range."""
+    trials: int
+    """Trials per study."""
+    repeats: int
+    """How often the best configuration of each study is trained again, with other seeds."""
+    seed: int
+    """Seeds suggestions and trainings."""
+    dataset: str
+    """Name of a data set."""
+    train_limit: int
+    """Train on this many images only."""
+    model: str
+    """Name of a model."""
+    beta: Values
+    """Of vae: weights of the rate, one study each for every dim."""
+    codebook: Values
+    """Of vqvae and fsq: sizes of the codebook, one study each for every dim."""
+    sampler: SamplerName
+    """How a study chooses."""
+    pruner: PrunerName
+    """How a study stops what is not promising."""
+    method: MethodName
+    """Whether each dim has trainings of its own, or one nested network is trained for all."""
+    data_dir: Path | str
+    """Directory of the data set's files; the user cache if left out."""
+    device: str
+    """auto, cpu, cuda, cuda:N or mps."""
+    workers: int | Literal["auto"]
+    """Trials at a time, each in a process if there are several."""
+    resume: bool
+    """Complete the stored sweep of this name; its settings hold."""
+    engine: EngineFactory
+    """Trains the trials in place of this machine's engines."""
+
+
+def run_sweep(
+    name: str | None = None,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    progress: bool = True,
+    **settings: Unpack[SweepSettings],
+) -> Sweep:
+    """Run a tracked sweep to its end: one Optuna study per latent dim, every trial in MLflow.
+
+    An interruption (Ctrl-C) ends the running trials in order; the same call with ``resume=True``
+    and the sweep's name completes it.
+
+    Parameters
+    ----------
+    name
+        Of the sweep; the data set and the time if left out.
+    store
+        Directory of runs, artifacts and studies.
+    progress
+        Show progress on stderr: a bar in a terminal or notebook, lines elsewhere.
+    settings
+        See `SweepSettings`.
+
+    Returns
+    -------
+    Sweep
+        The finished sweep, as `load_sweep` opens it.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is wrong.
+    ConflictError
+        If the name is taken and the sweep is not resumed, or is stored with other settings.
+    DataError, DeviceError, StoreError, WorkerError
+        If the data set, the device, the store or a worker process cannot be used.
+    NotStoredError
+        If no trial finished for a latent dim, or there is no sweep to resume.
+    """
+    from ae_sweep.api.progress import Progress, Silent
+
+    shown = Progress() if progress else Silent()
+    request = _request(name, store, settings, announce=shown.announce)
+    interrupts = Interrupts()
+    with interrupts.caught():
+        try:
+            finished = shown.show(_events(request, interrupts, announce=shown.announce))
+        except KeyboardInterrupt:
+            shown.announce(
+                "interrupted; complete it with "
+                f"ae_sweep.run_sweep({request.config.name!r}, resume=True, ...)"
+            )
+            raise
+    return _opened(request, finished)
+
+
+def iter_sweep(
+    name: str | None = None,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    **settings: Unpack[SweepSettings],
+) -> Generator[RunEvent, None, Sweep]:
+    """Run a sweep as `run_sweep` does, and yield what happens: for a display of your own.
+
+    A caller that stops early closes the generator (``contextlib.closing``), which leaves the sweep
+    resumable. Settings are checked at the first ``next``.
+
+    Yields
+    ------
+    SweepPlanned
+        First, with the `Estimate` of what is to be trained and how long it should take.
+    TrialStarted, TrialValidated, TrialEnded
+        After that, of each trial.
+
+    Returns
+    -------
+    Sweep
+        The finished sweep (the value of ``yield from``).
+
+    Raises
+    ------
+    AeSweepError
+        As `run_sweep` does.
+    """
+    request = _request(name, store, settings, announce=_unheard)
+    interrupts = Interrupts()
+    with contextlib.closing(_events(request, interrupts, announce=_unheard)) as events:
+        while True:
+            # Only while the sweep works: between events, signals are the caller's.
+            with interrupts.caught():
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    return _opened(request, end.value)
+            yield event
+
+
+def plan_sweep(
+    name: str | None = None,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    **settings: Unpack[SweepSettings],
+) -> Estimate:
+    """Return what `run_sweep` would train and how long it should take; nothing is stored.
+
+    Raises
+    ------
+    AeSweepError
+        As `run_sweep` does.
+    """
+    from ae_sweep.runner import execution
+
+    request = _request(name, store, settings, announce=_unheard)
+    return execution.plan_sweep(request, announce=_unheard)
+
+
+def _request(
+    name: str | None, store: Path | str, settings: SweepSettings, *, announce: Announce
+) -> SweepRequest:
+    from ae_sweep.runner.request import DEFAULT_DEVICE, make_request
+
+    given: dict[str, Any] = dict(settings)
+    _check_names(given)
+    data_dir, workers = given.pop("data_dir", None), given.pop("workers", 1)
+    return make_request(
+        name,
+        store=open_at(Path(store)),
+        now=time.localtime(),
+        announce=announce,
+        resume=given.pop("resume", False),
+        data_dir=data_dir_at(None if data_dir is None else Path(data_dir)),
+        device=given.pop("device", DEFAULT_DEVICE),
+        workers=parse_workers(str(workers)),
+        engine=given.pop("engine", None),
+        given={key: _value(key, value) for key, value in given.items()},
+    )
+
+
+def _check_names(given: dict[str, Any]) -> None:
+    names = SweepSettings.__annotations__
+    for key in given:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"a sweep has no setting {key!r}, only {', '.join(names)}{hint}")
+
+
+def _value(key: str, value: Any) -> Any:
+    """Return a setting as the command line gives it: counts as integers, the rest as text."""
+    if value is None:
+        return None
+    if key in COUNTS:
+        try:
+            return operator.index(value)
+        except TypeError:
+            raise ConfigError(f"{key} must be a whole number, got {value!r}") from None
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return " ".join(map(str, value))
+    return str(value)
+
+
+def _events(
+    request: SweepRequest, interrupts: Interrupts, *, announce: Announce
+) -> Generator[RunEvent, None, FinishedSweep]:
+    from ae_sweep.runner import execution
+
+    estimate = execution.plan_sweep(request, announce=announce)
+    yield execution.SweepPlanned(estimate)
+    return (yield from execution.execute(request, estimate, shield=interrupts.shield))
+
+
+def _opened(request: SweepRequest, finished: FinishedSweep) -> Sweep:
+    finished.check()
+    return load_sweep(request.config.name, store=request.store.root, data_dir=request.data_dir)
+
+
+def _unheard(_line: str) -> None:
+    pass

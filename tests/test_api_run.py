@@ -1,0 +1,247 @@
+"""A sweep from Python: the same settings, checks and stored results as from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tracking_support as support
+from conftest import ROOT
+from fakes import FakeTraining
+
+import ae_sweep
+from ae_sweep import training
+from ae_sweep.errors import ConfigError, ConflictError, NotStoredError
+from ae_sweep.records import Outcome
+from ae_sweep.runner.execution import SweepPlanned
+from ae_sweep.sweep import InlineWorker, TrialEnded, TrialStarted, TrialValidated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from conftest import Done
+
+    from ae_sweep.runner.setup import SweepSetup
+    from ae_sweep.sweep import Train, Worker
+
+SMALL: Mapping[str, Any] = {"dataset": "shapes", "train_limit": 256}
+SPEED = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
+
+
+@dataclass(frozen=True)
+class FakeEngine:
+    """Trains nothing, at a known speed."""
+
+    setup: SweepSetup
+    train: Train
+    workers: int = 1
+    threads: int = 1
+    speeds: Mapping[int, training.Speed] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "speeds", dict.fromkeys(self.setup.config.dims, SPEED))
+
+    def parameters(self) -> dict[str, str | int]:
+        return {"threads": 1, "device": "none", "device_name": "none"}
+
+    def open(self) -> Worker:
+        return InlineWorker(self.train)
+
+
+def faking(fake: FakeTraining) -> Callable[..., FakeEngine]:
+    return lambda setup, _trials, _announce: FakeEngine(setup, fake)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> None:
+    """Make the default store beforehand: MLflow takes seconds to make one."""
+    support.fresh_store(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def quick(no_probe: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_sweep_is_run_and_opened_by_one_call() -> None:
+    fake = FakeTraining()
+    sweep = ae_sweep.run_sweep(
+        "some", dims=np.array([8, 2]), lr=ae_sweep.Range(1e-3, 1e-2), epochs="2:4", trials=2,
+        engine=faking(fake), progress=False, **SMALL,
+    )  # fmt: skip
+    assert sweep.name == "some"
+    assert sweep.record.config["lr"] == "0.001:0.01"
+    assert sweep.record.config["epochs"] == "2:4"
+    assert sweep.frontier_table()["latent_dim"].tolist() == [2, 8]
+    assert len(sweep.trials) == len(fake.started)
+    assert [record.name for record in ae_sweep.list_sweeps()] == ["some"]
+    assert ae_sweep.load_sweep().trials == sweep.trials
+
+
+@pytest.mark.usefixtures("place")
+def test_a_name_that_is_left_out_is_made_of_data_set_and_time() -> None:
+    sweep = ae_sweep.run_sweep(
+        dims=2, trials=1, engine=faking(FakeTraining()), progress=False, **SMALL
+    )
+    assert re.fullmatch(r"shapes-\d{8}-\d{6}", sweep.name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dims": []}, "--dims is empty"),
+        ({"dims": [2.5]}, r"--dims '2.5' is not a whole number"),
+        ({"dims": True}, r"--dims 'True' is not a whole number"),
+        ({"trials": 1.5}, "trials must be a whole number, got 1.5"),
+        ({"trials": 0}, "trials must be at least 1, got 0"),
+        ({"lr": (1e-3, -1)}, "lr must be a positive finite number"),
+        ({"lr": "x"}, r"--lr 'x' is not a number"),
+        ({"model": "convv"}, r"did you mean 'conv'"),
+        ({"workers": 0}, r"--workers '0' is not a whole number from 1"),
+        ({"resume": True}, r"--resume needs the sweep's --name"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_stored(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ae_sweep.run_sweep(progress=False, **{**SMALL, **settings})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_setting_is_refused_with_the_nearest_name() -> None:
+    wrong: dict[str, Any] = {"trails": 3}
+    with pytest.raises(TypeError, match=r"no setting 'trails'.*did you mean 'trials'"):
+        ae_sweep.run_sweep(progress=False, **wrong)
+
+
+def test_a_plan_is_a_value_and_stores_nothing(tmp_path: Path) -> None:
+    plan = ae_sweep.plan_sweep("some", dims=[2, 8], trials=2, repeats=1, **SMALL)
+    assert plan.trials == 6
+    assert 0 < plan.expected_seconds <= plan.most_seconds
+    assert plan.document()["sweep"] == "some"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("place")
+def test_events_come_one_by_one_after_the_plan() -> None:
+    events = ae_sweep.iter_sweep(
+        "some", dims=2, trials=1, epochs=2, engine=faking(FakeTraining()), **SMALL
+    )
+    seen = []
+    while True:
+        try:
+            seen.append(next(events))
+        except StopIteration as end:
+            sweep = end.value
+            break
+    assert [type(event) for event in seen] == [
+        SweepPlanned, TrialStarted, *[TrialValidated] * 4, TrialEnded,
+    ]  # fmt: skip
+    assert seen[0].estimate.trials == 1
+    assert sweep.frontier.points[0].latent_dim == 2
+
+
+@pytest.mark.usefixtures("place")
+def test_a_caller_that_stops_early_leaves_a_sweep_that_can_be_resumed() -> None:
+    settings: dict[str, Any] = {**SMALL, "dims": [2, 4], "trials": 1}
+    fake = FakeTraining()
+    with contextlib.closing(ae_sweep.iter_sweep("some", engine=faking(fake), **settings)) as events:
+        for event in events:
+            if isinstance(event, TrialValidated) and event.trial.config.latent_dim == 4:
+                break
+    stopped = ae_sweep.load_sweep("some")
+    assert stopped.record.outcome is Outcome.INTERRUPTED
+    assert [trial.outcome for trial in stopped.trials] == [Outcome.FINISHED, Outcome.INTERRUPTED]
+    again = FakeTraining()
+    sweep = ae_sweep.run_sweep("some", resume=True, engine=faking(again), progress=False)
+    assert [config.latent_dim for config in again.started] == [4], "only what is missing"
+    assert sweep.record.outcome is Outcome.FINISHED
+
+
+@pytest.mark.usefixtures("place")
+def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = FakeTraining(interrupt_at=6)
+    with pytest.raises(KeyboardInterrupt):
+        ae_sweep.run_sweep("some", dims=[2, 4], trials=1, engine=faking(fake), **SMALL)
+    assert "ae_sweep.run_sweep('some', resume=True" in capsys.readouterr().err
+    stopped = ae_sweep.load_sweep("some")
+    assert Outcome.RUNNING not in {stopped.record.outcome, *(t.outcome for t in stopped.trials)}
+    with pytest.raises(ConflictError, match="stored already"):
+        ae_sweep.run_sweep("some", engine=faking(fake), progress=False, **SMALL)
+    sweep = ae_sweep.run_sweep("some", resume=True, engine=faking(FakeTraining()), progress=False)
+    assert len(sweep.frontier.points) == 2
+
+
+@pytest.mark.usefixtures("place")
+def test_a_sweep_that_lacks_a_dim_is_stored_and_refused() -> None:
+    diverges = FakeTraining(
+        error=lambda config: (
+            training.trainer.TrainingDivergedError("loss nan at step 7")
+            if config.latent_dim == 4
+            else None
+        )
+    )
+    with pytest.raises(NotStoredError, match=r"no trial finished for d=4; .* ae-sweep ui"):
+        ae_sweep.run_sweep(
+            "some", dims=[2, 4], trials=1, engine=faking(diverges), progress=False, **SMALL
+        )
+    assert len(ae_sweep.load_sweep("some").frontier.points) == 1
+
+
+@pytest.mark.usefixtures("place")
+def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    settings: dict[str, Any] = {**SMALL, "dims": 2, "trials": 1, "epochs": 2}
+    ae_sweep.run_sweep("some", engine=faking(FakeTraining()), **settings)
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert re.search(r"^some: 1 to train, about \d+ s$", streams.err, re.MULTILINE)
+    assert re.search(r"^d=2 trial 0: finished .* test MSE ", streams.err, re.MULTILINE)
+    assert "\r" not in streams.err
+    ae_sweep.run_sweep("other", engine=faking(FakeTraining()), progress=False, **settings)
+    silent = capsys.readouterr()
+    assert (silent.out, silent.err) == ("", "")
+
+
+@pytest.mark.usefixtures("place")
+def test_the_engine_of_the_document_trains_a_sweep() -> None:
+    section = (ROOT / "docs/extending.md").read_text().partition("## An engine")[2]
+    module: dict[str, Any] = {"__name__": __name__}
+    code, use = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:2]
+    exec(code, module)
+    exec(use.replace("engine=known_speed", "engine=known_speed, progress=False"), module)
+    sweep = module["sweep"]
+    assert sweep.frontier_table()["latent_dim"].tolist() == [2, 4]
+    assert sweep.runs.parameters(sweep.trials[0].run_id)["device_name"] == "this thread"
+
+
+@pytest.mark.slow
+def test_command_line_and_python_store_the_same(cli: Callable[..., Done], tmp_path: Path) -> None:
+    words = ["--dataset", "shapes", "--train-limit", "256", "--dims", "2", "4", "--trials", "2",
+             "--epochs", "1:2", "--repeats", "1", "--name", "same"]  # fmt: skip
+    done = cli("run", *words, "--store", str(tmp_path / "line"))
+    assert done.code == 0, done.err
+    by_line = ae_sweep.load_sweep("same", store=tmp_path / "line")
+    by_python = ae_sweep.run_sweep(
+        "same", dims=[2, 4], trials=2, epochs="1:2", repeats=1, store=tmp_path / "python",
+        progress=False, **SMALL,
+    )  # fmt: skip
+
+    def timeless(sweep: ae_sweep.Sweep) -> list[dict[str, Any]]:
+        rows = [dataclasses.asdict(trial) for trial in sweep.trials]
+        return [
+            {key: row[key] for key in row if key not in ("run_id", "train_seconds")} for row in rows
+        ]
+
+    assert timeless(by_python) == timeless(by_line)
+    assert by_python.record.config == by_line.record.config
+    for one, other in zip(by_python.trials, by_line.trials, strict=True):
+        assert by_python.runs.parameters(one.run_id) == by_line.runs.parameters(other.run_id)
