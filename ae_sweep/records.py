@@ -1,4 +1,4 @@
-"""Owns the records that pass between the doors: plain values with an identity at most."""
+"""Records that pass between the rooms: plain values without behaviour."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class TrialResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """One trial as the tracking store tells it."""
+    """One trial as read from the tracking store."""
 
     run_id: str
     sweep: str
@@ -187,7 +187,7 @@ class TrialRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRecord:
-    """One sweep as the tracking store tells it."""
+    """One sweep as read from the tracking store."""
 
     run_id: str
     experiment_id: str

@@ -45,7 +45,7 @@ def load_sweep(
     data_dir
         Where the data set's files are; the user cache if left out.
     announce
-        Is told of downloads, in one line each.
+        Is given a line on each download.
 
     Raises
     ------
@@ -127,7 +127,7 @@ class Sweep:
         DataError
             If they are not to be had, or are others than the sweep's.
         StoreError
-            If the sweep's settings do not tell which they are.
+            If the sweep's stored settings do not name them.
         """
         from ae_sweep import data
 

@@ -1,4 +1,4 @@
-"""Owns what is logged of the software that ran."""
+"""Software versions and git commit, as logged with every sweep and trial."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def environment() -> dict[str, str]:
     """Return versions by name, and the git commit of the source where it is a checkout.
 
     ``git_dirty`` says whether the source differs from that commit, new files included. Read once a
-    process, so that a sweep and all its trials tell the same.
+    process, so that a sweep and all its trials log the same.
     """
-    versions = {f"{package}_version": metadata.version(package) for package in PACKAGES}
-    told = {
+    packages = {f"{package}_version": metadata.version(package) for package in PACKAGES}
+    versions = {
         "ae_sweep_version": __version__,
         "python_version": platform.python_version(),
-        **versions,
+        **packages,
     }
-    return told | checkout(Path(__file__).resolve().parent.parent)
+    return versions | checkout(Path(__file__).resolve().parent.parent)
 
 
 def checkout(package: Path) -> dict[str, str]:
@@ -36,8 +36,8 @@ def checkout(package: Path) -> dict[str, str]:
         return {}
     commit = _git(package, "rev-parse", "HEAD")
     changes = _git(package, "status", "--porcelain", "--", ".")
-    told = {"git_commit": commit, "git_dirty": None if changes is None else str(bool(changes))}
-    return {key: text for key, text in told.items() if text is not None}
+    found = {"git_commit": commit, "git_dirty": None if changes is None else str(bool(changes))}
+    return {key: text for key, text in found.items() if text is not None}
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

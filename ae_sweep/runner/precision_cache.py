@@ -1,4 +1,4 @@
-"""Owns the memory of this machine's calibration, so that a machine always chooses the same."""
+"""Cache of the precision calibration, so that a machine makes the same choice every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what a sweep needs before its first trial: images on the device, precision, speed."""
+"""Set-up shared by all trials of a sweep: device, images, precision, memory check."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GIGABYTE = 10**9
 PROCESS_BYTES = 7 * 10**8
 """A worker process beside what a wide model needs: torch, the images, a batch's activations."""
 MAX_ESTIMATED_DIM = 10**12
-"""torch cannot tell the size of much wider layers."""
+"""torch cannot compute the size of much wider layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class SweepSetup:
 
     @property
     def card(self) -> DatasetCard:
-        """What is told of the data set."""
+        """The description of the data set."""
         return self.dataset.card
 
     @property
@@ -55,14 +55,14 @@ class SweepSetup:
         return training.place(self.dataset, training.resolve_device(self.devices[0]))
 
     def identity(self) -> dict[str, str]:
-        """Tell what may not change when the sweep is resumed."""
+        """Return the settings that may not change when the sweep is resumed."""
         return self.config.identity() | {
             "recipe": training.recipe_name(self.config),
             "dataset_digest": self.card.digest,
         }
 
     def parameters(self) -> dict[str, str | int | float]:
-        """Tell what decides the result beside the point and the workers."""
+        """Return the run parameters that the setup decides: batch size, precision, method."""
         return {
             "batch_size": min(training.RECIPE.batch_size, self.card.train_images),
             "precision": self.precision.name,
@@ -77,7 +77,7 @@ class SweepSetup:
         )
 
     def worker_spec(self, number: int, *, threads: int) -> WorkerSpec:
-        """Tell a worker process all it needs.
+        """Return all that a worker process needs.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ def prepare(
 
 
 def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> int:
-    """Tell the bytes that the largest dim needs, if the device has them."""
+    """Return the bytes that the largest dim needs, if the device has them."""
     dim = config.dims[-1]
     needed = max(
         training.training_bytes(

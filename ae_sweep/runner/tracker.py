@@ -1,4 +1,4 @@
-"""Owns the wire from the driver to MLflow: trials come in, runs with pictures go out."""
+"""The driver's tracker that logs to MLflow: a run with pictures for every trial."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MlflowTrialLog:
         self._name = name
 
     def log_epoch(self, result: EpochResult) -> None:
-        """Write what a validation told."""
+        """Log the metrics of a validation."""
         self._writer.log_epoch(result)
 
     def finish(self, result: TrialResult) -> None:

@@ -1,4 +1,4 @@
-"""Owns what a worker process is given, and what it makes of it: trainings, or measured speeds."""
+"""What a worker process is given, and its set-up for training or for measuring speed."""
 
 from __future__ import annotations
 

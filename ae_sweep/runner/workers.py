@@ -134,7 +134,7 @@ class _Probes(contextlib.ExitStack):
         self._children: list[sweep.Child] = []
 
     def speeds(self, dim: int, workers: int) -> list[training.Speed]:
-        """Measure a dim in so many processes at once."""
+        """Measure a dim in several processes at once."""
         threads = training.threads_per_worker(workers)
         for number in range(len(self._children), workers):
             spec = self._setup.worker_spec(number, threads=threads)
@@ -144,7 +144,7 @@ class _Probes(contextlib.ExitStack):
         return sweep.run_together(self._children[:workers], Probe(dim, threads))
 
     def slowest(self, dim: int, workers: int) -> training.Speed:
-        """Tell the slowest of them."""
+        """Return the slowest of them."""
         return max(self.speeds(dim, workers), key=lambda speed: speed.epoch_seconds)
 
 
@@ -162,12 +162,12 @@ def _best(setup: SweepSetup, probes: _Probes, trials: int, announce: Callable[[s
         if rates[workers] < max(rates.values()):
             break  # more would be slower still
     best = choose_workers(rates)
-    told = ", ".join(
+    measured = ", ".join(
         f"{count} × {training.threads_per_worker(count)} {rate:,.0f}"
         for count, rate in rates.items()
     )
     announce(
-        f"workers × threads and the images/s they train together at d={dim}: {told}; taking {best}"
+        f"workers × threads and the images/s they train together at d={dim}: {measured}; taking {best}"
     )
     return best
 
@@ -197,7 +197,7 @@ def _counts(setup: SweepSetup, trials: int) -> list[int]:
 def _by_dim(
     setup: SweepSetup, measure: Callable[[int], training.Speed]
 ) -> dict[int, training.Speed]:
-    """Measure the smallest and the largest dim, and tell every dim's speed.
+    """Measure the smallest and the largest dim, and interpolate the others.
 
     Between them a step's time grows linearly with latent_dim, as the linear layers do.
     """
