@@ -167,7 +167,8 @@ def _best(setup: SweepSetup, probes: _Probes, trials: int, announce: Callable[[s
         for count, rate in rates.items()
     )
     announce(
-        f"workers × threads and the images/s they train together at d={dim}: {measured}; taking {best}"
+        f"workers × threads and the images/s they train together at d={dim}: {measured}; "
+        f"taking {best}"
     )
     return best
 
