@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
-from ae_sweep.cli.argv import spread
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -32,7 +31,7 @@ def _commands() -> list[str]:
 
 @pytest.mark.parametrize("command", _commands())
 def test_every_command_in_the_readme_has_the_options_it_shows(command: str) -> None:
-    words = spread(shlex.split(command)[1:])
+    words = shlex.split(command)[1:]
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0, result.output
 
