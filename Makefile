@@ -4,7 +4,7 @@ BIN := .venv/bin
 ONE := --lr 4e-3 --epochs 2 --repeats 2
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast lint types imports docs-check docs sweeps figures golden check bench clean
+.PHONY: help sweep test test-fast lint types imports docs-check docs sweeps figures golden check dist bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,10 +57,13 @@ golden: .venv/dev.stamp ## write the golden files of the tests anew
 bench: .venv/dev.stamp ## measure this machine and write docs/benchmarks.md; BENCH="nested studies" for some
 	$(BIN)/python benchmarks/run_all.py $(BENCH)
 
-check: lint types imports docs-check test ## all that CI runs
+dist: .venv/dev.stamp ## build wheel and sdist, run a sweep from the wheel; FULL=1 installs its dependencies anew
+	$(BIN)/python .ci/dist.py $(if $(FULL),--full)
+
+check: lint types imports docs-check dist test ## all that CI runs
 
 clean: ## remove the virtual environment and caches; runs in mlruns/ stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

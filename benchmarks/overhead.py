@@ -22,7 +22,6 @@ from common import spread
 
 from ae_sweep import sweep
 from ae_sweep.cli.app import app
-from ae_sweep.cli.argv import spread as spread_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -160,7 +159,7 @@ def _watching(stopwatch: Stopwatch) -> Iterator[None]:
 def _run_quietly(words: list[str]) -> int:
     """Run ae-sweep in this process without its table; tell its exit status."""
     with contextlib.redirect_stdout(io.StringIO()):
-        return app(args=spread_values(words), standalone_mode=False) or 0
+        return app(args=words, standalone_mode=False) or 0
 
 
 def _overhead(trial: dict[str, float]) -> float:

@@ -15,7 +15,6 @@ import pytest
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
-from ae_sweep.cli.argv import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +55,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Done]:
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> Done:
-        ended = CliRunner().invoke(app, spread(words), prog_name="ae-sweep")
+        ended = CliRunner().invoke(app, list(words), prog_name="ae-sweep")
         if ended.exception is not None and not isinstance(ended.exception, SystemExit):
             raise ended.exception
         return Done(ended.exit_code, ended.stdout, ended.stderr)

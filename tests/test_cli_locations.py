@@ -13,7 +13,6 @@ import tracking_support as support
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
-from ae_sweep.cli.argv import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +71,7 @@ def test_the_advice_to_an_interrupted_sweep_repeats_where_and_on_what_it_ran(
         "run", "--name", "cut-off", "--resume", "--data-dir", str(tmp_path / "my images"),
         "--device", "cpu", "--store", str(tmp_path / "a store"),
     ]  # fmt: skip
-    resumed = CliRunner().invoke(app, [*spread(words), "--dry-run", "--json"])
+    resumed = CliRunner().invoke(app, [*words, "--dry-run", "--json"])
     assert json.loads(resumed.stdout)["trials_to_train"] == 3
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ae_sweep.cli.argv import spread
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -85,13 +83,6 @@ def test_grid_covers_the_product_of_the_choices(plan: Callable[..., dict[str, An
         "--dims", "2", "8", "--sampler", "grid", "--lr", "1e-3", "4e-3", "--epochs", "1", "2", "3"
     )
     assert (document["trials_per_dim"], document["trials_to_train"]) == (6, 12)
-
-
-def test_a_list_ends_at_the_next_option_and_other_words_stay_as_they_are() -> None:
-    words = ["run", "--dims", "2", "-3", "--name", "8", "--lr", "1e-3", "--json", "9"]
-    assert spread(words) == [
-        "run", "--dims=2", "--dims=-3", "--name", "8", "--lr=1e-3", "--json", "9",
-    ]  # fmt: skip
 
 
 def test_a_dry_run_tells_the_plan_on_stdout_and_stores_nothing(

@@ -12,11 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
-from ae_sweep.cli.argv import spread
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = sorted({ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")})
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")})
 
 
 def _blocks(language: str) -> list[str]:
@@ -32,16 +31,17 @@ def _commands() -> list[str]:
 
 @pytest.mark.parametrize("command", _commands())
 def test_every_command_in_the_readme_has_the_options_it_shows(command: str) -> None:
-    words = spread(shlex.split(command)[1:])
+    words = shlex.split(command)[1:]
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0, result.output
 
 
-def test_every_make_target_in_the_readme_exists() -> None:
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_in_a_page_exists(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"make ([a-z-]+)", README))
-    assert targets, "the README shows how to begin"
-    for target in targets - {"alone"}:
+    targets = set(re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE))
+    assert targets, "both pages show how to begin"
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
@@ -67,7 +67,7 @@ def test_the_file_map_is_the_tree() -> None:
 def test_the_top_level_holds_what_the_design_allows_and_nothing_else() -> None:
     allowed = {
         "pyproject.toml", "README.md", "ae_sweep", "cli.py", "mlruns", "tests", "Makefile",
-        ".gitignore", ".ci", "CHANGELOG.md", "LICENSE", "docs", "benchmarks",
+        ".gitignore", ".ci", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "docs", "benchmarks",
     }  # fmt: skip
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False

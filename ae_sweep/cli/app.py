@@ -1,4 +1,4 @@
-"""Owns the command line: its commands, and what holds for all of them."""
+"""The command line's application: its commands and the options before them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ae_sweep.cli.argv import spread
+from ae_sweep.cli.argv import ListCommand
 from ae_sweep.cli.data import data
 from ae_sweep.cli.error_handler import DEBUG_VARIABLE
 from ae_sweep.cli.frontier import frontier
@@ -30,27 +30,26 @@ from ae_sweep.version import __version__
 app = typer.Typer(
     name="ae-sweep",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run)
-app.command()(ui)
-app.command()(frontier)
-app.command()(reconstruct)
-app.command()(latent)
-app.command()(manifold)
-app.command()(interpolate)
-app.command()(sample)
-app.command()(report)
-app.command()(identity)
-app.command("list")(list_sweeps)
-app.command()(show)
-app.command()(data)
+app.command(cls=ListCommand)(run)
+app.command(cls=ListCommand)(ui)
+app.command(cls=ListCommand)(frontier)
+app.command(cls=ListCommand)(reconstruct)
+app.command(cls=ListCommand)(latent)
+app.command(cls=ListCommand)(manifold)
+app.command(cls=ListCommand)(interpolate)
+app.command(cls=ListCommand)(sample)
+app.command(cls=ListCommand)(report)
+app.command(cls=ListCommand)(identity)
+app.command("list", cls=ListCommand)(list_sweeps)
+app.command(cls=ListCommand)(show)
+app.command(cls=ListCommand)(data)
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"ae-sweep {__version__}")
         raise typer.Exit
@@ -60,7 +59,9 @@ def _tell_version(wanted: bool) -> None:
 def root(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -70,7 +71,7 @@ def root(
 
 
 def _prepare_streams() -> None:
-    """Write signs that a stream cannot hold as question marks; let a closed stdout swallow all."""
+    """Replace characters that a stream cannot encode; discard output if stdout is closed."""
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open as long as the process
     for stream in (sys.stdout, sys.stderr):
@@ -81,12 +82,12 @@ def _prepare_streams() -> None:
 def main() -> None:
     """Run the command line."""
     _prepare_streams()
-    arguments = spread(sys.argv[1:])
-    # --debug is understood wherever it stands.
+    arguments = sys.argv[1:]
+    # --debug is accepted before and after the command's name.
     if "--debug" in arguments:
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     try:
         app(args=arguments, prog_name="ae-sweep")
     finally:
-        # All is told and stored: while Python shuts down, Ctrl-C could only print a traceback.
+        # All is printed and stored: while Python shuts down, Ctrl-C could only print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
