@@ -1,34 +1,46 @@
-"""Owns where things are on the user's machine: the store, the data, the cache, as absolute paths.
+"""Absolute paths of the store, the data and the cache, and how a command names them.
 
-With the command line, the only part that reads the environment.
+Beside the command line this is the only module that reads the environment.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
-from ae_sweep.errors import ConfigError, DataError, StoreError
+from ae_sweep.errors import AeSweepError, ConfigError, DataError, StoreError
 from ae_sweep.messages import shorten
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DEFAULT_STORE = Path("mlruns")
-PASSWORD_PATTERN = re.compile(r"(://[^/@:]*:)[^/@]*@")
-"""In an address, as in ``https://user:password@host``."""
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+PASSWORD_PATTERN = re.compile(r"(:/{1,2}[^/@:]*:)[^/@]*@")
+"""In an address, as in ``https://user:password@host``; `pathlib` makes one slash of two."""
+ADDRESS_PATTERN = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""The beginning of a URI."""
+SQLITE_PREFIX = "sqlite:///"
+NAMED_SERVICES = ("databricks", "uc")
+"""Tracking URIs without a slash, alone or with a profile (``databricks://profile``)."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where a sweep is kept; all paths are absolute."""
+    """Where sweeps are stored; all paths are absolute."""
 
     root: Path
     """The directory that holds the three parts."""
     tracking_override: str | None = None
-    """A tracking URI of the user's own, instead of the SQLite file under ``root``."""
+    """The tracking URI of ``MLFLOW_TRACKING_URI``, instead of the SQLite file under ``root``."""
 
     def __post_init__(self) -> None:
         if not self.root.is_absolute():
@@ -46,15 +58,8 @@ class Store:
 
     @property
     def runs_place(self) -> str:
-        """Where the runs are, to be told: ``root``, or the user's own tracking URI."""
+        """Where the runs are, for messages: ``root``, or the user's own tracking URI."""
         return self.told_tracking_uri if self.tracking_override else str(self.root)
-
-    @property
-    def option(self) -> str:
-        """The option that names this store in a command; empty for the default one."""
-        if self.root == Path.cwd() / DEFAULT_STORE:
-            return ""
-        return f" --store {shlex.quote(str(self.root))}"
 
     @property
     def artifact_root(self) -> Path | None:
@@ -66,40 +71,107 @@ class Store:
         """Optuna's SQLite file."""
         return self.root / "optuna.db"
 
+    @property
+    def option(self) -> str:
+        """The option that names this store in a command; empty where the command finds it."""
+        if self.tracking_override is not None:  # an explicit store would win over the variable
+            return ""
+        if self.root == Path.cwd() / DEFAULT_STORE and not os.environ.get(TRACKING_VARIABLE):
+            return ""
+        return f" --store {shlex.quote(str(self.root))}"
 
-def open_at(store: Path) -> Store:
-    """Make the store's path absolute; a tracking URI of the user's own is respected.
+    def command(self, *words: str) -> str:
+        """Return a command line of ae-sweep that acts on this store, quoted for a shell.
+
+        Parameters
+        ----------
+        words
+            The command and its arguments, such as ``"show", "digits"``.
+        """
+        return f"ae-sweep {shlex.join(words)}{self.option}"
+
+    def mlflow_command(self, *words: str) -> str:
+        """Return a command line of MLflow that acts on this store's runs, quoted for a shell."""
+        line = f"mlflow {shlex.join(words)}"
+        if self.tracking_override is not None:
+            return line  # the variable is set already, perhaps with a password in it
+        return f"{TRACKING_VARIABLE}={shlex.quote(self.tracking_uri)} {line}"
+
+
+def open_at(
+    store: Path | str | None = None, *, announce: Callable[[str], None] | None = None
+) -> Store:
+    """Find the store: the named directory, else ``MLFLOW_TRACKING_URI``, else ``mlruns`` here.
+
+    Parameters
+    ----------
+    store
+        The directory, if one is named: then the runs are there whatever the variable says. None
+        takes the runs from ``MLFLOW_TRACKING_URI`` if that is set.
+    announce
+        Called with one line if both name a store; None logs it.
 
     Raises
     ------
+    ConfigError
+        If an address is given where a directory is meant.
     StoreError
-        If no system could hold such a path.
+        If no such directory can exist, or ``MLFLOW_TRACKING_URI`` is not an address.
     """
-    try:
-        root = _absolute(store)
-    except ValueError as error:
-        raise StoreError(
-            f"the store cannot be at {shorten(str(store), 200)}: {error}; name another --store"
-        ) from error
-    return Store(root, os.environ.get("MLFLOW_TRACKING_URI") or None)
+    address = os.environ.get(TRACKING_VARIABLE)
+    if store is None:
+        root = _directory(DEFAULT_STORE, "--store", StoreError)
+        return Store(root, _tracking_address(address) if address else None)
+    if _is_address(store):
+        raise ConfigError(
+            f"--store takes a directory, and {_hidden(str(store))} is an address; set "
+            f"{TRACKING_VARIABLE} to it and leave --store out"
+        )
+    root = _directory(Path(store), "--store", StoreError)
+    if address:
+        (announce or logging.getLogger(__name__).warning)(
+            f"using the store {root}; {TRACKING_VARIABLE} is set too, to {_hidden(address)}, and "
+            "an explicit --store wins"
+        )
+    return Store(root)
 
 
-def data_dir_at(data_dir: Path | None) -> Path | None:
+def data_dir_at(data_dir: Path | str | None) -> Path | None:
     """Make the data directory's path absolute.
 
     Raises
     ------
+    ConfigError
+        If an address is given where a directory is meant.
     DataError
-        If no system could hold such a path.
+        If no such directory can exist.
     """
     if data_dir is None:
         return None
-    try:
-        return _absolute(data_dir)
-    except ValueError as error:
-        raise DataError(
-            f"the data cannot be at {shorten(str(data_dir), 200)}: {error}; name another --data-dir"
-        ) from error
+    if _is_address(data_dir):
+        raise ConfigError(
+            f"--data-dir takes a directory, and {_hidden(str(data_dir))} is an address; download "
+            "the files and name their directory"
+        )
+    return _directory(Path(data_dir), "--data-dir", DataError)
+
+
+def out_at(out: Path | str) -> Path:
+    """Make the path of a file to write absolute.
+
+    Raises
+    ------
+    ConfigError
+        If an address is given where a file is meant.
+    StoreError
+        If no such file can exist.
+    """
+    if _is_address(out):
+        raise ConfigError(
+            f"--out takes a file, and {_hidden(str(out))} is an address; write a file here and "
+            "upload it"
+        )
+    return _directory(Path(out), "--out", StoreError)
 
 
 def cache_dir() -> Path:
@@ -107,13 +179,52 @@ def cache_dir() -> Path:
     return platformdirs.user_cache_path("ae-sweep")
 
 
-def _absolute(path: Path) -> Path:
-    """Make a path absolute; `ValueError` says why no system could hold it."""
+def _is_address(path: Path | str) -> bool:
+    return ADDRESS_PATTERN.match(str(path)) is not None
+
+
+def _tracking_address(address: str) -> str:
+    """Check the variable's address, and make the path of an SQLite file absolute."""
+    if address.split(":", 1)[0].lower() in NAMED_SERVICES or address == "databricks-uc":
+        return address
+    if not _is_address(address):
+        raise StoreError(
+            f"{TRACKING_VARIABLE} is {_hidden(address)}, which is not an address such as "
+            "http://127.0.0.1:5000 or sqlite:////home/me/mlflow.db; to keep the runs in a "
+            "directory, unset it and name the directory with --store"
+        )
+    if address.lower().startswith("file:"):
+        raise StoreError(
+            f"{TRACKING_VARIABLE} is {_hidden(address)}, and MLflow no longer keeps runs in plain "
+            "files; unset it and name a directory with --store"
+        )
+    file, mark, options = address.removeprefix(SQLITE_PREFIX).partition("?")
+    if address.startswith(SQLITE_PREFIX) and file and not file.startswith(("/", ":", "file:")):
+        return f"{SQLITE_PREFIX}{Path(file).absolute()}{mark}{options}"
+    return address
+
+
+def _directory(path: Path, option: str, error: type[AeSweepError]) -> Path:
+    """Make the path of an option absolute; raise ``error`` where no system could hold it."""
     try:
         absolute = path.expanduser().absolute()
-        absolute.exists()
-    except OSError as error:
-        raise ValueError(error.strerror) from error
-    except RuntimeError as error:  # no such user's home
-        raise ValueError(str(error)) from error
+        str(absolute).encode()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            absolute.stat()
+    except UnicodeEncodeError:
+        raise error(
+            f"{option} {shorten(str(path), 200)} is not UTF-8, which databases and pages that name "
+            f"it need; rename what is in its path, or name another {option}"
+        ) from None
+    except (OSError, RuntimeError, ValueError) as problem:
+        # RuntimeError: no such user's home. ValueError: a null byte.
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise error(
+            f"{option} cannot be {shorten(str(path), 200)}: {reason}; name another {option}"
+        ) from problem
     return absolute
+
+
+def _hidden(address: str) -> str:
+    """Quote an address for a message, its password hidden."""
+    return shorten(PASSWORD_PATTERN.sub(r"\1***@", address), 200)

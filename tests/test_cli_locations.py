@@ -40,8 +40,8 @@ def test_a_data_directory_that_cannot_be_is_told(cli: Callable[..., Any]) -> Non
     for directory in ("n" * 5_000, "~nobody-of-that-name/images"):
         done = cli("data", "mnist", "--data-dir", directory)
         assert (done.code, done.out) == (3, "")
-        assert done.err.startswith("error: the data cannot be at '")
-        assert "--data-dir" in done.err
+        assert done.err.startswith("error: --data-dir cannot be '")
+        assert "name another --data-dir" in done.err
         assert len(done.err) < 500
 
 
@@ -123,7 +123,6 @@ def test_the_ui_tells_the_address_whose_runs_it_shows(
     )
     monkeypatch.setattr(tracking, "running_ui", no_server)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", own)
-    done = cli("ui", "--store", "unused")
+    done = cli("ui")
     assert done.code == 0
     assert f"serving {own};" in done.err
-    assert "unused" not in done.err

@@ -7,17 +7,17 @@ import difflib
 import operator
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from ae_sweep.api.stored import load_sweep
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
-from ae_sweep.locations import DEFAULT_STORE, data_dir_at, open_at
+from ae_sweep.locations import data_dir_at, open_at
 from ae_sweep.runner.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from ae_sweep.api.stored import Sweep
     from ae_sweep.config import Choices, MethodName, PrunerName, Range, SamplerName
@@ -81,7 +81,7 @@ class SweepSettings(TypedDict, total=False):
 def run_sweep(
     name: str | None = None,
     *,
-    store: Path | str = DEFAULT_STORE,
+    store: Path | str | None = None,
     progress: bool = True,
     **settings: Unpack[SweepSettings],
 ) -> Sweep:
@@ -95,7 +95,8 @@ def run_sweep(
     name
         Of the sweep; the data set and the time if left out.
     store
-        Directory of runs, artifacts and studies.
+        Directory of runs, artifacts and studies, which wins over ``MLFLOW_TRACKING_URI``; None
+        takes that if it is set, else ``mlruns`` in the working directory.
     progress
         Show progress on stderr: a bar in a terminal or notebook, lines elsewhere.
     settings
@@ -137,7 +138,7 @@ def run_sweep(
 def iter_sweep(
     name: str | None = None,
     *,
-    store: Path | str = DEFAULT_STORE,
+    store: Path | str | None = None,
     **settings: Unpack[SweepSettings],
 ) -> Generator[RunEvent, None, Sweep]:
     """Run a sweep as `run_sweep` does, and yield what happens: for a display of your own.
@@ -178,7 +179,7 @@ def iter_sweep(
 def plan_sweep(
     name: str | None = None,
     *,
-    store: Path | str = DEFAULT_STORE,
+    store: Path | str | None = None,
     **settings: Unpack[SweepSettings],
 ) -> Estimate:
     """Return what `run_sweep` would train and how long it should take; nothing is stored.
@@ -195,7 +196,7 @@ def plan_sweep(
 
 
 def _request(
-    name: str | None, store: Path | str, settings: SweepSettings, *, announce: Announce
+    name: str | None, store: Path | str | None, settings: SweepSettings, *, announce: Announce
 ) -> SweepRequest:
     from ae_sweep.runner.request import DEFAULT_DEVICE, make_request
 
@@ -204,11 +205,11 @@ def _request(
     data_dir, workers = given.pop("data_dir", None), given.pop("workers", 1)
     return make_request(
         name,
-        store=open_at(Path(store)),
+        store=open_at(store, announce=None if announce is _unheard else announce),
         now=time.localtime(),
         announce=announce,
         resume=given.pop("resume", False),
-        data_dir=data_dir_at(None if data_dir is None else Path(data_dir)),
+        data_dir=data_dir_at(data_dir),
         device=given.pop("device", DEFAULT_DEVICE),
         workers=parse_workers(str(workers)),
         engine=given.pop("engine", None),

@@ -6,15 +6,15 @@ import dataclasses
 import functools
 import operator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ae_sweep.errors import ConfigError, DataError, NotStoredError, StoreError
-from ae_sweep.locations import DEFAULT_STORE, cache_dir, data_dir_at, open_at
+from ae_sweep.locations import cache_dir, data_dir_at, open_at
 from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def load_sweep(
     name: str | None = None,
     *,
-    store: Path | str = DEFAULT_STORE,
+    store: Path | str | None = None,
     data_dir: Path | str | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Sweep:
@@ -41,11 +41,12 @@ def load_sweep(
     name
         Of the sweep.
     store
-        The directory that holds it; ``MLFLOW_TRACKING_URI``, if set, is respected.
+        The directory that holds it, which wins over ``MLFLOW_TRACKING_URI``; None takes that if it
+        is set, else ``mlruns`` in the working directory.
     data_dir
         Where the data set's files are; the user cache if left out.
     announce
-        Is given a line on each download.
+        Called with each message, one line: a download, a store that wins over the environment.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def load_sweep(
     """
     from ae_sweep import tracking
 
-    place = open_at(Path(store))
+    place = open_at(store, announce=announce)
     runs = tracking.open_for_reading(place)
     record, trials = runs.sweep_with_trials(name)
     return Sweep(
@@ -64,12 +65,12 @@ def load_sweep(
         trials=tuple(trials),
         store=place,
         runs=runs,
-        data_dir=data_dir_at(None if data_dir is None else Path(data_dir)),
+        data_dir=data_dir_at(data_dir),
         announce=announce,
     )
 
 
-def list_sweeps(*, store: Path | str = DEFAULT_STORE) -> list[SweepRecord]:
+def list_sweeps(*, store: Path | str | None = None) -> list[SweepRecord]:
     """Return the stored sweeps, the newest first: settings, state and counts of trials.
 
     Raises
@@ -81,7 +82,7 @@ def list_sweeps(*, store: Path | str = DEFAULT_STORE) -> list[SweepRecord]:
     """
     from ae_sweep import tracking
 
-    return tracking.open_for_reading(open_at(Path(store))).sweeps()
+    return tracking.open_for_reading(open_at(store)).sweeps()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from ae_sweep.cli.report import report
 from ae_sweep.cli.run import run
 from ae_sweep.cli.sample import sample
 from ae_sweep.cli.ui import ui
+from ae_sweep.isolation import isolate_process
 from ae_sweep.version import __version__
 
 app = typer.Typer(
@@ -81,6 +82,7 @@ def _prepare_streams() -> None:
 
 def main() -> None:
     """Run the command line."""
+    isolate_process()
     _prepare_streams()
     arguments = sys.argv[1:]
     # --debug is accepted before and after the command's name.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,9 @@ from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.errors import ConfigError
-from ae_sweep.locations import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from ae_sweep.analysis import Frontier
 
 
 @handled
@@ -25,7 +27,7 @@ def frontier(
         typer.Option(metavar="SWEEP", help="Draw the curve of another sweep too, and compare."),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Fit and plot a sweep's empirical rate-distortion curve.
@@ -41,8 +43,8 @@ def frontier(
     from ae_sweep import analysis, plots, tracking
     from ae_sweep.cli.frontier_text import comparison, findings, print_frontier
 
-    curve = load_sweep(sweep, store=store).frontier
-    other = load_sweep(beside, store=store).frontier if beside is not None else None
+    curve = load_sweep(sweep, store=store, announce=say).frontier
+    other = _other(beside, store=store)
     if other is not None and other.dataset_digest != curve.dataset_digest:
         raise ConfigError(
             f"{curve.sweep} and {other.sweep} measured different images (data set digests "
@@ -61,3 +63,10 @@ def frontier(
     for line in comparison(curve, other) if other else ():
         say(line)
     say(f"figure: {path}")
+
+
+def _other(beside: str | None, *, store: str | None) -> Frontier | None:
+    if beside is None:
+        return None
+    # What there is to announce was announced with the first sweep.
+    return load_sweep(beside, store=store, announce=lambda _: None).frontier

@@ -11,7 +11,6 @@ from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, DimsOption, JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config.parsing import some_dims
-from ae_sweep.locations import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from ae_sweep.analysis import FrontierPoint, ProbeResult
@@ -23,7 +22,7 @@ def identity(
     dims: DimsOption = None,
     out: Annotated[Path | None, out_option("identity")] = None,
     data_dir: DataDirOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Test whether networks have learned to copy: on noise, inverted and permuted images.

@@ -15,7 +15,6 @@ from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
 from ae_sweep.config.parsing import some_dims
 from ae_sweep.errors import ConfigError
-from ae_sweep.locations import DEFAULT_STORE
 
 MOST_STEPS = 50
 
@@ -47,7 +46,7 @@ def interpolate(
     ] = 11,
     out: Annotated[Path | None, out_option("interpolate")] = None,
     data_dir: DataDirOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Decode the straight line between two images' latents, a strip for each latent dim.
 

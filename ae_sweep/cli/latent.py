@@ -18,7 +18,6 @@ from ae_sweep.cli.options import (
     whole_number,
 )
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
-from ae_sweep.locations import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from ae_sweep.inspection import MeasuredSpace
@@ -45,7 +44,7 @@ def latent(
     ] = False,
     out: Annotated[Path | None, out_option("latent")] = None,
     data_dir: DataDirOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Measure how well latents tell classes apart, at every dim, and draw one plane of them.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
-from ae_sweep.locations import DEFAULT_STORE, open_at
+from ae_sweep.locations import open_at
 from ae_sweep.records import RATE_BITS, Outcome
 from ae_sweep.runner.settings import SETTINGS
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @handled
-def list_sweeps(store: StoreOption = DEFAULT_STORE, json_output: JsonOption = False) -> None:
+def list_sweeps(store: StoreOption = None, json_output: JsonOption = False) -> None:
     """List the stored sweeps, the newest first.
 
     Example: ae-sweep list
     """
     from ae_sweep import tracking
 
-    records = tracking.open_for_reading(open_at(store)).sweeps()
+    records = tracking.open_for_reading(open_at(store, announce=say)).sweeps()
     if json_output:
         print_json([dataclasses.asdict(record) for record in records])
         return
@@ -38,7 +38,7 @@ def list_sweeps(store: StoreOption = DEFAULT_STORE, json_output: JsonOption = Fa
 @handled
 def show(
     sweep: SweepArgument = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Show the settings and all trials of a stored sweep.
@@ -47,7 +47,7 @@ def show(
     """
     from ae_sweep import tracking
 
-    runs = tracking.open_for_reading(open_at(store))
+    runs = tracking.open_for_reading(open_at(store, announce=say))
     record, trials = runs.sweep_with_trials(sweep)
     if json_output:
         print_json(dataclasses.asdict(record) | {"trials": [dataclasses.asdict(t) for t in trials]})

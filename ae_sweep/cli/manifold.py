@@ -13,7 +13,6 @@ from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
-from ae_sweep.locations import DEFAULT_STORE
 
 MOST_SIDE = 40
 
@@ -35,7 +34,7 @@ def manifold(
     ] = 20,
     out: Annotated[Path | None, out_option("manifold")] = None,
     data_dir: DataDirOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Decode a grid over the latent plane, spaced by the quantiles of the test images.
 

@@ -1,21 +1,22 @@
-"""Owns the options that several commands share, and what they mean."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ae_sweep.locations import DEFAULT_STORE
 from ae_sweep.messages import shorten
 
+# As text: a path would lose the second slash of an address that is given by mistake.
 StoreOption = Annotated[
-    Path,
+    str | None,
     typer.Option(
         "--store",
         metavar="DIR",
-        help="Where runs, artifacts and studies are kept.",
-        show_default=True,
+        help="Where runs, artifacts and studies are kept; it wins over MLFLOW_TRACKING_URI. "
+        f"[default: {DEFAULT_STORE}]",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -29,22 +30,22 @@ DimsOption = Annotated[
     ),
 ]
 DataDirOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--data-dir",
         metavar="DIR",
-        help="Where the data set's files are, or are to be kept; the user cache if left out.",
+        help="Where the data set's files are or will be kept; the user cache if left out.",
     ),
 ]
 
 
 def whole_number(text: str) -> int:
-    """Read a number of an option.
+    """Parse a number of an option.
 
     Raises
     ------
     typer.BadParameter
-        If it is none; Typer's own message would not repeat the value.
+        If it is not one; Typer's own message would not repeat the value.
     """
     try:
         return int(text)

@@ -1,4 +1,4 @@
-"""Owns how what is made leaves the program: the option for its file, its check, the writing."""
+"""Files that commands write: the option ``--out``, its check, the writing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.locations import out_at
 from ae_sweep.messages import shorten
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def out_option(command: str) -> object:
     return typer.Option(
         "--out",
         metavar="FILE",
-        help="Where the figure goes: png, svg or pdf by its ending. "
+        help="File of the figure: png, svg or pdf by its ending. "
         f"[default: {command}-SWEEP.png here]",
     )
 
@@ -34,23 +35,19 @@ def check_out(out: Path | None, *, endings: Sequence[str] = FIGURE_ENDINGS) -> N
     Raises
     ------
     ConfigError
-        If its name has none of the endings.
+        If its name has none of the endings, or it is an address.
     StoreError
-        If it is a directory, or in none, or can be none.
+        If it is a directory, or in none, or no such file can exist.
     """
     if out is None:
         return
+    out_at(out)
     if out.suffix.removeprefix(".").lower() not in endings:
         raise ConfigError(
-            f"--out {shorten(str(out), 200)} tells no kind of file; end its name in "
+            f"--out {shorten(str(out), 200)} has no known file extension; end its name in "
             f"{', '.join(endings[:-1])} or {endings[-1]}"
         )
-    try:
-        there = out.is_dir(), out.parent.is_dir()
-    except OSError as error:
-        raise StoreError(
-            f"--out {shorten(str(out), 200)} cannot be written: {error.strerror}; choose another"
-        ) from error
+    there = out.is_dir(), out.parent.is_dir()
     if there != (False, True):
         what = "is a directory" if there[0] else "is in no directory"
         raise StoreError(
@@ -59,7 +56,7 @@ def check_out(out: Path | None, *, endings: Sequence[str] = FIGURE_ENDINGS) -> N
 
 
 def write_figure(figure: Figure, path: Path) -> bytes:
-    """Write a figure where the user wants it.
+    """Write a figure to the file that the user named.
 
     Returns
     -------
@@ -69,7 +66,7 @@ def write_figure(figure: Figure, path: Path) -> bytes:
     Raises
     ------
     ConfigError
-        If the path ends in none of png, svg and pdf.
+        If the path does not end in png, svg or pdf.
     StoreError
         If it cannot be written.
     """
@@ -81,7 +78,7 @@ def write_figure(figure: Figure, path: Path) -> bytes:
 
 
 def write_out(content: bytes, path: Path, *, what: str) -> None:
-    """Write what a command has made where the user wants it.
+    """Write a command's result to the file that the user named.
 
     Raises
     ------

@@ -14,7 +14,6 @@ from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepAr
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
 from ae_sweep.config.parsing import parse_digits, some_dims
-from ae_sweep.locations import DEFAULT_STORE
 
 MOST_IMAGES = 100
 
@@ -45,7 +44,7 @@ def reconstruct(
     ] = False,
     out: Annotated[Path | None, out_option("reconstruct")] = None,
     data_dir: DataDirOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Draw test images over their reconstructions, a row for each latent dim.
 

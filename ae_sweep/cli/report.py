@@ -14,7 +14,6 @@ from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, write_out
 from ae_sweep.cli.ui import DEFAULT_PORT
-from ae_sweep.locations import DEFAULT_STORE
 from ae_sweep.version import __version__
 
 ENDINGS = ("html", "htm")
@@ -30,7 +29,7 @@ def report(
         ),
     ] = None,
     data_dir: DataDirOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Write all that a sweep tells on one HTML page that needs no network.
 

@@ -12,7 +12,7 @@ from ae_sweep.cli.console import print_json, say
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
 from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, whole_number
 from ae_sweep.config.parsing import parse_workers
-from ae_sweep.locations import DEFAULT_STORE, data_dir_at, open_at
+from ae_sweep.locations import data_dir_at, open_at
 from ae_sweep.runner.settings import DEFAULTS, DIMS_OF_CODEBOOKS
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the estimated time, then exit.")
     ] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Run a tracked sweep: one Optuna study for each latent dim and value of the model's setting.
@@ -169,7 +169,7 @@ def run(
 
     Example: ae-sweep run --dims 2 8 32 128 1024
     """
-    place, files = open_at(store), data_dir_at(data_dir)
+    place, files = open_at(store, announce=say), data_dir_at(data_dir)
     wanted = parse_workers(workers)
     given = {
         "dims": dims, "lr": lr, "epochs": epochs, "trials": trials, "repeats": repeats,

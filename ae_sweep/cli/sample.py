@@ -14,7 +14,6 @@ from ae_sweep.cli.options import DimsOption, StoreOption, SweepArgument, whole_n
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import MAX_SEED, check_count
 from ae_sweep.config.parsing import some_dims
-from ae_sweep.locations import DEFAULT_STORE
 
 MOST_SAMPLES = 40
 """Side by side on a page."""
@@ -31,7 +30,7 @@ def sample(
         int, typer.Option(parser=whole_number, metavar="N", help="Seeds the codes.")
     ] = 0,
     out: Annotated[Path | None, out_option("sample")] = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Draw codes from a VAE's prior and decode them: images that were never seen.
 

@@ -13,7 +13,7 @@ from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import StoreOption, whole_number
 from ae_sweep.config import check_port
 from ae_sweep.errors import StoreError
-from ae_sweep.locations import DEFAULT_STORE, open_at
+from ae_sweep.locations import open_at
 from ae_sweep.runner.interrupts import Interrupts
 
 DEFAULT_PORT = 5000
@@ -25,7 +25,7 @@ def ui(
         int, typer.Option(parser=whole_number, metavar="N", help="Port on 127.0.0.1.")
     ] = DEFAULT_PORT,
     browser: Annotated[bool, typer.Option("--open", help="Open the address in a browser.")] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Browse runs, pictures and models in the MLflow UI.
 
@@ -37,7 +37,7 @@ def ui(
 
     from ae_sweep import tracking
 
-    place = open_at(store)
+    place = open_at(store, announce=say)
     latest = tracking.open_for_reading(place).sweep()
     say("starting MLflow's UI")
     with Interrupts().caught():

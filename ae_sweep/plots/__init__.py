@@ -1,6 +1,9 @@
 """Plots: a record in, a matplotlib Figure out; never pyplot, never a file."""
 
-from matplotlib.figure import Figure
+from ae_sweep.isolation import importing_matplotlib
+
+with importing_matplotlib():
+    from matplotlib.figure import Figure
 
 from ae_sweep.plots.export import render
 from ae_sweep.plots.frontier import frontier_figure

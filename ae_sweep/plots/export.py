@@ -1,4 +1,4 @@
-"""Owns how a figure becomes bytes: the same bytes for the same figure."""
+"""Rendering of figures: equal bytes for equal figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def render(figure: Figure, kind: str, *, dpi: float = 200.0) -> bytes:
     figure
         Left as it was.
     kind
-        ``png``, ``svg`` or ``pdf``: the ending of the file it will be, in any case.
+        ``png``, ``svg`` or ``pdf``: the file extension, in upper or lower case.
     dpi
         Dots per inch of a PNG, and of pictures inside the other two.
 
@@ -50,5 +50,6 @@ def render(figure: Figure, kind: str, *, dpi: float = 200.0) -> bytes:
         raise ConfigError(f"dpi must be positive, got {dpi:g}")
     content = io.BytesIO()
     with paper_style():
+        # The canvas follows from the format; no backend of the user is loaded.
         figure.savefig(content, format=kind.lower(), dpi=dpi, metadata=_METADATA[kind.lower()])
     return content.getvalue()

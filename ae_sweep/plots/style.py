@@ -1,10 +1,10 @@
-"""Owns how figures look, whatever the user's matplotlibrc says, and how foreign text enters one."""
+"""The figures' style, independent of the user's matplotlibrc, and foreign text made printable."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.style
+import matplotlib as mpl
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -45,9 +45,19 @@ _PAPER = {
 }
 
 
+_NOT_OF_A_FIGURE = frozenset({"backend", "backend_fallback", "interactive", "toolbar"})
+"""Setting them would choose a backend for the user's own figures."""
+
+
 def paper_style() -> AbstractContextManager[None]:
-    """Set matplotlib's defaults and the paper's style for the length of a ``with`` block."""
-    return matplotlib.style.context(["default", _PAPER])
+    """Set matplotlib's defaults and the paper's style for the length of a ``with`` block.
+
+    Without `matplotlib.style`, which reads the user's style files while it is imported.
+    """
+    settings: dict[Any, Any] = {
+        key: value for key, value in mpl.rcParamsDefault.items() if key not in _NOT_OF_A_FIGURE
+    }
+    return mpl.rc_context(settings | _PAPER)
 
 
 def plain(text: str, *, limit: int = 60) -> str:

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ae_sweep.errors import AeSweepError, WorkerError
+from ae_sweep.isolation import starting_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,15 +93,16 @@ class Child:
 
     def __init__(self, factory: Factory) -> None:
         spawn = multiprocessing.get_context("spawn")
-        resource_tracker.ensure_running()  # its start would let signals through again
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
         self._ready = False
         # Before Python's own tidying up at exit, which would ask with a SIGTERM and wait for ever.
         atexit.register(self.kill)
         try:
-            with _signals_held_back():
-                self._process.start()
+            with starting_python():
+                resource_tracker.ensure_running()  # its start would let signals through again
+                with _signals_held_back():
+                    self._process.start()
         except OSError as error:
             raise WorkerError(f"no worker process can be started: {error}") from error
         theirs.close()

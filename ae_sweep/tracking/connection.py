@@ -18,7 +18,6 @@ from ae_sweep.errors import StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.tracking import database, names
 from ae_sweep.tracking.errors import first_line, nothing_stored, store_error, translated
-from ae_sweep.tracking.mlflow_env import quiet_mlflow
 from ae_sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ def open_for_writing(store: Store) -> TrackingStore:
     StoreError
         If it cannot be made, reached or read. Nothing half-made is left behind.
     """
-    quiet_mlflow()
     place = store.runs_place
     _refuse_a_file(store)
     file = _checked_file(store)
@@ -68,7 +66,6 @@ def open_for_reading(store: Store) -> TrackingStore:
     StoreError
         If it cannot be reached or read.
     """
-    quiet_mlflow()
     place = store.runs_place
     _refuse_a_file(store)
     file = _checked_file(store)

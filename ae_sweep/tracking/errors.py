@@ -1,4 +1,4 @@
-"""Owns the edge to MLflow: what it and its database raise becomes one message of ours."""
+"""Translation of what MLflow and its database raise into one message."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.messages import shorten, visible
+from ae_sweep.tracking.mlflow_env import quiet_mlflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +43,16 @@ GENERAL_ADVICE = "look into the store, or name another --store"
 def translated(place: str) -> Iterator[None]:
     """Raise MLflow's, its database's and the file system's exceptions as `StoreError`.
 
+    Every call of MLflow is made within, and MLflow is quiet there.
+
     Parameters
     ----------
     place
         The store, as the user knows it: a path or an address.
     """
     try:
-        yield
+        with quiet_mlflow():
+            yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise store_error(place, error) from error
 

@@ -1,37 +1,54 @@
-"""Owns how MLflow is kept quiet: no telemetry, no log lines between ours, nothing on stdout."""
+"""MLflow kept quiet while ae-sweep uses it: no telemetry, no log lines, nothing on stdout."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
-import sys
+import threading
+from typing import TYPE_CHECKING
 
-SETTINGS = {
-    # Importing MLflow with telemetry on writes an installation id below the home directory.
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # A tracking server's address of every ended run would go to stdout, which is for data.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Else a uv.lock that happens to lie in the working directory is copied into every model.
-    "MLFLOW_UV_AUTO_DETECT": "false",
+from ae_sweep.isolation import mlflow_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOG_LEVELS = {
+    "mlflow": logging.ERROR,
+    "alembic": logging.ERROR,
+    # It logs a traceback of each database error that it also raises.
+    "mlflow.store.db.utils": logging.CRITICAL,
 }
-"""MLflow reads these from the environment and nowhere else; child processes inherit them."""
+
+_lock = threading.Lock()
+_levels_before: dict[str, int] = {}
+_depth = 0
 
 
-def quiet_mlflow() -> None:
+@contextlib.contextmanager
+def quiet_mlflow() -> Iterator[None]:
     """Keep MLflow from reporting usage and from writing to stdout and stderr.
 
-    What matters to the user comes back as an exception and is told by its message. Works best
-    before MLflow is first imported, and after that too.
+    For the length of a ``with`` block, in all threads. What matters to the user comes back as an
+    exception. Settings and log levels are then as they were.
     """
-    os.environ.update(SETTINGS)
-    _lower_loggers()
-    if (telemetry := sys.modules.get("mlflow.telemetry")) is not None:
-        telemetry.set_telemetry_client()
+    with mlflow_settings, _lowered_levels():
+        yield
 
 
-def _lower_loggers() -> None:
-    # MLflow sets its loggers' levels when it is imported, so this runs again when a store opens.
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    # It logs a traceback of each database error that it also raises.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+@contextlib.contextmanager
+def _lowered_levels() -> Iterator[None]:
+    global _depth  # noqa: PLW0603 - loggers belong to the process, as this count does
+    with _lock:
+        if _depth == 0:
+            for name, level in LOG_LEVELS.items():
+                _levels_before[name] = logging.getLogger(name).level
+                logging.getLogger(name).setLevel(level)
+        _depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                for name, level in _levels_before.items():
+                    logging.getLogger(name).setLevel(level)

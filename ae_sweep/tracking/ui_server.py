@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from ae_sweep import config
 from ae_sweep.errors import PortError, StoreError
-from ae_sweep.tracking.mlflow_env import SETTINGS
+from ae_sweep.isolation import MLFLOW_SETTINGS, child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +32,8 @@ STOP_SECONDS = 5.0
 POLL_SECONDS = 0.1
 LOG_TAIL_CHARACTERS = 2_000
 PORTS_TO_SUGGEST_FROM = 50
+SERVER_PREFIXES = ("MLFLOW_", "_MLFLOW", "UVICORN_", "GUNICORN_", "FLASK_")
+"""Of environment variables that MLflow, its web server and its web framework read."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,13 @@ def running_ui(
     command = ui_command(store, port=port, host=host)
     check_port(port, host=host)
     url = f"http://{host}:{port}"
-    with tempfile.TemporaryFile() as log:
+    with (
+        tempfile.TemporaryDirectory(prefix="ae-sweep-ui-") as empty,
+        tempfile.TemporaryFile() as log,
+    ):
         process = subprocess.Popen(
             command,
+            cwd=empty,  # the web server makes the working directory an import path
             env=ui_environment(environment),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -120,12 +126,17 @@ def ui_command(store: Store, *, port: int, host: str = HOST) -> list[str]:
 
 
 def ui_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return the server's environment: ``base`` without MLflow's settings, and ours.
+    """Return the server's environment: ``base`` without settings of servers, and ours.
 
     A setting of the user's could switch the checks of hosts off, or move the server elsewhere.
+    A file of the working directory, such as ``mlflow.py``, is not imported.
     """
-    kept = {key: value for key, value in base.items() if not key.startswith(("MLFLOW_", "_MLFLOW"))}
-    return {**kept, **SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    kept = {
+        key: value
+        for key, value in child_environment(base).items()
+        if not key.startswith(SERVER_PREFIXES)
+    }
+    return {**kept, **MLFLOW_SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def check_port(port: int, *, host: str = HOST) -> None:

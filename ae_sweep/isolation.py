@@ -1,0 +1,166 @@
+"""Isolation from third parties' settings: variables, warning filters, the working directory.
+
+The command line owns its process and changes it once, with `isolate_process`. The process of a
+Python user is left as it was: there each setting holds only while ae-sweep runs or starts a child.
+Beside `locations`, this is the only module below the command line that reads the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+
+MLFLOW_SETTINGS: Mapping[str, str] = {
+    # Importing MLflow with telemetry on writes an installation id below the home directory.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A tracking server's address of every ended run would go to stdout, which is for data.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Else a uv.lock that happens to lie in the working directory is copied into every model.
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    # Between our messages, and on a terminal over our own progress.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""MLflow reads these from the environment and nowhere else."""
+
+MATPLOTLIB_SETTINGS: Mapping[str, str] = {
+    # A notebook passes on its own backend, which another environment may lack.
+    "MPLBACKEND": "agg",
+    # Read instead of the file in the home directory; there is nothing in it.
+    "MATPLOTLIBRC": os.devnull,
+}
+
+_own_process = False
+_lock = threading.RLock()
+
+
+class TemporarySettings:
+    """Environment variables that hold while any thread is inside.
+
+    Parameters
+    ----------
+    settings
+        Name → value; None removes the variable.
+    """
+
+    def __init__(self, settings: Mapping[str, str | None]) -> None:
+        self._settings = settings
+        self._before: dict[str, str | None] = {}
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        with _lock:
+            if self._depth == 0:
+                self._before = {name: os.environ.get(name) for name in self._settings}
+                _set(self._settings)
+            self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        with _lock:
+            self._depth -= 1
+            if self._depth == 0:
+                _set(self._before)
+
+
+mlflow_settings = TemporarySettings(MLFLOW_SETTINGS)
+"""MLflow's settings for the length of a ``with`` block."""
+
+
+def isolate_process() -> None:
+    """Free this process, and all that it starts, of settings that are not for ae-sweep.
+
+    For a process that runs one command and ends.
+    """
+    global _own_process  # noqa: PLW0603 - a property of the process
+    _own_process = True
+    for name, value in child_environment(os.environ).items():
+        os.environ[name] = value
+    os.environ.pop("PYTHONWARNINGS", None)
+    os.environ.update(MLFLOW_SETTINGS)
+    os.environ.update(MATPLOTLIB_SETTINGS)
+    if not _runs_from_checkout():
+        here = os.path.realpath(os.curdir)
+        sys.path[:] = [part for part in sys.path if os.path.realpath(part) != here]
+    sys.warnoptions.clear()
+    _drop_error_filters()
+
+
+def child_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a Python child process.
+
+    Without the working directory as an import path and without the user's warning filters: a file
+    such as ``mlflow.py`` there would be imported, a foreign deprecation would end the child.
+    """
+    kept = {name: value for name, value in base.items() if name != "PYTHONWARNINGS"}
+    if "PYTHONPATH" in kept:
+        # An empty part, as a colon too many leaves it, means the working directory.
+        parts = kept["PYTHONPATH"].split(os.pathsep)
+        kept["PYTHONPATH"] = os.pathsep.join(part for part in parts if part not in ("", "."))
+    return {**kept, "PYTHONSAFEPATH": "1"}
+
+
+@contextlib.contextmanager
+def starting_python() -> Iterator[None]:
+    """Let `multiprocessing` start processes as `child_environment` would have it.
+
+    It takes the environment, the import paths and the warning options from this process. The
+    directory of a script stays an import path: `multiprocessing` imports the script again.
+    """
+    with _lock:
+        environment = child_environment(os.environ)
+        names = ("PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONPATH")
+        before = {name: os.environ.get(name) for name in names}
+        path, options = list(sys.path), list(sys.warnoptions)
+        _set({name: environment.get(name) for name in names})
+        # In place, as others hold these lists.
+        sys.path[:] = path if _runs_from_checkout() else [part for part in path if part]
+        sys.warnoptions.clear()
+        try:
+            yield
+        finally:
+            _set(before)
+            sys.path[:] = path
+            sys.warnoptions[:] = options
+
+
+@contextlib.contextmanager
+def importing_matplotlib() -> Iterator[None]:
+    """Keep matplotlib from reading a ``matplotlibrc`` in the working directory.
+
+    It looks there first, whatever the environment says. In a Python user's process their own
+    settings are read, as figures of theirs may need them; ours are drawn without them.
+    """
+    if not _own_process or "matplotlib" in sys.modules:
+        yield
+        return
+    with contextlib.chdir(Path(__file__).parent):
+        yield
+
+
+def _runs_from_checkout() -> bool:
+    """Return whether ae-sweep itself may be imported from the working directory."""
+    return os.path.realpath(os.curdir) == str(PACKAGE_PARENT)
+
+
+def _drop_error_filters() -> None:
+    """Let no warning end the process; filters that hide or show warnings stay."""
+    kept = [each for each in warnings.filters if each[0] != "error"]
+    warnings.resetwarnings()
+    warnings.filters.extend(kept)  # type: ignore[attr-defined]
+
+
+def _set(settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
