@@ -140,7 +140,7 @@ def test_sources_are_tried_in_their_order_until_one_brings_the_files(tmp_path: P
     assert found.source == "a good source"
     assert last.asked == 0
     assert said[:2] == ["downloading tiny from a bad source", "a bad source failed: no network"]
-    assert said[3].startswith("a liar failed: what it brought is not the data set: ")
+    assert said[3].startswith("a liar failed: the download is not the data set: ")
     assert "holds content of SHA-256" in said[3]
 
 
@@ -157,7 +157,7 @@ def test_when_all_fail_one_error_lists_each_place_with_its_reason_and_the_way_ou
     assert f"- {tmp_path / 'Tiny/raw' / IMAGES} holds content of SHA-256 " in message
     assert f"- {tmp_path / 'usr'}: holds none of the files" in message
     assert "- a bad source: no network\n" in message
-    assert "- half a source: what it brought lacks train-labels-idx1-ubyte, t10k-" in message
+    assert "- half a source: the download lacks train-labels-idx1-ubyte, t10k-" in message
     assert f"put the files ({', '.join(NAMES)}) into {tmp_path / 'Tiny/raw'}" in message
     assert not list((tmp_path / "Tiny/raw").glob(f"{SCRATCH_PREFIX}*"))
 
@@ -171,8 +171,8 @@ def test_when_all_fail_one_error_lists_each_place_with_its_reason_and_the_way_ou
         (IMAGES, damaged()[IMAGES], "holds content of SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}"),
         (IMAGES, files(seed=1)[IMAGES], "holds content of SHA-256"),
         (IMAGES, b"\1" + files()[IMAGES][1:], "begins with 01000803, expected 00000803"),
-        (f"{IMAGES}.gz", gz_files()[f"{IMAGES}.gz"][:-20], "is no intact gzip file"),
-        (f"{IMAGES}.gz", b"<html>blocked</html>", "is no intact gzip file"),
+        (f"{IMAGES}.gz", gz_files()[f"{IMAGES}.gz"][:-20], "is not an intact gzip file"),
+        (f"{IMAGES}.gz", b"<html>blocked</html>", "is not an intact gzip file"),
         (f"{IMAGES}.gz", bytes(1 << 17), "holds 131,072 bytes, expected at most"),
     ],
     ids=["cut", "long", "empty", "pixel", "other", "magic", "gz-cut", "gz-html", "gz-long"],
@@ -288,7 +288,7 @@ def test_a_hostile_directory_name_is_used_as_it_is_and_shown_on_one_line(
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nul\0", "is no path"), ("x" * 5_000, re.escape("cannot be read (File name too long)"))],
+    [("nul\0", "is not a path"), ("x" * 5_000, re.escape("cannot be read (File name too long)"))],
     ids=["nul", "long"],
 )
 def test_a_name_that_can_be_no_directory_is_one_short_message(
@@ -302,7 +302,7 @@ def test_a_name_that_can_be_no_directory_is_one_short_message(
 def test_a_data_directory_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("hello")
     write(tmp_path / "cache/Tiny/raw", files())
-    with pytest.raises(DataError, match="is no directory"):
+    with pytest.raises(DataError, match="is not a directory"):
         find(tiny_set(), cache_dir=tmp_path / "cache", data_dir=tmp_path / "file")
 
 

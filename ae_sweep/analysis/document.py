@@ -1,4 +1,4 @@
-"""Owns how a frontier is told to others: as one JSON document and as a table."""
+"""A frontier as one JSON document and as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "ae-sweep/frontier"
 SCHEMA_VERSION = 1
-"""Grows when a field is renamed or changes its meaning; new fields leave it."""
+"""Incremented when a field is renamed or changes its meaning, not for new fields."""
 
 UNITS = {
     "latent_dim": "latents per image: numbers, or tokens (a count, not a bit rate)",
@@ -32,7 +32,7 @@ UNITS = {
 
 
 def to_document(frontier: Frontier) -> dict[str, Any]:
-    """Return a frontier as a JSON-able document: no NaN, no infinity, null where nothing is.
+    """Return a frontier as a JSON-able document, without NaN or infinity: a missing value is None.
 
     Returns
     -------

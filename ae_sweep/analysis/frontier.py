@@ -1,7 +1,8 @@
-"""Owns the frontier: from the trials of a sweep to its empirical rate-distortion curve.
+"""The empirical rate-distortion curve of a sweep's trials.
 
-Chosen on validation, reported on test. The rate axis is latent_dim, a count of float32 numbers and
-no bit rate; models whose code has a rate in bits tell that as well.
+Configurations are chosen on validation images and reported on test images. The rate axis is
+latent_dim, a count of float32 numbers, not a bit rate; where the code has a rate in bits, that is
+included as well.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontierPoint:
-    """What the best configuration of one condition reached."""
+    """Result of the best configuration of one condition."""
 
     latent_dim: int
     model: str
     """With its setting, if it has one: ``vae beta=0.1``."""
     compression_ratio: float
-    """Pixels of an image / latent_dim. No bit rate: a latent is a float32, or a token."""
+    """Pixels of an image / latent_dim. Not a bit rate: a latent is a float32, or a token."""
     lr: float
     epochs: int
     val_mse: float
-    """Of the search trial that was chosen, by it and what its objective adds: a little optimistic
-    for that reason."""
+    """Of the chosen search trial. Slightly optimistic, because the trial was chosen by it and by
+    what its objective adds."""
     test_mse: float
     """Per pixel; the mean over the seeds of the configuration."""
     test_mse_std: float | None
@@ -50,24 +51,25 @@ class FrontierPoint:
     test_psnr: float | None
     """10·log10(1 / test_mse) in dB; None for a perfect reconstruction."""
     seeds: int
-    """How many seeds ``test_mse`` is the mean of."""
+    """Number of seeds that ``test_mse`` is the mean of."""
     db_per_doubling: float | None
-    """dB of PSNR per doubling of latent_dim since the point before; None where either has none."""
+    """dB of PSNR per doubling of latent_dim since the point before; None where a PSNR is
+    missing."""
     run_id: str
     """The search trial that was chosen."""
     trials_finished: int
-    """Of this latent_dim, repeats included."""
+    """Finished trials of this latent_dim, including repeats."""
     trials_total: int
-    """The same, however they ended."""
+    """All trials of this latent_dim, including repeats."""
     rate: Mapping[str, float] = field(default_factory=dict)
-    """What the code of a test image costs, means over the seeds: ``bits``, ``mse`` of what those
-    carry, and more in the words of the model. Empty for a code of real numbers."""
+    """Rate of the code of test images, means over the seeds: ``bits``, ``mse`` at that rate, and
+    further measures of the model. Empty for a code of real numbers."""
     rate_std: Mapping[str, float] = field(default_factory=dict)
     """Sample standard deviations of the same; empty for one seed."""
 
     @property
     def condition(self) -> Condition:
-        """What it is the best of."""
+        """The condition: latent_dim and the model's setting."""
         return Condition(self.latent_dim, self.model)
 
     @property
@@ -89,15 +91,15 @@ class Frontier:
     """The empirical rate-distortion curve of one model on one data set."""
 
     sweep: str
-    """Where trials of several sweeps were joined, their names with commas between."""
+    """For trials of several sweeps, their names separated by commas."""
     model: str
-    """Its name in the registry; each point tells its setting."""
+    """Its name in the registry; each point has its own setting."""
     dataset: str | None
     """None where the caller did not name it."""
     dataset_digest: str
     recipe: str
     pixels: int
-    """Numbers in one image: where latent_dim stops being a compression."""
+    """Numbers in one image: from this latent_dim on, nothing is compressed."""
     points: tuple[FrontierPoint, ...]
     """One for each condition with a finished search trial, ascending by latent_dim, then setting;
     at least one."""
@@ -110,7 +112,7 @@ class Frontier:
     knee_refusal: str | None
     """Why there is no knee; None where there is one."""
     notes: tuple[str, ...]
-    """What was left out of the curve or of the fit, and why."""
+    """What was left out of the curve or the fit, and why."""
 
     @property
     def has_rate(self) -> bool:
@@ -121,7 +123,7 @@ class Frontier:
 def frontier(
     trials: Sequence[TrialRecord], *, sweep: str | None = None, dataset: str | None = None
 ) -> Frontier:
-    """Take the best of each condition from a sweep's trials, with a fit and a knee.
+    """Return the best point of each condition of a sweep's trials, with a fit and a knee.
 
     Parameters
     ----------
@@ -129,7 +131,7 @@ def frontier(
         All trials of one model on one data set by one recipe, however they ended. Only finished
         ones are measured.
     sweep
-        The sweep's name; where it is left out, the names that the trials carry.
+        The sweep's name. By default, the names stored with the trials.
     dataset
         The data set's name, carried into the result.
 
@@ -142,11 +144,11 @@ def frontier(
     Raises
     ------
     ConfigError
-        Where trials of several models, data sets or recipes are mixed.
+        If trials of several models, data sets or recipes are mixed.
     NotStoredError
-        Where no search trial is finished.
+        If no search trial is finished.
     StoreError
-        Where a finished trial lacks its validation or test MSE, or it is no finite number.
+        If the validation or test MSE of a finished trial is missing or not finite.
     """
     name = sweep or ", ".join(sorted({trial.sweep for trial in trials}))
     finished = [trial for trial in trials if trial.outcome is Outcome.FINISHED]
@@ -154,7 +156,7 @@ def frontier(
         raise NotStoredError(
             f"{_none_finished(len(trials))}, so there is no frontier; run the sweep to its "
             f"end: ae-sweep run --name {name or 'NAME'} --resume, with its --store; the MLflow UI "
-            "tells why a trial failed"
+            "shows why a trial failed"
         )
     _refuse_mixture(trials)
     some = finished[0]
@@ -215,7 +217,7 @@ def _points(trials: Iterable[TrialRecord], pixels: int) -> Iterable[FrontierPoin
 
 
 def _merit(trial: TrialRecord) -> tuple[float, int, float, str]:
-    """Order by validation alone; ties go to the cheaper, so that the choice is the same always."""
+    """Return a sort key: validation alone; ties go to the cheaper, then to a fixed order."""
     return _val_mse(trial) + trial.val_penalty, trial.point.epochs, trial.point.lr, trial.run_id
 
 
@@ -223,7 +225,7 @@ def _point(
     best: TrialRecord, finished: Sequence[TrialRecord], *, pixels: int, trials_total: int
 ) -> FrontierPoint:
     chosen = best.point
-    # One value a seed: the same training run twice is no second measurement.
+    # One value per seed: repeating the same training is not another measurement.
     by_seed = {
         trial.point.seed: trial
         for trial in finished
@@ -277,7 +279,7 @@ def _db_per_doubling(before: FrontierPoint, after: FrontierPoint) -> float | Non
 
 
 def _several_models(points: Sequence[FrontierPoint]) -> NotApplicable | None:
-    """Refuse a law in latent_dim where something else changes too."""
+    """Return why there is no law in latent_dim where another setting changes too."""
     settings = sorted({point.model for point in points})
     if len(settings) < 2:
         return None
@@ -287,7 +289,7 @@ def _several_models(points: Sequence[FrontierPoint]) -> NotApplicable | None:
 def _fit(
     points: Sequence[FrontierPoint], pixels: int
 ) -> tuple[PowerLaw | NotApplicable, tuple[str, ...]]:
-    """Fit what compresses and has a logarithm; say in words what was left out."""
+    """Fit the points that compress and have a logarithm; describe what was left out."""
     perfect = [point.latent_dim for point in points if point.test_mse == 0]
     idle = [
         point.latent_dim for point in points if point.latent_dim >= pixels and point.test_mse > 0
@@ -326,7 +328,7 @@ def _unmeasured(trials: Iterable[TrialRecord], points: Iterable[FrontierPoint]) 
 
 
 def listed_conditions(conditions: Sequence[Condition]) -> str:
-    """Write conditions in a row: ``d=2, 8``, or ``d=2 beta=0.1, d=8 beta=0.1`` with settings."""
+    """Write conditions as a list: ``d=2, 8``, or ``d=2 beta=0.1, d=8 beta=0.1`` with settings."""
     if len({each.model for each in conditions}) == 1 and " " not in conditions[0].model:
         return _list(each.latent_dim for each in conditions)
     return ", ".join(map(str, conditions))

@@ -1,4 +1,4 @@
-"""Owns which images are shown: some of each class, or those that are rebuilt worst.
+"""Choice of the images to show: the first of each class, or those that are rebuilt worst.
 
 Shapes: N images, M models, K images chosen.
 """
@@ -25,9 +25,9 @@ def squared_errors(originals_NCHW: Array, rebuilt_NCHW: Array) -> Array:
     originals_NCHW
         Bytes, which are divided by 255.
     rebuilt_NCHW
-        Numbers in [0, 1].
+        Floats in [0, 1].
     """
-    # In chunks: the differences of 10,000 images in float64 take more than they are worth.
+    # In chunks, because the differences of 10,000 images in float64 take much memory.
     count = len(originals_NCHW)
     errors = [
         np.square(originals_NCHW[i : i + 1000] / 255 - rebuilt_NCHW[i : i + 1000]).mean((1, 2, 3))
@@ -37,7 +37,7 @@ def squared_errors(originals_NCHW: Array, rebuilt_NCHW: Array) -> Array:
 
 
 def first_of_each(labels_N: Array, classes: Sequence[int], *, count: int) -> Array:
-    """Choose the first images of each class, as equally many of each as ``count`` allows.
+    """Choose the first images of each class, divided as evenly as ``count`` allows.
 
     Returns
     -------
@@ -65,15 +65,15 @@ def first_of_each(labels_N: Array, classes: Sequence[int], *, count: int) -> Arr
 def worst(errors: Sequence[Array], labels_N: Array, classes: Sequence[int], *, count: int) -> Array:
     """Choose the images that several models rebuild worst.
 
-    Every model's errors are counted in multiples of its mean, so that all have the same say,
-    though the error of a narrow bottleneck is fifty times that of a wide one.
+    Each model's errors are divided by their mean, so that all models have equal weight, although
+    the error of a narrow bottleneck can be fifty times that of a wide one.
 
     Parameters
     ----------
     errors
-        Of each model, by image, N.
+        Mean squared error of each image, N, one array per model.
     classes
-        Whose images may be chosen.
+        Classes whose images may be chosen.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def worst(errors: Sequence[Array], labels_N: Array, classes: Sequence[int], *, c
     """
     errors_MN = np.stack(errors)
     means_M1 = errors_MN.mean(axis=1, keepdims=True)
-    # A model without any error has no worst image, and no say.
+    # A model without any error has no worst image and is left out.
     shares_MN = np.divide(errors_MN, means_M1, out=np.zeros_like(errors_MN), where=means_M1 > 0)
     order_N = np.argsort(-shares_MN.sum(axis=0), kind="stable")
     allowed_N: Array = order_N[np.isin(labels_N[order_N], classes)]
@@ -90,6 +90,6 @@ def worst(errors: Sequence[Array], labels_N: Array, classes: Sequence[int], *, c
 
 
 def as_bytes(x: Array) -> Array:
-    """Turn numbers in [0, 1] into the nearest bytes; what lies outside is clipped."""
+    """Round numbers in [0, 1] to bytes; values outside are clipped."""
     bytes_: Array = np.clip(np.rint(np.asarray(x) * 255), 0, 255).astype(np.uint8)
     return bytes_

@@ -1,6 +1,6 @@
-"""Owns the knee: the latent_dim beyond which more dimensions buy clearly less.
+"""The knee of the curve: the latent_dim beyond which more dimensions gain clearly less.
 
-It is found on measured points in the plane of log2 d and PSNR, where a slope has a meaning: dB
+It is searched for among the measured points, in the plane of log2 d and PSNR: a slope there is dB
 gained per doubling of the bottleneck.
 """
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MIN_POINTS = 3
-"""Two ends and one point that can lie above the line between them."""
+"""Two ends, and one point that can lie above the line between them."""
 MIN_RISE_DB = 0.1
 """Seeds of one configuration differ by up to 0.06 dB (docs/LOG.md); less is a flat curve."""
 MAX_GAIN_RATIO = 0.5
-"""A knee halves what a doubling buys; a smaller bend is a straight line with noise."""
+"""A knee halves the gain of a doubling; a smaller bend is a straight line with noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Knee:
 
     @property
     def advice(self) -> str:
-        """Say in words what the knee means for choosing a bottleneck."""
+        """Return what the knee means for choosing a bottleneck, as a sentence."""
         before, after = self.db_per_doubling_before, self.db_per_doubling_after
         if after <= 0:
             return (
@@ -57,9 +57,9 @@ def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | N
     The place is Kneedle's: both axes scaled to [0, 1], log2 d by its ends and PSNR by its lowest
     and highest value, and of all points the one highest above the diagonal of that square
     (Satopää, Albrecht, Irwin & Raghavan, "Finding a 'Kneedle' in a Haystack", ICDCS workshops
-    2011). Its sensitivity threshold is a multiple of the spacing of the points and means little
-    for five of them, so that a stated condition stands in its stead: beyond a knee, a doubling
-    buys at most half of what it bought up to there. The knee belongs to the range that was
+    2011). Its sensitivity threshold is a multiple of the spacing of the points and means little for
+    five of them. An explicit condition replaces it: beyond a knee, a doubling gains at most half of
+    what it gained up to there. The knee belongs to the range that was
     measured: a longer sweep may move it.
 
     Parameters
@@ -72,8 +72,7 @@ def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | N
     Returns
     -------
     Knee or NotApplicable
-        A refusal in words for a straight line, a curve that bends upwards, or one that hardly
-        rises.
+        `NotApplicable` for a straight line, a curve that bends upwards, or one that hardly rises.
     """
     if len(latent_dims) < MIN_POINTS:
         return NotApplicable(

@@ -1,4 +1,4 @@
-"""Owns where latents lie: the plane they are seen in, grids over it, straight paths.
+"""Positions of latents: the plane in which they are drawn, grids over it, straight paths.
 
 Shapes: N images, D latent_dim, A axes (1 or 2), R rows and C columns of a grid.
 """
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 EDGE = 0.02
-"""A grid spans the quantiles from here to 1 minus it: single outliers would stretch it."""
+"""A grid spans the quantiles from here to 1 minus it, so that single outliers do not stretch it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LatentPlane:
-    """Where latents are seen from: one axis, or two that are orthogonal."""
+    """The axes on which latents are drawn: one, or two that are orthogonal."""
 
     origin_D: Array
     axes_AD: Array
-    """One row an axis, of length 1."""
+    """One axis per row, of length 1."""
     names: tuple[str, ...]
     shares: tuple[float, ...]
-    """Of the latents' variance, along each axis; 0 where there is none at all."""
+    """Share of the latents' variance along each axis; 0 where there is no variance at all."""
 
     def coordinates(self, z_ND: Array) -> Array:
         """Return latents as coordinates on the plane, N×A."""
@@ -36,21 +36,21 @@ class LatentPlane:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LatentGrid:
-    """Latents on a plane, spaced as the images are."""
+    """A grid of latents on a plane, spaced like the latents of the images."""
 
     z_RCD: Array
     """The first row has the largest value of the vertical axis, as on a plot."""
     axes: tuple[str, ...]
-    """What varies along the columns and along the rows, in words."""
+    """Names of what varies along the columns and along the rows."""
 
 
 def line(start: Array, end: Array, *, steps: int) -> Array:
-    """Return what lies between two latents, or two images, at equal distances.
+    """Return points at equal distances between two latents or two images.
 
     Parameters
     ----------
     start, end
-        Of one shape.
+        Arrays of one shape.
     steps
         At least 2; both ends are among them.
 
@@ -64,10 +64,10 @@ def line(start: Array, end: Array, *, steps: int) -> Array:
 
 
 def plane(z_ND: Array) -> LatentPlane:
-    """Return the plane in which latents are shown.
+    """Return the plane in which latents are drawn.
 
-    Two latents are that plane themselves; of more it is that of the first two principal components
-    (Pearson 1901) through the mean. One latent has an axis only.
+    With two latents, these are the plane; with more, it is spanned by the first two principal
+    components (Pearson 1901) through the mean. With one latent there is a single axis.
 
     Parameters
     ----------
@@ -90,16 +90,16 @@ def plane(z_ND: Array) -> LatentPlane:
 
 
 def grid(z_ND: Array, *, side: int) -> LatentGrid:
-    """Lay a grid over the plane of latents: evenly spaced quantiles of each axis.
+    """Return a grid over the plane of latents: evenly spaced quantiles of each axis.
 
-    One latent gives one row.
+    With one latent the grid has one row.
 
     Parameters
     ----------
     z_ND
         Latents of at least two images.
     side
-        Columns, and rows where there are two axes.
+        Number of columns, and of rows where there are two axes.
     """
     shown = plane(z_ND)
     shares = np.linspace(EDGE, 1 - EDGE, side)

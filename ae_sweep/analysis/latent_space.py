@@ -1,4 +1,4 @@
-"""Owns what a latent space knows of classes that no training has told it.
+"""How well a latent space separates classes whose labels were not used in training.
 
 Shapes: N images, D latent_dim, K classes.
 """
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 10
 ACTIVE_SHARE = 0.01
-"""Of the widest latent's variance: with less, a latent says next to nothing. A share, since an
+"""Share of the widest latent's variance: with less, a latent carries next to nothing. A share,
+since an
 autoencoder may stretch its latents as it likes."""
 OVERLAPS = 5
-"""Pairs of classes that are told."""
+"""Pairs of overlapping classes that are listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """Two classes that are taken for each other."""
+    """Two classes that are mistaken for each other."""
 
     classes: tuple[int, int]
     share: float
-    """Of the images of both: those whose nearest neighbours vote for the other class."""
+    """Share of the images of both whose nearest neighbours vote for the other class."""
 
     def __str__(self) -> str:
         return f"{self.classes[0]}/{self.classes[1]} {self.share:.1%}"
@@ -37,10 +38,10 @@ class Overlap:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentSpace:
-    """How well latents tell classes apart, and how they spread."""
+    """How well latents separate classes, and how they are distributed."""
 
     latent_width: int
-    """Numbers in a latent: latent_dim, or what that many tokens are made of."""
+    """Numbers in a latent: latent_dim, or the numbers of that many tokens."""
     images: int
     knn_accuracy: float
     """Share of the images whose class is that of most of the 10 nearest others, by distance."""
@@ -53,9 +54,9 @@ class LatentSpace:
     mean_correlation: float | None
     """Mean absolute correlation of two active latents; None with fewer than two."""
     largest_correlation: float | None
-    """The largest absolute one."""
+    """Largest absolute correlation of two active latents."""
     overlaps: tuple[Overlap, ...]
-    """The pairs of classes that overlap most, descending; none that do not."""
+    """The pairs of classes that overlap most, descending; empty where none do."""
 
 
 def latent_space(
@@ -68,7 +69,7 @@ def latent_space(
     z_ND, labels_N
         Latents of the test images, and their classes.
     fit_z_ND, fit_labels_N
-        The same of the validation images, on which the linear probe is fitted.
+        Latents and classes of the validation images, on which the linear probe is fitted.
 
     Raises
     ------
@@ -77,12 +78,12 @@ def latent_space(
     """
     classes_K = np.unique(labels_N)
     if len(classes_K) < 2 or len(np.unique(fit_labels_N)) < 2:
-        raise ConfigError("a latent space tells classes apart, and all images are of one class")
+        raise ConfigError("a latent space is measured by classes, and all images are of one class")
     if len(labels_N) <= NEIGHBOURS:
         raise ConfigError(
             f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} test images, got {len(labels_N)}"
         )
-    from sklearn.metrics import silhouette_score  # noqa: PLC0415 - not for who only trains
+    from sklearn.metrics import silhouette_score  # noqa: PLC0415 - not needed to train
 
     votes_N = _votes(z_ND, labels_N)
     active_D = _active(z_ND)
@@ -101,7 +102,7 @@ def latent_space(
 
 
 def _votes(z_ND: Array, labels_N: Array) -> Array:
-    """Return the class of most of the nearest others; of equally many, the smaller one."""
+    """Return the most frequent class of the nearest others; ties go to the smaller class."""
     from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415
 
     _, index_NK = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(z_ND).kneighbors()

@@ -1,4 +1,4 @@
-"""Owns the map of latents by their neighbours: UMAP, where it is installed."""
+"""A map of latents by their neighbours: UMAP, where it is installed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ NEIGHBOURS = 15
 
 
 def neighbour_map(z_ND: Array) -> Array:
-    """Lay latents out in a plane so that near ones stay near: UMAP (McInnes et al. 2018).
+    """Return a map of latents in a plane that keeps neighbours close.
 
-    Distances between groups, and the groups' sizes, say little.
+    The method is UMAP (McInnes et al. 2018). Distances between groups and
+    their sizes mean little.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Owns the fit of distortion over latent_dim: a power law with a floor.
+"""Power-law fit of distortion over latent dimension, with a floor.
 
 D(d) = floor + scale · d^(-exponent) is an empirical description of what one training recipe
 reached on one data set. It is not Shannon's R(D): d counts float32 numbers, not bits.
@@ -29,16 +29,17 @@ EXPONENT_BOUNDS = (1e-2, 12.0)
 """Beyond them the curve is a logarithm or a step, and the exponent means nothing."""
 START_EXPONENTS = (0.3, 1.0, 3.0)
 START_FLOORS = (0.05, 0.5, 0.95)
-"""As fractions of the smallest MSE."""
+"""Floors from which the solver starts, as fractions of the smallest MSE."""
 EQUAL_LOG_MSE = 1e-9
 """Logarithms of MSE closer than this are rounding, not measurement."""
 MAX_LOG_SCALE = 600.0
-"""Logarithm of what still is a float."""
+"""Logarithm of the largest number that is treated as a float."""
 TINY = 1e-30
 """A floor below it, relative to the smallest MSE, is 0."""
-UNTOLD_EXPONENT = "the exponent of a power law cannot be told from these points: "
+UNKNOWN_EXPONENT = "the exponent of a power law cannot be determined from these points: "
 MIN_SINGULAR_RATIO = 1e-4
-"""Of the scaled Jacobian: below it two parameters cannot be told apart."""
+"""Ratio of the scaled Jacobian's singular values below which two parameters are
+indistinguishable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class PowerLaw:
     r_squared_log: float
     """Share of the variance of ln D over the fitted points that the curve explains."""
     dims: tuple[int, ...]
-    """The latent dimensions it was fitted to, ascending. It says nothing beyond them."""
+    """The latent dimensions it was fitted to, ascending. The fit claims nothing beyond them."""
 
     def distortion(self, latent_dims: Floats) -> Floats:
         """Return the fitted MSE per pixel at ``latent_dims``, of any shape."""
@@ -96,7 +97,7 @@ def fit_power_law(latent_dims: Sequence[int], mses: Sequence[float]) -> PowerLaw
     Returns
     -------
     PowerLaw or NotApplicable
-        A refusal in words for data that no such curve describes; never an exception.
+        `NotApplicable` for data that no such curve describes; never an exception.
     """
     order = np.argsort(latent_dims)
     dims_N = np.asarray(latent_dims, dtype=np.float64)[order]
@@ -104,13 +105,13 @@ def fit_power_law(latent_dims: Sequence[int], mses: Sequence[float]) -> PowerLaw
     refusal = _refuse_data(dims_N, mses_N)
     if refusal is not None:
         return refusal
-    # Centred, so that level and exponent are nearly uncorrelated and the solver walks straight.
+    # Centred, so that level and exponent are nearly uncorrelated, which suits the solver.
     x_N = np.log(dims_N) - np.mean(np.log(dims_N))
     y_N = np.log(mses_N) - np.log(mses_N.min())
     curve = _best_curve(x_N, y_N)
     if not EXPONENT_BOUNDS[0] * 1.01 < curve.exponent < EXPONENT_BOUNDS[1] * 0.99:
         cause = "they fall in one step" if curve.exponent > 1 else "they hardly fall"
-        return NotApplicable(UNTOLD_EXPONENT + cause)
+        return NotApplicable(UNKNOWN_EXPONENT + cause)
     return _describe(curve, dims_N, mses_N)
 
 
@@ -139,7 +140,7 @@ def _best_curve(x_N: Floats, y_N: Floats) -> _Curve:
         ),
         key=lambda curve: curve.cost,
     )
-    # The solver only creeps towards floor = 0; a gain within rounding is no floor.
+    # The solver only creeps towards floor = 0; a gain within rounding is not a floor.
     return pure if pure.cost <= best.cost * (1 + 1e-6) + 1e-20 else best
 
 
@@ -155,7 +156,7 @@ def _solve(x_N: Floats, y_N: Floats, *, floor: float, exponent: float) -> _Curve
     from scipy.optimize import least_squares  # noqa: PLC0415 - half a second for one fit
 
     def log_terms(parameters: Floats) -> tuple[Floats, Floats]:
-        """Return ln of the power term and of the whole curve, without overflow on the way."""
+        """Return ln of the power term and of the whole curve, without overflow."""
         floor, level, exponent = parameters
         log_power_N = level - exponent * x_N
         return log_power_N, np.logaddexp(np.log(max(floor, TINY)), log_power_N)
@@ -168,7 +169,7 @@ def _solve(x_N: Floats, y_N: Floats, *, floor: float, exponent: float) -> _Curve
         power_share_N = np.exp(log_power_N - log_curve_N)
         return np.stack([np.exp(-log_curve_N), power_share_N, -x_N * power_share_N], axis=1)
 
-    # More than that between two MSEs is no measurement, but it must not overflow either.
+    # More than that between two MSEs is not a measurement, but must not overflow either.
     highest = float(np.exp(min(y_N.max(), MAX_LOG_SCALE)))
     level = float(np.mean(y_N))
     solution = least_squares(
@@ -198,11 +199,11 @@ def _describe(curve: _Curve, dims_N: Floats, mses_N: Floats) -> PowerLaw | NotAp
     floor = curve.floor * lowest
     log_scale = curve.log_level + curve.exponent * float(np.mean(np.log(dims_N)))
     if log_scale > MAX_LOG_SCALE:
-        return NotApplicable(UNTOLD_EXPONENT + "they fall in one step")
+        return NotApplicable(UNKNOWN_EXPONENT + "they fall in one step")
     scale = math.exp(log_scale) * lowest
     errors = _standard_errors(dims_N, floor=floor, scale=scale, curve=curve)
     if errors is None or errors[0] > curve.exponent:
-        return NotApplicable(UNTOLD_EXPONENT + "its standard error is larger than itself")
+        return NotApplicable(UNKNOWN_EXPONENT + "its standard error is larger than itself")
     exponent_se, scale_se, *floor_se = errors
     return PowerLaw(
         floor=floor,

@@ -1,4 +1,4 @@
-"""Owns what rates in bits tell: which points are efficient, and how a code is used."""
+"""Rates in bits: which points are efficient, and how a code is used."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from ae_sweep.analysis.frontier import FrontierPoint
 
 COLLAPSED_BITS = 0.5
-"""Fewer than these per image tell next to nothing of it."""
+"""Bits per image below which a code carries next to nothing of its image."""
 
 
 def mse_at_rate(point: FrontierPoint) -> float:
-    """Return the error of what a point's bits carry; of a code without a rate its test MSE.
+    """Return the error at a point's rate; for a code without a rate, its test MSE.
 
-    For a VAE that is the error of drawn codes, and larger than the test MSE, of the means' images.
+    For a VAE this is the error of drawn codes, larger than the test MSE, which uses the means.
     """
     return point.rate[RATE_MSE] if point.has_rate else point.test_mse
 
 
 def efficient(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
-    """Return the points that none beats in bits and distortion both, ascending by bits.
+    """Return the points that no other beats in both bits and distortion, ascending by bits.
 
     Parameters
     ----------
     points
-        Those without a rate are passed over.
+        Points of a frontier; those without a rate are skipped.
     """
     rated = [point for point in points if point.has_rate]
     front: list[FrontierPoint] = []
@@ -43,12 +43,12 @@ def efficient(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
 
 
 def code_use(points: Sequence[FrontierPoint]) -> list[str]:
-    """Say in words where a code is not used: collapsed posteriors, idle latents, dead codes.
+    """Describe where a code is not used: collapsed posteriors, idle latents, dead codes.
 
     Parameters
     ----------
     points
-        Of a frontier; those without a rate are passed over.
+        Points of a frontier; those without a rate are skipped.
     """
     collapsed = [point for point in points if has_collapsed(point)]
     idle = [
@@ -62,25 +62,27 @@ def code_use(points: Sequence[FrontierPoint]) -> list[str]:
         for point in points
         if point.rate.get("dead_codes")
     ]
-    told = []
+    findings = []
     if collapsed:
         listed = ", ".join(
             f"{point.condition} ({_bits(point):.2g} bits, {_active(point)})" for point in collapsed
         )
-        told.append(
-            f"the posterior has collapsed: {listed}; a code that is drawn tells nothing of its "
-            "image then, and every image is rebuilt alike: a smaller beta buys detail"
+        findings.append(
+            f"the posterior has collapsed: {listed}; a drawn code carries nothing of its image "
+            "then, and all are rebuilt alike: a smaller beta gives more detail"
         )
     if idle:
-        told.append(f"latents left as noise, so that a wider code is no richer: {', '.join(idle)}")
+        findings.append(
+            f"latents left as noise, so that a wider code is no richer: {', '.join(idle)}"
+        )
     if dead:
-        told.append(f"codes that no test image uses: {', '.join(dead)}")
-    return told
+        findings.append(f"codes that no test image uses: {', '.join(dead)}")
+    return findings
 
 
 def has_collapsed(point: FrontierPoint) -> bool:
-    """Return whether a VAE's code tells nothing of its image; other codes cannot collapse."""
-    # By bits alone: without a price, latents may stay narrow and tell a lot all the same.
+    """Return whether a VAE's code carries nothing of its image; other codes cannot collapse."""
+    # By bits alone: with a beta of 0, latents may be narrow and still carry much.
     return point.has_rate and "active_latents" in point.rate and _bits(point) < COLLAPSED_BITS
 
 

@@ -1,4 +1,4 @@
-"""Owns the two streams: stdout is data, stderr is talk. Rich writes both, never reading markup."""
+"""Output to the two streams: data to stdout, messages and progress to stderr; without markup."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MAX_TABLE_WIDTH = 10_000
-"""Columns; a sweep's list of dims alone can take thousands."""
+"""In columns; a sweep's list of dims alone can take thousands."""
 
 
 def stderr() -> Console:
-    """Return the console for talk: progress, messages."""
+    """Return the console for progress and messages."""
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def say(message: str) -> None:
-    """Say something to the user; it is no data."""
+    """Print a message to stderr."""
     stderr().print(Text(message))
 
 
 def print_json(document: object) -> None:
-    """Print a document as data."""
+    """Print a document to stdout as JSON."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table as data; numbers are right-aligned."""
+    """Print a table to stdout; numbers are right-aligned."""
     body = [list(row) for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
@@ -47,7 +47,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in body:
         table.add_row(*(Text(visible(cell, MAX_TABLE_WIDTH)) for cell in row))
     console = Console(highlight=False, markup=False)
-    # Wider than the terminal rather than cut off: it is data.
+    # Wider than the terminal rather than truncated: it is data.
     options = console.options.update(max_width=MAX_TABLE_WIDTH)
     console.width = Measurement.get(console, options, table).maximum
     console.print(table)

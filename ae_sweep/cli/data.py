@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep data``: fetch a data set, verify it, tell where it is."""
+"""``ae-sweep data``: fetch a data set, verify it, print where it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def data(
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Fetch and verify a data set, and tell where it is.
+    """Fetch and verify a data set, and print where it is.
 
     Example: ae-sweep data fashion-mnist
     """

@@ -1,6 +1,6 @@
 """Images by name: found or fetched, verified, split. The only part that downloads.
 
-``load`` gives the arrays, ``fetch`` makes sure of the files, ``names`` tells what there is.
+``load`` returns the arrays, ``fetch`` the verified files, ``names`` the known data sets.
 """
 
 from __future__ import annotations

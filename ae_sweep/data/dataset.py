@@ -1,4 +1,4 @@
-"""Owns ``ImageDataset`` and its making: a name in, verified and split images out."""
+"""Data sets by name: ``ImageDataset`` and the functions that find, fetch, verify and split one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["ImageDataset", "fetch", "load", "load_image_set", "names"]
 class ImageDataset:
     """Images and labels, unsigned bytes throughout; images are N×1×H×W.
 
-    Each array is an own, writable, contiguous copy, so that ``torch.from_numpy`` can share it.
+    Each array is a writable, contiguous copy of its own, so that ``torch.from_numpy`` can share it.
     """
 
     card: DatasetCard
@@ -60,7 +60,7 @@ def load(
     train_limit: int | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> ImageDataset:
-    """Load a data set, fetching it first where it is nowhere on this machine.
+    """Load a data set, after fetching it if it is not on this machine.
 
     Parameters
     ----------
@@ -69,16 +69,16 @@ def load(
     cache_dir
         The user cache of this tool; created when something is fetched.
     data_dir
-        Where the user says the files are: in torchvision's layout, or right there.
+        Directory given by the user: it holds the files themselves or torchvision's layout.
     train_limit
-        Train on the first so many of the shuffled training images.
+        Number of training images to use, the first of the shuffled ones; all by default.
     announce
-        Is told, in one line each, of downloads and of files passed over.
+        Called with one line for each download and each file that is skipped.
 
     Raises
     ------
     ConfigError
-        No such data set; or ``train_limit`` below 1 or above what there is.
+        If there is no such data set, or ``train_limit`` is below 1 or above the number of images.
     DataError
         The files are damaged, or no source has them.
     """
@@ -102,7 +102,7 @@ def fetch(
     data_dir: Path | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Located:
-    """Make sure that a data set's files are on this machine and verified; tell where.
+    """Find or fetch the files of a data set, verify them, and return where they are.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def load_image_set(
     train_limit: int | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> ImageDataset:
-    """Load a set that need not be in the registry; see ``load``."""
+    """Load a set that may be outside the registry; see ``load``."""
     check_train_limit(image_set.name, train_limit, image_set.train_images.shape[0])
     found = find(image_set, cache_dir=cache_dir, data_dir=data_dir, announce=announce)
     train, train_labels, test, test_labels = (file.array for file in found.files)
@@ -142,12 +142,12 @@ def load_image_set(
 
 
 def check_train_limit(name: str, train_limit: int | None, images: int) -> None:
-    """Refuse a limit that the data set cannot meet.
+    """Refuse a limit on the training images that is out of range.
 
     Raises
     ------
     ConfigError
-        Below 1, or above the training images left by validation.
+        If it is below 1, or above the number of training images without those for validation.
     """
     if train_limit is None:
         return

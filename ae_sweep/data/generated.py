@@ -1,8 +1,9 @@
-"""Owns ``shapes``: a small set of drawn images for tests and for trying the tool offline.
+"""The data set ``shapes``: generated images for tests and for a first sweep offline.
 
-Two soft-edged shapes an image (ellipse, box, stroke), each of free place, size, direction and
-brightness: a dozen degrees of freedom, so that wider bottlenecks pay. Only exactly rounded
-arithmetic (+ - * / and square roots) on a promised random stream, so every machine draws the same.
+Two soft-edged shapes per image (ellipse, box, stroke), each with its own position, size, direction
+and brightness: a dozen degrees of freedom, so that wider bottlenecks help. It uses only exactly
+rounded arithmetic (+ - * / and square roots) on a random stream that numpy keeps stable, so every
+machine generates the same images.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 def draw() -> tuple[Bytes, Bytes, Bytes, Bytes]:
-    """Draw the set.
+    """Generate the data set.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def _uniform(count: int) -> Floats:
 
 
 def _draw(kind: int, numbers_SP: Floats) -> Floats:
-    """Draw one shape an image, in [0, 1]."""
+    """Draw one shape per image, in [0, 1]."""
     y, x, long, thin, turn_y, turn_x, bright = (column[:, None, None] for column in numbers_SP.T)
     row = np.arange(SIDE)[None, :, None] - (8.0 + 11.0 * y)
     column = np.arange(SIDE)[None, None, :] - (8.0 + 11.0 * x)

@@ -1,4 +1,4 @@
-"""Owns the reading of IDX files: strict, and bounded whatever a file claims about itself.
+"""Strict reader of IDX files with bounded memory, whatever a file claims about itself.
 
 IDX is the format of MNIST: two zero bytes, a type code (8 is unsigned byte), the number of
 dimensions, each dimension as a big-endian 32-bit integer, then the data.
@@ -28,25 +28,25 @@ UNSIGNED_BYTE = 0x08
 
 
 def header(shape: tuple[int, ...]) -> bytes:
-    """Return the one header that an IDX file of unsigned bytes in this shape has."""
+    """Return the header of an IDX file of unsigned bytes with this shape."""
     return bytes((0, 0, UNSIGNED_BYTE, len(shape))) + struct.pack(f">{len(shape)}I", *shape)
 
 
 def size(shape: tuple[int, ...]) -> int:
-    """Count the bytes of an IDX file of this shape."""
+    """Return the number of bytes of an IDX file of this shape."""
     return len(header(shape)) + math.prod(shape)
 
 
 def parse(content: bytes, shape: tuple[int, ...]) -> Bytes:
     """View the content of an IDX file as an array of the expected shape.
 
-    Nothing is allocated by what the file claims: its header must be the expected one.
+    The file's own claims do not decide what is allocated: its header must be the expected one.
 
     Raises
     ------
     DataError
-        Of another length, or with a header of another type or shape. The message is a
-        predicate: the caller puts the file's name before it.
+        If the length, type or shape differs. The message is a predicate: the caller puts the file's
+        name before it.
     """
     expected = header(shape)
     if len(content) != size(shape):
@@ -54,7 +54,7 @@ def parse(content: bytes, shape: tuple[int, ...]) -> Bytes:
     if content[:4] != expected[:4]:
         raise DataError(
             f"begins with {content[:4].hex()}, expected {expected[:4].hex()}: "
-            f"no IDX file of unsigned bytes in {len(shape)} dimensions"
+            f"not an IDX file of unsigned bytes in {len(shape)} dimensions"
         )
     if content[: len(expected)] != expected:
         found = struct.unpack(f">{len(shape)}I", content[4 : len(expected)])
@@ -63,14 +63,14 @@ def parse(content: bytes, shape: tuple[int, ...]) -> Bytes:
 
 
 def read_at_most(path: Path, limit: int) -> bytes:
-    """Read a whole file into memory, or refuse if it has more than ``limit`` bytes.
+    """Read a whole file into memory; refuse one of more than ``limit`` bytes.
 
     Raises
     ------
     DataError
-        Longer than ``limit``; the message is a predicate.
+        If it is longer than ``limit``; the message is a predicate.
     OSError
-        As the system says.
+        If the file cannot be read.
     """
     with path.open("rb") as file:
         content = file.read(limit + 1)
@@ -86,13 +86,13 @@ def gunzip(blob: bytes, limit: int) -> bytes:
     Raises
     ------
     DataError
-        Corrupt, cut short, or longer than ``limit``; the message is a predicate.
+        If it is corrupt, truncated, or longer than ``limit``; the message is a predicate.
     """
     try:
         with GzipFile(fileobj=io.BytesIO(blob)) as file:
             content = file.read(limit + 1)
     except (BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"is no intact gzip file ({error})") from error
+        raise DataError(f"is not an intact gzip file ({error})") from error
     if len(content) > limit:
         raise DataError(f"decompresses to more than the expected {limit:,} bytes")
     return content

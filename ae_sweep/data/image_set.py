@@ -1,4 +1,4 @@
-"""Owns what is known of a data set beforehand: its files, their shapes and hashes, its sources."""
+"""Descriptions of data sets: their files with shapes and hashes, and their sources."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ Form = Literal["raw", "gz"]
 
 
 class Source(Protocol):
-    """A place on the network that has the files of a data set."""
+    """A source on the network for the files of a data set."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages and on the data set's card."""
+        """Name of the source in messages and in the tracked description of the data set."""
         ...
 
     def bring(self, image_set: ImageSet, scratch: Path) -> Path:
-        """Put the files somewhere below ``scratch`` and tell the directory they are in.
+        """Store the files below ``scratch`` and return their directory.
 
-        What it brings is verified by the caller.
+        The caller verifies the files.
 
         Raises
         ------
         SourceError
-            With the reason why it could not.
+            With the reason if the files could not be fetched.
         """
         ...
 
 
 class SourceError(Exception):
-    """Why one source did not bring the files; never leaves ``ae_sweep.data``."""
+    """The reason why one source failed; never leaves ``ae_sweep.data``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One file, and the hash that it must have."""
+    """One file and its expected hash."""
 
     name: str
-    """Its name without ``.gz``."""
+    """Name of the file without ``.gz``."""
     shape: tuple[int, ...]
     """N×H×W of images, N of labels."""
     sha256: str
-    """In hexadecimal, of the file in the form below."""
+    """Hash of the file in the form given by ``form``, in hexadecimal."""
     form: Form = "raw"
-    """``raw``: the hash is of the IDX content, so the file may be compressed by anybody.
-    ``gz``: only the compressed file's hash is known, so that very file is needed."""
+    """``raw``: the hash is of the IDX content, so any compression of it is accepted. ``gz``: only
+    the compressed file's hash is known, so exactly that file is needed."""
 
     @property
     def size(self) -> int:
-        """Bytes of the uncompressed file."""
+        """Size of the uncompressed file in bytes."""
         return idx.size(self.shape)
 
     @property
     def pinned_name(self) -> str:
-        """The name of the file in the form that the hash is of, which is also how it is kept."""
+        """Name of the file in the hashed form, under which it is also stored."""
         return self.name if self.form == "raw" else f"{self.name}.gz"
 
     @property
     def accepted_names(self) -> tuple[str, ...]:
-        """The names under which it can be verified, the best first."""
+        """The names under which the file is accepted, in order of preference."""
         return (self.name, f"{self.name}.gz") if self.form == "raw" else (f"{self.name}.gz",)
 
 
@@ -74,17 +74,17 @@ class ImageSet:
 
     name: str
     folder: str
-    """Its class in ``torchvision.datasets``, and so its folder in torchvision's layout."""
+    """Name of its class in ``torchvision.datasets``, and of its folder in torchvision's layout."""
     train_images: Resource
     train_labels: Resource
     test_images: Resource
     test_labels: Resource
     system_dirs: tuple[Path, ...] = ()
-    """Where packages of operating systems install it."""
+    """Directories in which packages of operating systems install it."""
     sources: tuple[Source, ...] = ()
-    """Where to fetch it from, in this order."""
+    """Sources to fetch it from, in this order."""
     hint: str = ""
-    """Another way to get it, told when all have failed."""
+    """Another way to get it, for the message when all sources have failed."""
 
     @property
     def resources(self) -> tuple[Resource, ...]:

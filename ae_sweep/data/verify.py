@@ -1,4 +1,4 @@
-"""Owns the decision that a file is the one wanted: size, SHA-256, IDX header, in one read."""
+"""Verification of a file by size, SHA-256 and IDX header, in one read."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ GZ_OVERHEAD = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedFile:
-    """A file whose very bytes, as held here, have been verified."""
+    """A verified file; the bytes held here are those that were verified."""
 
     path: Path
     resource: Resource
     array: Bytes = field(repr=False)
     """The content, read-only, in the resource's shape."""
     pinned: bytes = field(repr=False)
-    """The file in the form that its hash is of."""
+    """The file's bytes in the hashed form."""
     content_sha256: str
-    """Of the uncompressed content."""
+    """Hash of the uncompressed content."""
 
 
 class MissingFileError(DataError):
-    """A file that is not there; ``DataError`` proper is for one that is there and wrong."""
+    """A file is missing; a plain ``DataError`` means that it exists and is wrong."""
 
 
 def read_all(image_set: ImageSet, directory: Path) -> tuple[tuple[VerifiedFile, ...], list[str]]:
@@ -45,15 +45,15 @@ def read_all(image_set: ImageSet, directory: Path) -> tuple[tuple[VerifiedFile, 
     Returns
     -------
     tuple
-        The files, in the order of ``image_set.resources``, and what was wrong with others that
-        they could replace (a damaged file beside its intact ``.gz``).
+        The files, in the order of ``image_set.resources``, and what was wrong with others that they
+        replaced (a damaged file beside its intact ``.gz``).
 
     Raises
     ------
     MissingFileError
-        Files are missing; the message is a predicate of the directory.
+        If files are missing; the message is a predicate of the directory.
     DataError
-        A file is damaged or not the one expected; the message names it.
+        If a file is damaged or not the one expected; the message names it.
     """
     _check_presence(image_set, directory)
     damaged: list[str] = []
@@ -67,7 +67,7 @@ def read(resource: Resource, path: Path) -> VerifiedFile:
     Raises
     ------
     DataError
-        Unreadable, damaged, or not the file expected; the message names it.
+        If it is unreadable, damaged, or not the file expected; the message names it.
     """
     try:
         return _read(resource, path)
@@ -115,7 +115,7 @@ def _read_first(resource: Resource, directory: Path, damaged: list[str]) -> Veri
         else:
             damaged.extend(map(str, problems))
             return file
-    # Between the look and the reading another process may have removed it.
+    # Another process may have removed it between the check and the reading.
     raise problems[0] if problems else MissingFileError(f"has lost {resource.pinned_name}")
 
 
@@ -137,12 +137,12 @@ def _candidates(resource: Resource, directory: Path) -> list[Path]:
 
 
 def mode(path: Path) -> int | None:
-    """Return the type and permission bits of a path; None where nothing is.
+    """Return the type and permission bits of a path; None if it does not exist.
 
     Raises
     ------
     DataError
-        It cannot be told: no permission, or no path at all.
+        If there is no permission, or it is not a path.
     """
     try:
         return path.stat().st_mode
@@ -151,4 +151,4 @@ def mode(path: Path) -> int | None:
     except OSError as error:
         raise DataError(f"{visible(path)} cannot be read ({error.strerror})") from error
     except ValueError as error:  # a NUL character
-        raise DataError(f"{visible(path)} is no path ({error})") from error
+        raise DataError(f"{visible(path)} is not a path ({error})") from error

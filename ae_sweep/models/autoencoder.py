@@ -1,4 +1,4 @@
-"""Owns what every model is: an encoder to a code and a decoder back to an image.
+"""Base class of every model: an encoder to a code and a decoder back to an image.
 
 Shapes: B batch, C channels, H height, W width, D latent_dim.
 """
@@ -19,11 +19,11 @@ ImageShape = tuple[int, int, int]
 
 
 class TrainingPass(NamedTuple):
-    """What is trained on: the mean squared error of ``y_BCHW``, and ``penalty`` added to it."""
+    """The terms of the objective: the mean squared error of ``y_BCHW`` plus ``penalty``."""
 
     y_BCHW: Tensor
     penalty: Tensor | float = 0.0
-    """A scalar; whoever computes it weighs it against the mean squared error per pixel."""
+    """A scalar, already weighted against the mean squared error per pixel."""
 
 
 class Autoencoder(nn.Module):
@@ -45,9 +45,9 @@ class Autoencoder(nn.Module):
 
     trained_by_mse_alone: ClassVar[bool] = True
     draws_codes: ClassVar[bool] = False
-    """Whether ``training_pass`` rebuilds images of drawn codes, and ``forward`` of others."""
+    """Whether ``training_pass`` rebuilds images from drawn codes, and ``forward`` does not."""
     has_prior: ClassVar[bool] = False
-    """Whether codes can be drawn without an image."""
+    """Whether codes can be sampled without an image."""
 
     def __init__(
         self, *, encoder: nn.Module, decoder: nn.Module, latent_dim: int, image_shape: ImageShape
@@ -59,7 +59,7 @@ class Autoencoder(nn.Module):
         self.image_shape = image_shape
 
     def sample(self, count: int, noise: torch.Generator) -> Tensor:
-        """Draw codes from the prior and rebuild images of them, count×C×H×W in [0, 1].
+        """Sample codes from the prior and decode them, count×C×H×W in [0, 1].
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Autoencoder(nn.Module):
 
     @property
     def latent_width(self) -> int:
-        """How many numbers ``encode`` makes of an image and ``decode`` takes."""
+        """How many numbers ``encode`` returns for an image and ``decode`` takes."""
         return self.latent_dim
 
     def encode(self, x_BCHW: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x_BCHW))
 
     def training_pass(self, x_BCHW: Tensor, noise: torch.Generator) -> TrainingPass:  # noqa: ARG002
-        """Rebuild images as the training objective wants them.
+        """Rebuild images for the training objective.
 
         Parameters
         ----------
@@ -98,20 +98,19 @@ class Autoencoder(nn.Module):
         return TrainingPass(self(x_BCHW))
 
     def rate(self, batches: Iterable[Tensor], noise: torch.Generator) -> dict[str, float]:  # noqa: ARG002
-        """Measure what the code of some images costs.
+        """Measure the rate of the code of some images.
 
         Parameters
         ----------
         batches
-            Of images, B×C×H×W in [0, 1].
+            Batches of images, B×C×H×W in [0, 1].
         noise
             The only source of randomness, on the model's device.
 
         Returns
         -------
         dict
-            With ``bits`` per image and ``mse``, the mean squared error of what they carry, and
-            whatever else tells how the code is used. Empty for latents that are real numbers:
-            these have no rate.
+            ``bits`` per image, ``mse``, the mean squared error at that rate, and further measures
+            of how the code is used. Empty for latents that are real numbers: these have no rate.
         """
         return {}

@@ -1,4 +1,4 @@
-"""Owns the reference model: a small convolutional autoencoder with BatchNorm and ReLU."""
+"""The reference model: a small convolutional autoencoder with BatchNorm and ReLU."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ WIDTHS = (32, 64, 128)
 def conv_autoencoder(*, latent_dim: int, image_shape: ImageShape) -> Autoencoder:
     """Build the reference autoencoder.
 
-    Two strided convolutions quarter each side of the image, a third widens it, a linear layer
-    makes ``latent_dim`` numbers of it; transposed convolutions lead back to a sigmoid.
+    Two strided convolutions reduce each side of the image to a quarter, a third adds channels, and
+    a linear layer returns ``latent_dim`` numbers; transposed convolutions lead back to a sigmoid.
 
     Parameters
     ----------
@@ -104,15 +104,15 @@ def _transposed_convolution(channels_in: int, channels_out: int) -> list[nn.Modu
 
 
 def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d, channels: int) -> list[nn.Module]:
-    # BatchNorm takes any bias away again, so its gradient is zero. Computing that zero was a fifth
-    # of a training step.
+    # BatchNorm removes any bias, so its gradient is zero. Computing that zero took a fifth of a
+    # training step.
     if convolution.bias is not None:
         convolution.bias.requires_grad_(False)
     return [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
 
 
 class _Flatten(nn.Flatten):
-    """Flattens B×C×H×W features, and hands their gradient back in the layout they came in."""
+    """Flattens B×C×H×W features, and returns their gradient in the layout of the input."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Flatten to B×CHW."""

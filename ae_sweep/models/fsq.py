@@ -1,4 +1,4 @@
-"""Owns the finite-scalar-quantised tokenizer: tokens that are points of a fixed grid.
+"""Finite-scalar-quantised tokenizer: tokens are points of a fixed grid.
 
 Shapes: B batch, D latent_dim (tokens), E numbers of a token.
 """
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from ae_sweep.models.autoencoder import ImageShape
 
 MAX_LEVEL_BITS = 3
-"""Of one number of a token: up to eight levels."""
+"""Bits of one number of a token: up to eight levels."""
 
 
 class FiniteScalarAutoencoder(TokenAutoencoder):
     """A tokenizer by finite scalar quantisation (Mentzer et al. 2023, arXiv:2309.15505).
 
     Each of a token's E numbers is squashed between −1 and 1 and rounded to one of a few evenly
-    spaced levels: the codebook is their product. Nothing of it is learned, so that no code can die
-    for want of learning and the objective is the mean squared error alone.
+    spaced levels: the codebook is their product. It is not learned, so the objective is the mean
+    squared error alone, and no code can die because it was never updated.
     """
 
     def __init__(self, *, latent_dim: int, image_shape: ImageShape, codebook: float) -> None:
@@ -49,7 +49,7 @@ class FiniteScalarAutoencoder(TokenAutoencoder):
         self.places_E: Tensor
 
     def quantise(self, z_BDE: Tensor) -> Quantised:
-        """Put the nearest point of the grid in place of each token's numbers."""
+        """Replace each token's numbers by the nearest point of the grid."""
         squashed_BDE = z_BDE.tanh()
         level_BDE = self._level(squashed_BDE)
         return Quantised(
@@ -58,7 +58,7 @@ class FiniteScalarAutoencoder(TokenAutoencoder):
         )
 
     def nearest(self, code_BDE: Tensor) -> Tensor:
-        """Put the nearest point of the grid in place of numbers that may lie between."""
+        """Replace numbers that may lie between by the nearest point of the grid."""
         return self._code(self._level(code_BDE.clamp(-1, 1)))
 
     def _level(self, squashed_BDE: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def grid_levels(codebook: int) -> list[int]:
     Raises
     ------
     ConfigError
-        If the codebook is no power of two.
+        If the codebook is not a power of two.
     """
     bits = codebook.bit_length() - 1
     if codebook != 2**bits:
@@ -90,21 +90,21 @@ def grid_levels(codebook: int) -> list[int]:
 def finite_scalar_autoencoder(
     *, latent_dim: int, image_shape: ImageShape, codebook: float = 256
 ) -> FiniteScalarAutoencoder:
-    """Build a finite-scalar-quantised tokenizer of the reference's layers.
+    """Build a finite-scalar-quantised tokenizer from the reference's layers.
 
     Parameters
     ----------
     latent_dim
-        How many tokens an image becomes.
+        Number of tokens per image.
     image_shape
-        Channels, height and width; of images that the reference autoencoder takes.
+        Channels, height and width of images that the reference autoencoder takes.
     codebook
-        How many different tokens there are; a power of two.
+        Number of different tokens; a power of two.
 
     Raises
     ------
     ConfigError
-        If the reference autoencoder cannot take such images, or the codebook cannot be.
+        If the reference autoencoder cannot take such images, or the codebook is invalid.
     """
     return FiniteScalarAutoencoder(
         latent_dim=latent_dim, image_shape=image_shape, codebook=codebook

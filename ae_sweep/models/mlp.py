@@ -1,4 +1,4 @@
-"""Owns the fully connected autoencoder: as many parameters as the reference, no convolution."""
+"""Fully connected autoencoder with as many parameters as the reference and no convolution."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ def mlp_autoencoder(*, latent_dim: int, image_shape: ImageShape) -> Autoencoder:
     """Build a fully connected autoencoder with two hidden layers on each side.
 
     All four hidden layers have one width, chosen so that there are as many parameters as in the
-    reference autoencoder of that bottleneck: what the two differ in is what convolutions are worth.
+    reference autoencoder with that bottleneck: the difference of the two is the effect of
+    convolutions.
 
     Parameters
     ----------
     latent_dim
         Width of the bottleneck.
     image_shape
-        Channels, height and width; of images that the reference autoencoder takes.
+        Channels, height and width of images that the reference autoencoder takes.
 
     Raises
     ------
@@ -66,5 +67,5 @@ def hidden_width(*, latent_dim: int, image_shape: ImageShape) -> int:
 
 
 def _normalised(inputs: int, outputs: int) -> list[nn.Module]:
-    # BatchNorm takes any bias away again.
+    # BatchNorm removes any bias.
     return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True)]

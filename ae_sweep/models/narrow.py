@@ -1,4 +1,4 @@
-"""Owns a convolution to few channels, done as matrix products over pixels where that is faster.
+"""A convolution to few channels, computed as matrix products over pixels where that is faster.
 
 Shapes: B batch, C channels in, H height, W width, O channels out (few), K the nine taps of a 3×3
 kernel, M = B·H·W pixels.
@@ -19,9 +19,9 @@ TAPS = tuple((row, column) for row in range(3) for column in range(3))
 class NarrowConv2d(nn.Conv2d):
     """A 3×3 convolution with stride 1 and padding 1, for few channels out.
 
-    Processors work on 16 channels out at a time, and with one channel out most of that is in vain.
-    So a training on a CPU multiplies all pixels with all nine taps at once and adds up the shifted
-    results, which is the same sum in another order: three times as fast forward and backward.
+    Processors compute 16 output channels at a time, and with one channel most of that is wasted.
+    So training on a CPU multiplies all pixels with all nine taps at once and adds up the shifted
+    results, the same sum in another order: three times as fast forward and backward.
     Elsewhere, and for inference, it is torch's own convolution.
     """
 
@@ -29,7 +29,7 @@ class NarrowConv2d(nn.Conv2d):
         super().__init__(channels_in, channels_out, kernel_size=3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Convolve; B×O×H×W, in training on a CPU as float32 whatever the input is."""
+        """Convolve; B×O×H×W, in training on a CPU as float32 for any type of input."""
         if x_BCHW.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(x_BCHW)
         y_BOHW: Tensor = _TapProducts.apply(x_BCHW, self.weight.to(x_BCHW.dtype))
@@ -37,7 +37,7 @@ class NarrowConv2d(nn.Conv2d):
 
 
 class _TapProducts(torch.autograd.Function):
-    """Convolves by one matrix product and nine shifted sums."""
+    """Convolution by one matrix product and nine shifted sums."""
 
     @staticmethod
     def forward(ctx: Any, x_BCHW: Tensor, weight_OCKK: Tensor) -> Tensor:
@@ -51,7 +51,8 @@ class _TapProducts(torch.autograd.Function):
             products = (taps_KOC @ pixels_MC.t()).view(9, outputs, batch, height, width)
         y_OBHW = torch.zeros(outputs, batch, height + 2, width + 2)
         for (row, column), product_OBHW in zip(TAPS, products, strict=True):
-            # Tap (0, 0) looks up and left: what a pixel gives by it goes down and right.
+            # Tap (0, 0) reads up and left, so a pixel's contribution through it goes down and
+            # right.
             top, left = 2 - row, 2 - column
             y_OBHW[..., top : top + height, left : left + width] += product_OBHW
         return y_OBHW[..., 1:-1, 1:-1].transpose(0, 1)

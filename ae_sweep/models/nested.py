@@ -1,4 +1,4 @@
-"""Owns one network that is an autoencoder of several widths at once: its first d latents alone.
+"""One network that is an autoencoder of several widths at once, by its first d latents.
 
 Nested dropout (Rippel et al. 2014, arXiv:1402.0915) in the form of slimmable networks (Yu et al.
 2019, arXiv:1812.08928): the widths share every weight, and each has BatchNorm layers of its own.
@@ -38,12 +38,12 @@ class NestedAutoencoder(nn.Module):
     image_shape
         Channels, height, width.
     seed
-        Of the initial weights.
+        Seed of the initial weights.
 
     Raises
     ------
     ConfigError
-        If there is no such model, or its bottleneck is none of two linear layers.
+        If there is no such model, or its bottleneck is not made of two linear layers.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class NestedAutoencoder(nn.Module):
         self.dims = tuple(dims)
         self.image_shape = image_shape
         self.trunk = parts.trunk
-        # The latents between two widths are a parameter: a step of a width leaves those beyond it.
+        # One parameter for the latents between two widths: a step at one width leaves those beyond
+        # it.
         sizes = [high - low for low, high in zip((0, *dims), dims, strict=False)]
         self.into_DF = _blocks(parts.into.weight, sizes, axis=0)
         self.into_bias_D = _blocks(parts.into.bias, sizes, axis=0)
@@ -76,7 +77,7 @@ class NestedAutoencoder(nn.Module):
         return y_BCHW
 
     def cut(self, latent_dim: int) -> Autoencoder:
-        """Return a copy of the ordinary autoencoder that this is at one of its widths."""
+        """Return a copy of the ordinary autoencoder at one of the widths."""
         index = self.dims.index(latent_dim)
         model = registry.build(self.name, latent_dim=latent_dim, image_shape=self.image_shape)
         parts = _parts(model, name=self.name)
@@ -98,13 +99,13 @@ class NestedAutoencoder(nn.Module):
 
 
 def check_nested(name: str, *, dims: Sequence[int], image_shape: ImageShape) -> None:
-    """Refuse a model that cannot be an autoencoder of several widths at once; nothing is allocated.
+    """Refuse a model that cannot have several widths at once, without allocating it.
 
     Raises
     ------
     ConfigError
-        If there is no such model, its bottleneck is none of two linear layers, or its other layers
-        depend on how wide that is.
+        If there is no such model, its bottleneck is not made of two linear layers, or its other
+        layers depend on the bottleneck's width.
     """
     with torch.device("meta"):
         narrow, wide = (

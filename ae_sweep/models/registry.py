@@ -1,4 +1,4 @@
-"""Owns the names of the models and how one is built from its name."""
+"""Names of the models, and how a model is built from its name."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 class Builder(Protocol):
     """Builds a model of one architecture.
 
-    A third argument, a number with a default, is the model's setting: ``beta`` makes of the model
-    ``vae`` the models ``vae beta=0.01``, ``vae beta=0.1`` and so on.
+    A third argument, a number with a default, is the model's setting: with ``beta``, the model
+    ``vae`` becomes the models ``vae beta=0.01``, ``vae beta=0.1`` and so on.
     """
 
     def __call__(self, *, latent_dim: int, image_shape: ImageShape) -> Autoencoder:
-        """Build it for a bottleneck width and an image shape (channels, height, width)."""
+        """Build the model for a bottleneck width and an image shape (channels, height, width)."""
 
 
 MODELS: Mapping[str, Builder] = {
@@ -49,18 +49,18 @@ def names() -> tuple[str, ...]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no model.
+    """Refuse a name that is not a model's.
 
     Raises
     ------
     ConfigError
-        With the nearest name.
+        If there is no model of that name; the message has the nearest one.
     """
     _builder(name)
 
 
 def default_setting(name: str) -> ModelSetting | None:
-    """Return the setting of a model with its default value; None for a model that has none.
+    """Return the setting of a model with its default value; None for a model without one.
 
     Raises
     ------
@@ -79,10 +79,10 @@ def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0)
     Parameters
     ----------
     name
-        With a setting if one is wanted that is not the default: ``vae beta=0.1``.
+        Name of the model, with a setting that is not the default: ``vae beta=0.1``.
     seed
-        Of the initial weights, which depend on nothing else; the caller's random state is left as
-        it was.
+        Seed of the initial weights, which depend on nothing else; the caller's random state does
+        not change.
 
     Raises
     ------

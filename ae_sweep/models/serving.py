@@ -1,4 +1,4 @@
-"""Owns what MLflow's ``pyfunc`` flavour loads: a model file behind ``predict``.
+"""The object that MLflow's ``pyfunc`` flavour loads: a model file behind ``predict``.
 
 MLflow imports this module by its name and calls ``_load_pyfunc``; nothing is unpickled.
 """
@@ -31,7 +31,7 @@ class ServedAutoencoder:
     def predict(
         self, data: np.ndarray[Any, Any], params: dict[str, Any] | None = None
     ) -> np.ndarray[Any, Any]:
-        """Reconstruct images, or tell their latents.
+        """Reconstruct images, or return their latents.
 
         Parameters
         ----------

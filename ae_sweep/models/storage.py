@@ -1,4 +1,4 @@
-"""Owns how a model becomes bytes and a model again: safetensors, never pickle."""
+"""Serialisation of models as safetensors, without pickle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def to_bytes(model: Autoencoder, *, name: str) -> bytes:
     Parameters
     ----------
     model
-        On any device.
+        A model on any device.
     name
         Its name in the registry.
     """
@@ -46,12 +46,12 @@ def load(path: Path, *, expected: Condition | None = None) -> Autoencoder:
     Parameters
     ----------
     expected
-        What the model is to be of.
+        The trial whose model is expected.
 
     Raises
     ------
     DataError
-        If the file is none of ours, is damaged, or holds another model than the expected one.
+        If the file was not written by ae-sweep, is damaged, or holds another model than expected.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""Owns what tokenizers share: a code of tokens, each one of finitely many, and so a rate in bits.
+"""Base class of tokenizers: a code of tokens from a finite codebook, and so a rate in bits.
 
 Shapes: B batch, C channels, H height, W width, D latent_dim (tokens), E numbers of a token,
 K codebook.
@@ -25,26 +25,26 @@ MAX_CODEBOOK = 65_536
 
 
 class Quantised(NamedTuple):
-    """Tokens for some images, or what they are about to be."""
+    """The quantised tokens of some images."""
 
     code_BDE: Tensor
-    """Their numbers, with the gradient of what they stand for: `straight_through`."""
+    """Numbers of the codes, with the gradient of what they replace: `straight_through`."""
     index_BD: Tensor
-    """Which of K each is."""
+    """Index of each token's code, below K."""
     penalty: Tensor | float = 0.0
-    """What training adds to the mean squared error."""
+    """Term that training adds to the mean squared error."""
 
 
 class TokenAutoencoder(Autoencoder):
-    """The reference's layers around a bottleneck of D tokens, each one of K.
+    """The reference's layers around a bottleneck of D tokens from a codebook of K.
 
-    The encoder makes D×E numbers, the quantiser puts the nearest of its codes in place of each E of
-    them, and the decoder sees these alone.
+    The encoder returns D×E numbers, the quantiser replaces each E of them by its nearest code, and
+    the decoder gets these alone.
 
     Parameters
     ----------
     latent_dim
-        D, how many tokens an image becomes.
+        D, the number of tokens per image.
     token_width
         E.
     codebook
@@ -53,7 +53,7 @@ class TokenAutoencoder(Autoencoder):
     Raises
     ------
     ConfigError
-        If K is no whole number from 2 to 65,536, or the reference cannot take such images.
+        If K is not a whole number from 2 to 65,536, or the reference cannot take such images.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class TokenAutoencoder(Autoencoder):
 
     @abstractmethod
     def quantise(self, z_BDE: Tensor) -> Quantised:
-        """Put the nearest code in place of each token's numbers."""
+        """Replace each token's numbers by the nearest code."""
 
     @abstractmethod
     def nearest(self, code_BDE: Tensor) -> Tensor:
-        """Put the nearest code in place of numbers that may lie between codes."""
+        """Replace numbers that may lie between codes by the nearest code."""
 
     def learn(self, z_BDE: Tensor, index_BD: Tensor, noise: torch.Generator) -> None:
-        """Adapt the codes to a batch that is trained on; a quantiser without a codebook has none.
+        """Adapt the codes to a training batch; without a learned codebook this does nothing.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class TokenAutoencoder(Autoencoder):
 
     @property
     def latent_width(self) -> int:
-        """How many numbers ``encode`` makes of an image: D·E."""
+        """How many numbers ``encode`` returns for an image: D·E."""
         return self.latent_dim * self.token_width
 
     def encode(self, x_BCHW: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class TokenAutoencoder(Autoencoder):
         return self.quantise(self._continuous(x_BCHW)).index_BD
 
     def decode(self, z_BD: Tensor) -> Tensor:
-        """Rebuild images in [0, 1] from B×D·E numbers, each token's taken for the nearest code."""
+        """Rebuild images in [0, 1] from B×D·E numbers, moved to their nearest codes first."""
         code_BDE = z_BD.float().unflatten(1, (self.latent_dim, self.token_width))
         return super().decode(self.nearest(code_BDE).flatten(1))
 
@@ -109,7 +109,7 @@ class TokenAutoencoder(Autoencoder):
         return super().decode(self.encode(x_BCHW))
 
     def training_pass(self, x_BCHW: Tensor, noise: torch.Generator) -> TrainingPass:
-        """Rebuild images from their tokens, and adapt the codes where the model is in training."""
+        """Rebuild images from their tokens; adapt the codes if the model is in training mode."""
         z_BDE = self._continuous(x_BCHW)
         quantised = self.quantise(z_BDE)
         if self.training:
@@ -123,13 +123,13 @@ class TokenAutoencoder(Autoencoder):
         Returns
         -------
         dict
-            ``bits``: D·log2 K, what indices of a fixed length take.
+            ``bits``: D·log2 K, the size of indices of a fixed length.
             ``mse``: of the images rebuilt from them.
-            ``entropy_bits``: what an ideal entropy coder would need that knows how often each index
-            is used at each of the D places on these images, and nothing else.
+            ``entropy_bits``: the size by an ideal entropy coder that knows only how often each
+            index is used at each of the D places on these images.
             ``perplexity``: 2 to the entropy in bits of an index at any place; K if all are used
-            alike.
-            ``dead_codes``: how many of K are used at no place.
+            equally.
+            ``dead_codes``: how many of K are never used.
         """
         counts_DK = torch.zeros(self.latent_dim, self.codebook, dtype=torch.long)
         errors = []
@@ -154,7 +154,7 @@ class TokenAutoencoder(Autoencoder):
 
 
 def straight_through(z: Tensor, code: Tensor) -> Tensor:
-    """Return the code exactly, with the gradient of ``z`` (Bengio et al. 2013, arXiv:1308.3432)."""
+    """Return the code's value with the gradient of ``z`` (Bengio et al. 2013, arXiv:1308.3432)."""
     return code.detach() + (z - z.detach())
 
 
@@ -165,12 +165,12 @@ def entropy_bits(counts_NK: Tensor) -> Tensor:
 
 
 def check_codebook(codebook: float) -> int:
-    """Refuse what cannot be the size of a codebook.
+    """Refuse an invalid size of a codebook.
 
     Raises
     ------
     ConfigError
-        If it is no whole number from 2 to 65,536.
+        If it is not a whole number from 2 to 65,536.
     """
     if not (2 <= codebook <= MAX_CODEBOOK and codebook == int(codebook)):
         raise ConfigError(

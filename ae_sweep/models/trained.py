@@ -1,4 +1,4 @@
-"""Owns a trained autoencoder as its users meet it: arrays in, arrays out.
+"""A trained autoencoder for users: arrays in, arrays out.
 
 Shapes: N images, C channels, H height, W width, D latent_dim.
 """
@@ -46,7 +46,7 @@ class TrainedAutoencoder:
 
     @property
     def latent_width(self) -> int:
-        """Numbers in a latent: latent_dim, or what that many tokens are made of."""
+        """Numbers in a latent: latent_dim, or the numbers of that many tokens."""
         return self.network.latent_width
 
     @property
@@ -88,11 +88,11 @@ class TrainedAutoencoder:
 
     @property
     def has_prior(self) -> bool:
-        """Whether codes can be drawn without an image."""
+        """Whether codes can be sampled without an image."""
         return self.network.has_prior
 
     def sample(self, count: int, *, seed: int = 0) -> Array:
-        """Draw codes from the prior and rebuild images of them.
+        """Sample codes from the prior and decode them.
 
         Returns
         -------
@@ -102,7 +102,7 @@ class TrainedAutoencoder:
         Raises
         ------
         ConfigError
-            If the model has no prior, or a number cannot be.
+            If the model has no prior, or the count or seed is invalid.
         """
         if not self.has_prior:
             raise ConfigError("this model has no prior to draw codes from")

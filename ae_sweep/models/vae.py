@@ -1,4 +1,4 @@
-"""Owns the variational autoencoder: a code with a rate, which the objective pays for.
+"""Variational autoencoder: a code whose rate is part of the objective.
 
 Shapes: B batch, C channels, H height, W width, D latent_dim.
 """
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LOG_VARIANCE_RANGE = (-20.0, 20.0)
-"""Beyond it the standard deviation says nothing in float32, and its square would overflow."""
+"""Beyond it the standard deviation is meaningless in float32, and its square would overflow."""
 ACTIVE_VARIANCE = 0.01
-"""Variance over images above which the mean of a latent tells something of them (Burda et al. 2016,
+"""Variance over images above which the mean of a latent counts as informative (Burda et al. 2016,
 arXiv:1509.00519)."""
 
 
 class Posterior(NamedTuple):
-    """A normal distribution with independent latents, for each image."""
+    """Normal distributions with independent latents, one for each image."""
 
     mean_BD: Tensor
     log_variance_BD: Tensor
@@ -51,15 +51,15 @@ class Posterior(NamedTuple):
 class VariationalAutoencoder(Autoencoder):
     """A β-VAE (Higgins et al. 2017): each image becomes a normal distribution over codes.
 
-    With a normal observation of unit variance it minimises, for an image x and its code z,
+    With a Gaussian likelihood of unit variance it minimises, for an image x and its code z,
     ½·‖x − decode(z)‖² + β·KL(q(z|x) ‖ N(0, I)); here that is divided by half the pixels, so that
     its first term is the mean squared error per pixel that every model has.
 
     Parameters
     ----------
     beta
-        What a nat of the code costs, in squared error of an image, halved. 0 leaves an autoencoder
-        with noise that it may shrink.
+        Weight of the KL term for a unit-variance Gaussian likelihood. With 0, an autoencoder with
+        noise of learned scale remains.
 
     Raises
     ------
@@ -92,7 +92,7 @@ class VariationalAutoencoder(Autoencoder):
         return self.posterior(x_BCHW).mean_BD
 
     def training_pass(self, x_BCHW: Tensor, noise: torch.Generator) -> TrainingPass:
-        """Rebuild images from drawn codes; the penalty is what these cost."""
+        """Rebuild images from drawn codes; the penalty is their weighted divergence."""
         posterior = self.posterior(x_BCHW)
         nats = posterior.divergence_nats().sum(dim=1).mean()
         pixels = math.prod(self.image_shape)
@@ -105,11 +105,11 @@ class VariationalAutoencoder(Autoencoder):
         Returns
         -------
         dict
-            ``bits``: the mean divergence per image. It is at least the information that a drawn
-            code has of its image, so that (``bits``, ``mse``) is an upper bound on the
+            ``bits``: the mean divergence per image. It is at least the mutual information of image
+            and drawn code, so that (``bits``, ``mse``) is an upper bound on the
             rate-distortion function (Alemi et al. 2018, arXiv:1711.00464).
             ``mse``: of the images rebuilt from drawn codes, not from the means.
-            ``active_latents``: how many of D tell something of the image.
+            ``active_latents``: how many of D are informative.
         """
         nats, errors, means = [], [], []
         for x_BCHW in batches:
@@ -126,7 +126,7 @@ class VariationalAutoencoder(Autoencoder):
         }
 
     def sample(self, count: int, noise: torch.Generator) -> Tensor:
-        """Draw codes from the prior and rebuild images of them, count×C×H×W in [0, 1]."""
+        """Sample codes from the prior and decode them, count×C×H×W in [0, 1]."""
         z_ND = torch.randn(count, self.latent_dim, generator=noise, device=noise.device)
         return self.decode(z_ND)
 
@@ -134,20 +134,20 @@ class VariationalAutoencoder(Autoencoder):
 def variational_autoencoder(
     *, latent_dim: int, image_shape: ImageShape, beta: float = 0.1
 ) -> VariationalAutoencoder:
-    """Build a variational autoencoder of the reference's layers; its encoder has two outputs a dim.
+    """Build a variational autoencoder from the reference's layers.
 
     Parameters
     ----------
     latent_dim
         Width of the bottleneck.
     image_shape
-        Channels, height and width; of images that the reference autoencoder takes.
+        Channels, height and width of images that the reference autoencoder takes.
     beta
         Weight of the rate.
 
     Raises
     ------
     ConfigError
-        If the reference autoencoder cannot take such images, or beta cannot be.
+        If the reference autoencoder cannot take such images, or beta is invalid.
     """
     return VariationalAutoencoder(latent_dim=latent_dim, image_shape=image_shape, beta=beta)

@@ -1,4 +1,4 @@
-"""Owns the VQ-VAE: tokens whose codes are learned as running means.
+"""VQ-VAE: tokens whose codes are learned as running means.
 
 Shapes: B batch, D latent_dim (tokens), E numbers of a token, K codebook, T = B·D.
 """
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 TOKEN_WIDTH = 8
 COMMITMENT = 0.25
-"""Weight of the squared distance, per number of a token, that the encoder keeps from the codes (van
-den Oord et al. 2017). It is in the codes' own unit, of which the encoder finds the scale; a tenth
-of it was no better (docs/LOG.md)."""
+"""Weight of the squared distance, per number of a token, between the encoder and the codes (van
+den Oord et al. 2017). It is in the codes' own unit, whose scale the encoder finds; a tenth of it
+was not better (docs/LOG.md)."""
 DECAY = 0.98
-"""Of the running means, for each batch."""
+"""Decay of the running means per batch."""
 DEAD_SHARE = 0.1
-"""A code that is used less than this share of the average is begun anew."""
+"""A code that is used less than this share of the average is restarted."""
 FRESH_SHARE = 0.2
-"""Of the average: what a code that has just begun counts as used."""
+"""Share of the average that a restarted code counts as used."""
 JITTER = 0.01
-"""Of the tokens' standard deviation: keeps codes apart that begin at one token."""
+"""Share of the tokens' standard deviation: noise that separates codes restarted at one token."""
 MOST_DISTANCES = 2**24
 """Numbers in memory at a time, 64 MiB: tokens times codes are gigabytes for a large codebook."""
 
 
 class VectorQuantisedAutoencoder(TokenAutoencoder):
-    """A VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937), one codebook for all places.
+    """A VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937) with one codebook for all places.
 
     The codes are exponential running means of what is assigned to them (appendix A.1 there). They
-    begin as numbers of the first batch, and one that is hardly used begins again as numbers of the
-    present batch, as in Jukebox (Dhariwal et al. 2020, arXiv:2005.00341).
+    start as tokens of the first batch, and a code that is hardly used is restarted at a token of
+    the current batch, as in Jukebox (Dhariwal et al. 2020, arXiv:2005.00341).
     """
 
     trained_by_mse_alone = False
@@ -63,7 +63,7 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
         self._begun = False
 
     def quantise(self, z_BDE: Tensor) -> Quantised:
-        """Put the code of the smallest Euclidean distance in place of each token's numbers."""
+        """Replace each token's numbers by the code at the smallest Euclidean distance."""
         index_T = torch.cat([self._nearest_index(part) for part in self._parts(z_BDE)])
         index_BD = index_T.view(z_BDE.shape[:2])
         code_BDE = self.codes_KE[index_BD]
@@ -74,12 +74,12 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
         )
 
     def nearest(self, code_BDE: Tensor) -> Tensor:
-        """Put the nearest code in place of numbers that may lie between codes."""
+        """Replace numbers that may lie between codes by the nearest code."""
         return self.codes_KE[self.quantise(code_BDE).index_BD]
 
     @torch.no_grad()
     def learn(self, z_BDE: Tensor, index_BD: Tensor, noise: torch.Generator) -> None:
-        """Move the codes towards what is assigned to them; begin anew those that are not used."""
+        """Move codes towards the tokens assigned to them; restart those hardly used."""
         flat_TE = z_BDE.flatten(0, 1)
         average = len(flat_TE) / self.codebook
         if not self._begun:
@@ -89,7 +89,7 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
                 return
         counts_K, sums_KE = torch.zeros_like(self.usage_K), torch.zeros_like(self.sums_KE)
         for part_TE, index_T in zip(self._parts(z_BDE), self._parts(index_BD), strict=True):
-            # A product, since sums over indices are in no fixed order on a GPU.
+            # A product, since sums over indices have no fixed order on a GPU.
             assigned_TK = (index_T[:, None] == self._numbers_K).to(flat_TE.dtype)
             with torch.autocast(flat_TE.device.type, enabled=False):
                 sums_KE += assigned_TK.T @ part_TE
@@ -100,9 +100,9 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
         self._begin(self.usage_K < DEAD_SHARE * average, flat_TE, noise)
 
     def _begin(self, which_K: Tensor, flat_TE: Tensor, noise: torch.Generator) -> None:
-        """Set some codes to tokens drawn at random, different ones while there are enough.
+        """Restart codes at tokens drawn at random, different ones while there are enough.
 
-        They count as little used, so that one that wins no token begins again soon.
+        They count as little used, so that one without any token is soon restarted again.
         """
         tokens, device = len(flat_TE), flat_TE.device
         order_T = torch.randperm(tokens, generator=noise, device=device)
@@ -121,7 +121,7 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
         return distances_TK.argmin(dim=1)
 
     def _parts(self, x_BD: Tensor) -> Sequence[Tensor]:
-        """Take tokens of all images and places in parts that leave room for all codes of each."""
+        """Split all tokens so that a part's distances to all codes fit in memory."""
         tokens = max(1, MOST_DISTANCES // self.codebook)
         parts: Sequence[Tensor] = x_BD.flatten(0, 1).split(tokens)
         return parts
@@ -130,21 +130,21 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
 def vector_quantised_autoencoder(
     *, latent_dim: int, image_shape: ImageShape, codebook: float = 256
 ) -> VectorQuantisedAutoencoder:
-    """Build a VQ-VAE of the reference's layers.
+    """Build a VQ-VAE from the reference's layers.
 
     Parameters
     ----------
     latent_dim
-        How many tokens an image becomes.
+        Number of tokens per image.
     image_shape
-        Channels, height and width; of images that the reference autoencoder takes.
+        Channels, height and width of images that the reference autoencoder takes.
     codebook
-        How many different tokens there are.
+        Number of different tokens.
 
     Raises
     ------
     ConfigError
-        If the reference autoencoder cannot take such images, or the codebook cannot be.
+        If the reference autoencoder cannot take such images, or the codebook is invalid.
     """
     return VectorQuantisedAutoencoder(
         latent_dim=latent_dim, image_shape=image_shape, codebook=codebook

@@ -12,7 +12,7 @@ from ae_sweep.plots.style import paper_style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# None keeps matplotlib from writing it: dates differ from call to call.
+# None keeps matplotlib from writing a date, which differs from call to call.
 _METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None},
@@ -21,12 +21,12 @@ _METADATA: dict[str, dict[str, None]] = {
 
 
 def render(figure: Figure, kind: str, *, dpi: float = 200.0) -> bytes:
-    """Draw a figure into a file's content.
+    """Render a figure to the content of a file.
 
     Parameters
     ----------
     figure
-        Left as it was.
+        The figure; it does not change.
     kind
         ``png``, ``svg`` or ``pdf``: the file extension, in upper or lower case.
     dpi

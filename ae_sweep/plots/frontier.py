@@ -1,4 +1,4 @@
-"""Owns the figure of a frontier: distortion over latent_dim, as MSE and as PSNR."""
+"""Figure of a frontier: distortion over latent_dim, as MSE and as PSNR."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FIGURE_INCHES = (7.0, 3.2)
 """The text width of a two-column page."""
 PANEL_INCHES = 2.9
-"""About the width of one panel, for telling which tick labels fit."""
+"""Approximate width of one panel, to decide which tick labels fit."""
 DIGIT_INCHES = 0.075
 TICK_GAP_INCHES = 0.1
 SIDE_MARGIN = 1.35
@@ -39,7 +39,7 @@ PSNR_MARGIN_DB = 2.0
 CURVE_SAMPLES = 200
 DASHED = (0, (4, 2))
 MANY_POINTS = 15
-"""More than these are drawn smaller, so that they stay apart."""
+"""Number of points above which they are drawn smaller, so that they stay distinct."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -47,16 +47,16 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
     """Draw a frontier: test MSE on log-log axes, and PSNR over log d.
 
     All finished trials are drawn faintly, the best of each latent_dim joined, with a bar of one
-    standard deviation where it was repeated; the fit is dashed over the range it was fitted to,
+    standard deviation where there are repeats; the fit is dashed over the range it was fitted to,
     the knee ringed, the number of pixels a dotted line. A perfect reconstruction has neither a
-    logarithm nor a PSNR: an arrow at the panel's edge tells where it is.
+    logarithm nor a PSNR: an arrow at the panel's edge marks its latent_dim.
 
     Where all codes have a rate in bits, that is the axis instead (`rate_figure`).
 
     Parameters
     ----------
     beside
-        Another frontier on images of the same size: of it, the best of each latent_dim alone.
+        Another frontier on images of the same size; only the best of each latent_dim is drawn.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
     Raises
     ------
     ConfigError
-        Where a curve over latent_dim has several points at one.
+        If a curve has several points at one latent_dim.
     """
     if frontier.has_rate and (beside is None or beside.has_rate):
         return rate_figure(frontier, beside=beside)
@@ -80,9 +80,9 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
         _draw_mse(mse_axes, frontier, beside)
         _draw_psnr(psnr_axes, frontier, beside)
         _draw_heading(figure, frontier)
-        # Below both panels, where no curve can run into it.
+        # Below both panels, where no curve can overlap it.
         figure.legend(handles=_legend(frontier, beside), loc="outside lower center", ncols=2)
-        # Lay out once: each drawing would move the panels a little from where the last left them.
+        # Lay out once: each further drawing would move the panels a little.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         return figure
@@ -247,13 +247,13 @@ def _curve_dims(fit: PowerLaw) -> np.ndarray:
 
 
 def _mse_bars(points: Iterable[FrontierPoint]) -> tuple[list[float], list[float]]:
-    """Return one standard deviation down and up; down ends above 0, which a log axis has not."""
+    """Return one standard deviation down and up; down ends above 0, for the log axis."""
     pairs = [(point.test_mse, point.test_mse_std or 0.0) for point in points]
     return [min(std, 0.99 * mse) for mse, std in pairs], [std for _, std in pairs]
 
 
 def _psnr_bars(points: Sequence[FrontierPoint]) -> tuple[list[float], list[float]]:
-    """Carry the ends of the MSE's bars over to dB, where down and up change places."""
+    """Convert the ends of the MSE's bars to dB, where down and up change places."""
     lower, upper = _mse_bars(points)
     mses = [point.test_mse for point in points]
     down = [10 * math.log10(1 + std / mse) for mse, std in zip(mses, upper, strict=True)]
@@ -298,7 +298,7 @@ def _mark_perfect(axes: Axes, frontier: Frontier, *, edge: float, marker: str) -
 
 
 def _label_pixels(axes: Axes, pixels: int, *, y: float) -> None:
-    """Write along the dotted line, at the end where the curve is far: top for MSE, else bottom."""
+    """Label the dotted line at its end far from the curve: top for MSE, else bottom."""
     axes.text(
         pixels,
         y,
@@ -333,7 +333,7 @@ def _set_psnr_range(axes: Axes, psnrs: Sequence[float]) -> None:
 
 
 def _number(value: float) -> str:
-    """Write a number as people do: 0.002, and 2×10⁻⁶ where zeros would have to be counted."""
+    """Write a number as in a text: 0.002, but 2×10⁻⁶ rather than many zeros."""
     if value == 0 or 1e-4 <= abs(value) < 1e4:
         return f"{value:.3g}"
     mantissa, exponent = f"{value:.2e}".split("e")
@@ -343,7 +343,7 @@ def _number(value: float) -> str:
 
 
 def _legend(frontier: Frontier, beside: Frontier | None) -> list[Line2D]:
-    """Describe what is drawn and nothing else."""
+    """Add a legend of what is drawn and nothing else."""
     repeated = any(point.test_mse_std is not None for point in frontier.points)
     best = "best by validation" + (", mean ± sd over seeds" if repeated else "")
     entries = [
@@ -401,5 +401,5 @@ def _signed(decibels: float) -> str:
 
 
 def _shown_r_squared(r_squared: float) -> str:
-    """Round down, as 1.000 would claim more than was found."""
+    """Round down, because 1.000 would claim a perfect fit."""
     return f"{math.floor(r_squared * 1000) / 1000:.3f}"

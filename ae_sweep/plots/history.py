@@ -1,4 +1,4 @@
-"""Owns the figure of a sweep's course: every trial, study by study, and the best so far."""
+"""Figure of a sweep's history: every trial, study by study, and the best so far."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MOST_PANELS = 60
 
 
 def history_figure(trials: Sequence[TrialRecord], *, title: str) -> Figure:
-    """Draw the validation objective of every search trial in the order they were started.
+    """Draw the validation objective of all search trials in the order they were started.
 
-    A panel a study, 60 at most; pruned trials stand at the last objective they reached.
+    One panel per study, 60 at most; pruned trials are drawn at the last objective they reached.
 
     Parameters
     ----------

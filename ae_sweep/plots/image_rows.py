@@ -1,4 +1,4 @@
-"""Owns the picture of labelled rows of images, from which other pictures are made.
+"""Figure of labelled rows of images, the basis of other figures.
 
 Shapes: N images, H height, W width, C channels (1 grey, 3 RGB).
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Bytes: TypeAlias = NDArray[np.uint8]
 
 GAP = 1
-"""Pixels of paper between two images."""
+"""Pixels of background between two images."""
 PAPER = 255
 INCHES_PER_IMAGE = 0.42
 INCHES_PER_LETTER = 0.066
@@ -32,7 +32,7 @@ MARGIN_INCHES = 0.06
 
 @dataclass(frozen=True, eq=False)
 class ImageRow:
-    """Images side by side, and what is written before them."""
+    """Images side by side with a label to their left."""
 
     label: str
     """Taken literally."""
@@ -40,33 +40,33 @@ class ImageRow:
 
 
 def image_rows_figure(rows: Sequence[ImageRow], *, title: str = "", gap: int = GAP) -> Figure:
-    """Draw rows of images under each other.
+    """Draw rows of images below each other.
 
-    All images are tiled into one array and drawn at once: an axis each costs seconds.
+    All images are tiled into one array and drawn at once; one axis per image takes seconds.
 
     Parameters
     ----------
     rows
         At least one image; all of one shape, 1 (grey) or 3 (RGB) channels.
     title
-        Above the rows; taken literally.
+        Title above the rows; taken literally.
     gap
-        Pixels of paper between two images.
+        Pixels of background between two images.
 
     Returns
     -------
     Figure
-        One axes that holds one image.
+        A figure with one axes that holds one image.
 
     Raises
     ------
     ConfigError
-        Where there is no image, or the channels are neither 1 nor 3.
+        If there is no image, or the channels are neither 1 nor 3.
     """
     for row in rows:
         _check(row.images_NCHW.shape)
     if not rows:
-        raise ConfigError("there is no row of images to draw")
+        raise ConfigError("there are no images to draw")
     with paper_style():
         return _draw(_tile(rows, gap), rows, gap=gap, title=title)
 
@@ -77,7 +77,7 @@ def _check(shape: tuple[int, ...]) -> None:
 
 
 def _tile(rows: Sequence[ImageRow], gap: int) -> Bytes:
-    """Lay rows under each other, with gaps between and none around."""
+    """Tile rows below each other, with gaps between them and no margin."""
     _, channels, height, width = rows[0].images_NCHW.shape
     columns = max(len(row.images_NCHW) for row in rows)
     step_y, step_x = height + gap, width + gap
@@ -97,7 +97,7 @@ def _draw(tiles_HWC: Bytes, rows: Sequence[ImageRow], *, gap: int, title: str) -
     label_inches = 2 * MARGIN_INCHES + longest * INCHES_PER_LETTER
     inches = INCHES_PER_IMAGE / row_height
     figure_height = height * inches + MARGIN_INCHES + (TITLE_INCHES if title else MARGIN_INCHES)
-    # Placed by hand: a layout engine would draw everything twice.
+    # Placed explicitly: a layout engine would draw everything twice.
     figure = Figure(figsize=(1.0, figure_height))
     heading = figure.text(0, 0, title, va="center", ha="left", parse_math=False)
     content_width = max(width * inches, heading.get_window_extent().width / figure.dpi)

@@ -1,4 +1,4 @@
-"""Owns the picture of images as points in the plane of their latents.
+"""Figure of images as points in the plane of their latents.
 
 Shapes: N images, K classes.
 """
@@ -33,9 +33,9 @@ OFFSETS = np.array(
         for turn in range(8)
     ]
 )
-"""In points: where a name may stand, the nearest first."""
+"""Offsets at which a name may be placed, in points, the nearest first."""
 EDGE = 0.002
-"""Of the images on each side of an axis: so few outliers may lie outside."""
+"""Share of the images on each side of an axis that may lie outside as outliers."""
 
 
 def latent_plane_figure(
@@ -46,18 +46,18 @@ def latent_plane_figure(
     Parameters
     ----------
     coordinates_N2
-        Where the images lie. With one column, they are spread over a row for each class.
+        Positions of the images. With one column, each class is drawn in its own row.
     labels_N
         Their classes.
     axes_names
-        What the columns are; taken literally.
+        Names of the columns; taken literally.
     title
         Taken literally.
 
     Returns
     -------
     Figure
-        One axes with one cloud of points.
+        A figure with one axes and one cloud of points.
     """
     classes, class_N = np.unique(labels_N, return_inverse=True)
     palette = mpl.colormaps["tab10" if len(classes) <= 10 else "tab20"]
@@ -66,7 +66,7 @@ def latent_plane_figure(
         figure = Figure(figsize=(5.2, 5.0), layout="constrained")
         axes = figure.add_subplot()
         x_N, y_N = _xy(coordinates_N2, labels_N)
-        # In no order of classes: drawn one after the other, the last would hide the first.
+        # In random order: drawn class by class, the last class would hide the first.
         order_N = np.random.default_rng(0).permutation(len(labels_N))
         axes.scatter(
             x_N[order_N], y_N[order_N], c=colours_K4[class_N[order_N]], s=3, alpha=0.45,
@@ -100,12 +100,12 @@ def _name(
     *,
     pixels: float,
 ) -> None:
-    """Write names at places, or beside them where another name is in the way.
+    """Write names at positions, or beside them where another name is in the way.
 
     Parameters
     ----------
     pixels
-        Of a point, the unit of type.
+        Pixels per point, the typographic unit.
     """
     taken: list[Bbox] = []
     for name, place, colour in zip(names, places, colours_K4, strict=True):

@@ -1,4 +1,4 @@
-"""Owns where a curve's points are in its figure, for who lays something over it."""
+"""Positions of a curve's points in its figure, for overlays on the rendered image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PointPosition:
-    """Where a point is, as shares of the figure's width and height from its upper left corner."""
+    """Position of a point in shares of the figure's size, from its upper left corner."""
 
     point: FrontierPoint
     left: float
@@ -25,9 +25,9 @@ class PointPosition:
 
 
 def point_positions(figure: Figure, frontier: Frontier) -> list[PointPosition]:
-    """Tell where `frontier_figure` drew the points: first those of its MSE panel, then of PSNR.
+    """Return where `frontier_figure` drew the points: first those of its MSE panel, then of PSNR.
 
-    Points without a place on the axes, such as a perfect reconstruction, are left out.
+    Points that the axes cannot show, such as a perfect reconstruction, are left out.
     """
     mse_axes, psnr_axes = figure.axes[:2]
     figure.draw_without_rendering()

@@ -1,4 +1,4 @@
-"""Owns the figure of rates in bits: distortion over bits per image, as MSE and as PSNR."""
+"""Figure of rates in bits: distortion over bits per image, as MSE and as PSNR."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 FIGURE_INCHES = (7.0, 3.4)
 MOST_POWERS_OF_4 = 12
 LABELS_TURN = 0.6
-"""Share of the panel's width from which labels stand left of their points."""
+"""Share of the panel's width beyond which labels are placed left of their points."""
 LINEAR_BITS = 1.0
-"""Below it the axis of bits is linear, so that a collapsed posterior has a place."""
+"""Below it the axis of bits is linear, so that a collapsed posterior can be drawn."""
 
 
 def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure:
     """Draw distortion over the rate of the code: test MSE and PSNR over bits per image.
 
-    The best of each condition is a point, with bars of one standard deviation where it was
-    repeated; a line joins those that no other beats in both bits and distortion.
+    The best of each condition is a point, with bars of one standard deviation where there are
+    repeats; a line joins the points that no other beats in both bits and distortion.
 
     Parameters
     ----------
     frontier
-        Whose points have rates.
+        A frontier whose points have rates.
     beside
         Another such frontier on images of the same size.
 
@@ -122,7 +122,7 @@ def _set_up(mse_axes: Axes, psnr_axes: Axes) -> None:
 
 
 def _label(axes: Axes, frontier: Frontier) -> None:
-    """Write conditions next to points, first those of the line, where there is room for them."""
+    """Label points with their conditions where there is room, those on the line first."""
     front = efficient(frontier.points)
     rest = [point for point in frontier.points if point not in front]
     taken: list[Bbox] = []

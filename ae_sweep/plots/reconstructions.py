@@ -1,4 +1,4 @@
-"""Owns the picture of test images over what a model made of them."""
+"""Figure of test images above their reconstructions."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ COLUMNS = 10
 def reconstructions_figure(
     reconstructions: Reconstructions, *, title: str = "", test_mse: float | None = None
 ) -> Figure:
-    """Draw originals over their reconstructions, up to 10 side by side.
+    """Draw originals above their reconstructions, up to 10 side by side.
 
     Parameters
     ----------
     reconstructions
         N images of 1 (grey) or 3 (RGB) channels.
     title
-        What trained them, such as a model and its latent_dim; taken literally.
+        Title, such as a model and its latent_dim; taken literally.
     test_mse
-        Mean squared error per pixel of the whole test set (not of the images shown), told in the
+        Mean squared error per pixel of the whole test set (not of the images shown), written in the
         title together with its PSNR.
 
     Returns
     -------
     Figure
-        One axes that holds one image.
+        A figure with one axes that holds one image.
 
     Raises
     ------
     ConfigError
-        Where there is no image, the channels are neither 1 nor 3, or the bytes do not have the
-        shape's length.
+        If there is no image, the channels are neither 1 nor 3, or the bytes do not have the shape's
+        length.
     """
     originals_NCHW = _images(reconstructions.originals, reconstructions.shape)
     rebuilt_NCHW = _images(reconstructions.reconstructions, reconstructions.shape)

@@ -9,8 +9,8 @@ import matplotlib as mpl
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-# Okabe & Ito, "Color Universal Design" (2008): told apart by colour-blind eyes. Line styles and
-# markers tell the same apart in greyscale.
+# Okabe & Ito, "Color Universal Design" (2008): distinguishable by colour-blind readers. Line styles
+# and markers distinguish the same in greyscale.
 BLUE = "#0072B2"
 GREEN = "#009E73"
 VERMILLION = "#D55E00"
@@ -19,7 +19,7 @@ DARK_GREY = "#595959"
 GREY = "#8c8c8c"
 
 LATIN_END = "\u0250"
-"""The first sign after the Latin letters, all of which the figure's font has."""
+"""The first character after the Latin letters, all of which the figure's font has."""
 
 _PAPER = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
@@ -61,10 +61,10 @@ def paper_style() -> AbstractContextManager[None]:
 
 
 def plain(text: str, *, limit: int = 60) -> str:
-    """Make a text from outside printable: one line, Latin, at most ``limit`` characters.
+    """Return a printable form of a text from outside, on one line, in at most ``limit`` characters.
 
-    Anything else is written as its escape, as the figure's font may lack its glyph. The middle
-    gives way in a long text: names of a family differ at their ends.
+    Other characters are escaped, because the figure's font may lack their glyphs. A long text is
+    shortened in its middle: related names differ at their ends.
     """
     escaped = "".join(
         sign if sign.isprintable() and sign < LATIN_END else sign.encode("unicode_escape").decode()
