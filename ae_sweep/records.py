@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import Condition, digest
+from ae_sweep.config import Condition, Hyperparameters, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +46,7 @@ class TrialIdentity:
     dataset_digest: str
     model: str
     latent_dim: int
-    lr: float
-    epochs: int
+    hyperparameters: Hyperparameters
     seed: int
     recipe: str
 
@@ -59,7 +58,13 @@ class TrialIdentity:
     @property
     def key(self) -> str:
         """16 hexadecimal digits, equal for equal points in every process."""
-        return digest(dataclasses.asdict(self) | {"lr": float(self.lr)})
+        return digest(self.as_flat_dict())
+
+    def as_flat_dict(self) -> dict[str, str | int | float]:
+        """Return the fields by name, and those of the hyperparameters that are not default."""
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        fields.pop("hyperparameters")
+        return fields | self.hyperparameters.written()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from sqlalchemy.engine import Engine
 from timed import AE_SWEEP, timed
 
 from ae_sweep import tracking
-from ae_sweep.config import Range, SearchSpace, SweepConfig
+from ae_sweep.config import Hyperparameters, Range, SearchSpace, SweepConfig
 from ae_sweep.locations import Store
 from ae_sweep.records import (
     QUARTERS,
@@ -154,9 +154,13 @@ def _write_trial(
     slot, dim = number // len(DIMS), DIMS[number % len(DIMS)]
     epochs = rng.randint(1, 8)
     point = TrialIdentity(
-        dataset_digest=CARD.digest, model="conv", latent_dim=dim, lr=10 ** rng.uniform(-3, -2),
-        epochs=epochs, seed=0, recipe="1",
-    )  # fmt: skip
+        dataset_digest=CARD.digest,
+        model="conv",
+        latent_dim=dim,
+        hyperparameters=Hyperparameters(lr=10 ** rng.uniform(-3, -2), epochs=epochs),
+        seed=0,
+        recipe="1",
+    )
     trial = writer.start_trial(
         name=f"d={dim} trial {slot}",
         point=point,

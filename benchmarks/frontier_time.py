@@ -10,8 +10,8 @@ from common import ready_to_train, spread
 from reference import ReferenceProcess
 from section import cells, main, section, table, verdict
 
-from ae_sweep.config import TrialConfig
-from ae_sweep.sweep.space import GOOD_LR
+from ae_sweep.config import Hyperparameters, TrialConfig
+from ae_sweep.config.hyperparameters import GOOD_LR
 from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def compare(
     reference_epochs: int,
 ) -> dict[str, Any]:
     """Train one dim, and tell how long the reference takes at the speed it has meanwhile."""
-    config = TrialConfig(latent_dim=dim, lr=GOOD_LR, epochs=EPOCHS[dim])
+    config = TrialConfig(
+        latent_dim=dim, hyperparameters=Hyperparameters(lr=GOOD_LR, epochs=EPOCHS[dim])
+    )
     product = Trainer(config, images, precision=precision)
     speeds = []
     with ReferenceProcess(latent_dim=dim, epochs=reference_epochs) as reference:

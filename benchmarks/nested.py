@@ -12,8 +12,8 @@ from common import ready_to_train, spread
 from section import cells, main, section, table, verdict
 
 from ae_sweep import training
-from ae_sweep.config import TrialConfig
-from ae_sweep.sweep.space import GOOD_LR
+from ae_sweep.config import Hyperparameters, TrialConfig
+from ae_sweep.config.hyperparameters import GOOD_LR
 
 if TYPE_CHECKING:
     from ae_sweep.records import EpochResult, TrialResult
@@ -41,7 +41,11 @@ def measure() -> dict[str, Any]:
 
         for dim in DIMS:
             for way, epochs in EPOCHS.items():
-                config = TrialConfig(latent_dim=dim, lr=GOOD_LR, epochs=epochs, seed=seed)
+                config = TrialConfig(
+                    latent_dim=dim,
+                    hyperparameters=Hyperparameters(lr=GOOD_LR, epochs=epochs),
+                    seed=seed,
+                )
                 rows[way][dim].append(_trained(nested if way == "nested" else separate, config))
     return {
         "precision": precision.name,
@@ -103,7 +107,7 @@ def _trained(train: Train, config: TrialConfig) -> dict[str, float]:
         except StopIteration as end:
             result: TrialResult = end.value
             break
-    at_end = [row.val_mse for row in validations if row.epoch == config.epochs]
+    at_end = [row.val_mse for row in validations if row.epoch == config.hyperparameters.epochs]
     return {
         "seconds": time.perf_counter() - started,
         "raw_val_mse": at_end[0],

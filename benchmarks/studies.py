@@ -89,13 +89,13 @@ def _fill(path: Path, config: SweepConfig) -> None:
 
 def _finished_trial(slot: int, rng: random.Random) -> optuna.trial.FrozenTrial:
     params = draw(SPACE, rng)
-    error = _error(params["lr"], params["epochs"])
+    error = _error(params.lr, params.epochs)
     pruned = rng.random() < 0.5
     quarters = range(1, 2 if pruned else QUARTERS + 1)
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE,
         value=None if pruned else error,
-        params=dict(params),
+        params=params.written(),
         distributions=distributions(SPACE),
         user_attrs={"slot": slot},
         system_attrs={"fixed_params": {}},
@@ -107,7 +107,7 @@ def _one_trial(study: DimStudy, slot: int) -> dict[str, float]:
     moments = [time.perf_counter()]
     ask = study.ask(slot)
     moments.append(time.perf_counter())
-    error = _error(ask.params["lr"], ask.params["epochs"])
+    error = _error(ask.params.lr, ask.params.epochs)
     for quarter in range(1, QUARTERS + 1):
         study.report(ask, quarter=quarter, val_mse=error * QUARTERS / quarter)
     moments.append(time.perf_counter())

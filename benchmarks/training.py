@@ -15,8 +15,8 @@ from reference import ReferenceProcess, autoencoder
 from section import cells, main, section, table, verdict
 from torch.utils.flop_counter import FlopCounterMode
 
-from ae_sweep.config import TrialConfig
-from ae_sweep.sweep.space import GOOD_LR
+from ae_sweep.config import Hyperparameters, TrialConfig
+from ae_sweep.config.hyperparameters import GOOD_LR
 from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def report(document: dict[str, Any]) -> str:
 
 
 def _product(dim: int, images: training.DeviceImages, precision: training.Precision) -> Trainer:
-    config = TrialConfig(latent_dim=dim, lr=GOOD_LR, epochs=1)
+    config = TrialConfig(latent_dim=dim, hyperparameters=Hyperparameters(lr=GOOD_LR, epochs=1))
     return Trainer(config, images, precision=precision)
 
 

@@ -16,7 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import Choices, Condition, SearchSpace, SweepConfig, TrialConfig
+from ae_sweep.config import (
+    PARAMETERS,
+    Choices,
+    Condition,
+    Hyperparameters,
+    SearchSpace,
+    SweepConfig,
+    TrialConfig,
+)
 from ae_sweep.records import (
     DatasetCard,
     EpochResult,
@@ -58,8 +66,16 @@ def sweep_config(**changes: Any) -> SweepConfig:
 
 
 def trial_config(**changes: Any) -> TrialConfig:
-    settings: dict[str, Any] = {"latent_dim": 2, "lr": 4e-3, "epochs": 2}
-    return TrialConfig(**{**settings, **changes})
+    """A trial of d=2; hyperparameters are given by their names, as other settings are."""
+    return TrialConfig(**with_hyperparameters({"latent_dim": 2, **changes}))
+
+
+def with_hyperparameters(fields: dict[str, Any]) -> dict[str, Any]:
+    """Gather the fields that are hyperparameters, lr 0.004 and 2 epochs if left out, in one."""
+    chosen = {"lr": 4e-3, "epochs": 2}
+    chosen |= {key: value for key, value in fields.items() if key in PARAMETERS}
+    others = {key: value for key, value in fields.items() if key not in PARAMETERS}
+    return others | {"hyperparameters": Hyperparameters(**chosen)}
 
 
 def tiny_images(*, train: int = 40, val: int = 12, test: int = 12, side: int = 8) -> Any:
@@ -105,8 +121,13 @@ def _shapes() -> Any:
 
 def difficulty(config: TrialConfig) -> float:
     """The validation error that a fake training ends with; lowest at lr 4e-3 and many epochs."""
-    off = abs(math.log10(config.lr / 4e-3))
-    return (1 + off) * (1 + 1 / config.epochs) / config.latent_dim * (1 + config.seed / 1000)
+    off = abs(math.log10(config.hyperparameters.lr / 4e-3))
+    return (
+        (1 + off)
+        * (1 + 1 / config.hyperparameters.epochs)
+        / config.latent_dim
+        * (1 + config.seed / 1000)
+    )
 
 
 def epoch_result(quarter: int, val_mse: float) -> EpochResult:

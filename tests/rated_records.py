@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep.analysis import frontier
+from ae_sweep.config import Hyperparameters
 from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def rated_trial(
         sweep="rated",
         name=f"d={dim} trial {seed}",
         point=TrialIdentity(
-            dataset_digest="abc", model=model, latent_dim=dim, lr=4e-3, epochs=2, seed=seed,
-            recipe="2",
+            dataset_digest="abc", model=model, latent_dim=dim, seed=seed, recipe="2",
+            hyperparameters=Hyperparameters(lr=4e-3, epochs=2),
         ),
         role=Role.REPEAT if seed else Role.SEARCH,
         outcome=outcome,

@@ -10,6 +10,7 @@ import pytest
 
 from ae_sweep.analysis.document import to_document, to_table
 from ae_sweep.analysis.frontier import frontier
+from ae_sweep.config import Hyperparameters
 from ae_sweep.errors import ConfigError, NotStoredError, StoreError
 from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
 
@@ -34,7 +35,12 @@ def trial(
         run_id=f"run-{latent_dim}-{lr:g}-{epochs}-{seed}",
         sweep="first",
         name="some",
-        point=TrialIdentity(latent_dim=latent_dim, lr=lr, epochs=epochs, seed=seed, **identity),
+        point=TrialIdentity(
+            latent_dim=latent_dim,
+            hyperparameters=Hyperparameters(lr=lr, epochs=epochs),
+            seed=seed,
+            **identity,
+        ),
         role=role,
         outcome=outcome,
         pixels=784,
@@ -59,7 +65,7 @@ def test_each_dim_is_represented_by_its_best_on_validation_not_on_test():
     chosen = trial(8, 0.020, val_mse=0.010, lr=1e-3)
     luckier_on_test = trial(8, 0.010, val_mse=0.011, lr=4e-3)
     (point,) = frontier([luckier_on_test, chosen]).points
-    assert (point.run_id, point.lr) == (chosen.run_id, 1e-3)
+    assert (point.run_id, point.hyperparameters.lr) == (chosen.run_id, 1e-3)
     assert (point.val_mse, point.test_mse) == (0.010, 0.020)
 
 
@@ -71,7 +77,7 @@ def test_repeats_are_averaged_but_never_chosen():
         trial(8, 0.001, lr=1e-3, role=Role.REPEAT),
     ]
     (point,) = frontier(trials).points
-    assert point.lr == 4e-3
+    assert point.hyperparameters.lr == 4e-3
     assert point.test_mse == pytest.approx(0.012)
     assert point.test_mse_std == pytest.approx(0.002)
     assert point.seeds == 3

@@ -14,6 +14,7 @@ from fakes import sweep_config, trial_config
 
 from ae_sweep.config import (
     Choices,
+    Hyperparameters,
     ModelSetting,
     Range,
     SearchSpace,
@@ -31,13 +32,18 @@ if TYPE_CHECKING:
 
 SPACE = SearchSpace(lr=Choices((1e-3, 4e-3)), epochs=Choices((2, 4)))
 POINT = TrialIdentity(
-    dataset_digest="abc", model="conv", latent_dim=8, lr=0.004, epochs=2, seed=0, recipe="1"
+    dataset_digest="abc",
+    model="conv",
+    latent_dim=8,
+    hyperparameters=Hyperparameters(lr=0.004, epochs=2),
+    seed=0,
+    recipe="1",
 )
 PINNED_KEY = "53ca91a1011839fd"
 
 
 def space(**changes: Any) -> SearchSpace:
-    return dataclasses.replace(SPACE, **changes)
+    return SearchSpace(**{**dict(SPACE.domains), **changes})
 
 
 FIXED = SearchSpace(lr=Choices((4e-3,)), epochs=Choices((2,)))
@@ -231,8 +237,7 @@ def test_a_digest_depends_on_content_not_on_the_order_of_keys() -> None:
 def test_a_points_key_is_the_same_in_every_process_and_version() -> None:
     # The pinned key stands in users' stores: another one would lose every finished trial.
     assert POINT.key == PINNED_KEY
-    made = f"TrialIdentity(**{dataclasses.asdict(POINT)!r})"
-    code = f"from ae_sweep.records import TrialIdentity; print({made}.key)"
+    code = f"from ae_sweep.config import *; from ae_sweep.records import *; print({POINT!r}.key)"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
@@ -244,14 +249,16 @@ def test_a_points_key_differs_with_each_of_its_fields() -> None:
         "dataset_digest": "abd",
         "model": "mlp",
         "latent_dim": 9,
-        "lr": math.nextafter(0.004, 1),
-        "epochs": 3,
+        "hyperparameters": Hyperparameters(lr=math.nextafter(0.004, 1), epochs=2),
         "seed": 1,
         "recipe": "2",
     }
     assert others.keys() == dataclasses.asdict(POINT).keys()
     keys = {dataclasses.replace(POINT, **{name: value}).key for name, value in others.items()}
-    assert len(keys | {POINT.key}) == len(others) + 1
+    for name, value in {"lr": 0.0041, "epochs": 3}.items():
+        changed = dataclasses.replace(POINT.hyperparameters, **{name: value})
+        keys.add(dataclasses.replace(POINT, hyperparameters=changed).key)
+    assert len(keys | {POINT.key}) == len(others) + 3
 
 
 def test_a_store_keeps_all_of_its_parts_under_one_directory() -> None:

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from ae_sweep.analysis.frontier import frontier
+from ae_sweep.config import Hyperparameters
 from ae_sweep.errors import ConfigError
 from ae_sweep.plots.export import render
 from ae_sweep.plots.frontier import frontier_figure
@@ -29,8 +30,7 @@ def trial(latent_dim, mse, *, lr=4e-3, seed=0, role=Role.SEARCH, sweep="first"):
             dataset_digest="abc",
             model="conv",
             latent_dim=latent_dim,
-            lr=lr,
-            epochs=2,
+            hyperparameters=Hyperparameters(lr=lr, epochs=2),
             seed=seed,
             recipe="1",
         ),

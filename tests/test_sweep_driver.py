@@ -141,7 +141,7 @@ def test_the_stored_result_of_a_study_is_that_of_its_trainings(path: Path) -> No
                 log
                 for log in tracker.logs
                 if log.config.latent_dim == dim
-                and {"lr": log.config.lr, "epochs": log.config.epochs} == trial.params
+                and log.config.hyperparameters.written() == trial.params
             )
             assert trial.state.name == {"finished": "COMPLETE", "pruned": "PRUNED"}[log.outcome]
             if log.outcome is Outcome.FINISHED:
@@ -183,7 +183,9 @@ def test_repeats_train_the_best_of_each_dim_with_the_seeds_that_follow(storage: 
     config = sweep_config(trials=6, repeats=3, seed=10)
     run_sweep(None, config, training=training, tracker=tracker)
     repeats = [log for log in tracker.logs if log.role is Role.REPEAT]
-    assert {(log.config.lr, log.config.epochs) for log in repeats} == {(4e-3, 4)}
+    assert {
+        (log.config.hyperparameters.lr, log.config.hyperparameters.epochs) for log in repeats
+    } == {(4e-3, 4)}
     assert [(log.config.latent_dim, log.config.seed) for log in repeats] == [
         (dim, seed) for seed in (11, 12, 13) for dim in (2, 8)
     ]
@@ -291,7 +293,9 @@ def test_dims_trials_and_repeats_grow_without_training_anything_again(storage: A
 
 
 def diverge(config: TrialConfig) -> Exception | None:
-    return TrainingDivergedError("loss nan at step 7") if config.lr == 4e-3 else None
+    return (
+        TrainingDivergedError("loss nan at step 7") if config.hyperparameters.lr == 4e-3 else None
+    )
 
 
 def test_a_failed_trial_leaves_the_sweep_going_and_its_slot_open(storage: Any) -> None:
@@ -417,7 +421,7 @@ def check_repeats_come_last(told: list[Any], tracker: FakeTracker) -> None:
                     and log.outcome is Outcome.FINISHED
                 ]  # fmt: skip
                 best = min(done, key=lambda log: log.val_mse or 0).config
-                assert (best.lr, best.epochs) == (trial.config.lr, trial.config.epochs)
+                assert best.hyperparameters == trial.config.hyperparameters
         elif isinstance(event, TrialEnded):
             searched[dim] -= search
 
@@ -471,8 +475,8 @@ def test_only_finished_trials_decide_what_the_median_pruner_stops(storage: Any) 
 
     def train(config: TrialConfig) -> Generator[EpochResult, None, TrialResult]:
         for quarter in (1, 2, 3, 4):
-            yield epoch_result(quarter, errors[config.lr])
-        return trial_result(config, val_mse=errors[config.lr])
+            yield epoch_result(quarter, errors[config.hyperparameters.lr])
+        return trial_result(config, val_mse=errors[config.hyperparameters.lr])
 
     training: Any = train
     tracker = FakeTracker()
@@ -508,7 +512,7 @@ def test_a_worker_process_that_dies_fails_its_trial_alone_and_the_slot_stays_ope
     storage: Any, slots: int
 ) -> None:
     training, tracker = FakeTraining(), FakeTracker()
-    crew = FakeCrew(training, slots=slots, dies=lambda config: config.lr == 4e-3)
+    crew = FakeCrew(training, slots=slots, dies=lambda config: config.hyperparameters.lr == 4e-3)
     config = sweep_config(trials=6, pruner="none")
     told = run_sweep(None, config, training=training, tracker=tracker, crew=crew)
     failed = [event for event in told if getattr(event, "outcome", None) is Outcome.FAILED]
@@ -552,9 +556,10 @@ def test_a_sweep_interrupted_with_two_running_is_completed_by_any_number_of_work
         assert max(collections.Counter(training.ended).values()) == 1
         assert [len(slots) for slots in suggestions(storage).values()] == [6, 6]
         best = [log.config for log in tracker.logs if log.role is Role.REPEAT]
-        assert {(config.latent_dim, config.lr, config.epochs) for config in best} == {
-            (2, 4e-3, 4), (8, 4e-3, 4),
-        }  # fmt: skip
+        assert {(config.latent_dim, str(config.hyperparameters)) for config in best} == {
+            (2, "lr 0.004, 4 epochs"),
+            (8, "lr 0.004, 4 epochs"),
+        }
 
 
 @pytest.mark.parametrize("call", ["finished", "log_epoch", "finish", "pruned", "interrupted"])

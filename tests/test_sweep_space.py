@@ -11,12 +11,12 @@ import optuna
 import pytest
 from fakes import of_conv, sweep_config
 
-from ae_sweep.config import Choices, Range, SearchSpace
+from ae_sweep.config import Choices, Hyperparameters, Range, SearchSpace
+from ae_sweep.config.hyperparameters import GOOD_LR
 from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
 from ae_sweep.sweep import finished_repeats, make_plan
 from ae_sweep.sweep.plan import PRUNED_SHARE
 from ae_sweep.sweep.space import (
-    GOOD_LR,
     all_params,
     derive_seed,
     distributions,
@@ -59,20 +59,20 @@ def test_choices_are_categorical_and_a_range_of_lr_is_log_uniform() -> None:
 def test_the_good_start_is_the_nearest_lr_by_its_factor_and_all_epochs(
     lr: Any, expected: float
 ) -> None:
-    assert known_good(space(lr, Choices((2, 8, 4)))) == {"lr": expected, "epochs": 8}
-    assert known_good(space(lr, Range(2, 5))) == {"lr": expected, "epochs": 5}
+    assert known_good(space(lr, Choices((2, 8, 4)))) == Hyperparameters(lr=expected, epochs=8)
+    assert known_good(space(lr, Range(2, 5))) == Hyperparameters(lr=expected, epochs=5)
 
 
 def test_all_configurations_are_listed_once_with_the_good_start_first() -> None:
     finite = space(Choices((1e-3, 4e-3)), Choices((4, 2)))
     assert all_params(finite) == [
-        {"lr": 4e-3, "epochs": 4},
-        {"lr": 1e-3, "epochs": 4},
-        {"lr": 1e-3, "epochs": 2},
-        {"lr": 4e-3, "epochs": 2},
+        Hyperparameters(lr=4e-3, epochs=4),
+        Hyperparameters(lr=1e-3, epochs=4),
+        Hyperparameters(lr=1e-3, epochs=2),
+        Hyperparameters(lr=4e-3, epochs=2),
     ]
     steps = all_params(space(Choices((1e-3,)), Range(2, 5)))
-    assert [params["epochs"] for params in steps] == [5, 2, 3, 4]
+    assert [params.epochs for params in steps] == [5, 2, 3, 4]
 
 
 def test_a_continuous_space_has_no_list() -> None:
@@ -82,13 +82,13 @@ def test_a_continuous_space_has_no_list() -> None:
 def test_drawing_from_a_space_stays_within_it_and_spreads_lr_by_its_factor() -> None:
     rng = random.Random(0)
     drawn = [draw(space(Range(1e-5, 1e-1), Range(2, 4)), rng) for _ in range(400)]
-    rates = [params["lr"] for params in drawn]
+    rates = [params.lr for params in drawn]
     assert 1e-5 <= min(rates) < 1e-4
     assert 1e-2 < max(rates) <= 1e-1
     assert -3.3 < sum(map(math.log10, rates)) / 400 < -2.7
-    assert {params["epochs"] for params in drawn} == {2, 3, 4}
+    assert {params.epochs for params in drawn} == {2, 3, 4}
     picked = [draw(space(Range(1e-5, 1e-1), Choices((2, 9))), rng) for _ in range(40)]
-    assert {params["epochs"] for params in picked} == {2, 9}
+    assert {params.epochs for params in picked} == {2, 9}
 
 
 def test_seeds_differ_with_each_part_and_are_the_same_in_every_process() -> None:
@@ -218,7 +218,12 @@ def test_the_time_over_a_range_of_a_hundred_thousand_epochs_is_foretold_at_once(
 
 def record(dim: int, val_mse: float, *, seed: int = 0, **changes: Any) -> TrialRecord:
     point = TrialIdentity(
-        dataset_digest="x", model="conv", latent_dim=dim, lr=4e-3, epochs=4, seed=seed, recipe="1"
+        dataset_digest="x",
+        model="conv",
+        latent_dim=dim,
+        hyperparameters=Hyperparameters(lr=4e-3, epochs=4),
+        seed=seed,
+        recipe="1",
     )
     trial = TrialRecord(
         run_id="r",
@@ -236,7 +241,9 @@ def record(dim: int, val_mse: float, *, seed: int = 0, **changes: Any) -> TrialR
 
 def test_a_resumed_plan_counts_only_the_repeats_that_are_missing() -> None:
     config = sweep_config(repeats=2, dims=(2, 8, 32))
-    other = replace(record(2, 0.1).point, lr=1e-3, seed=1)
+    other = replace(
+        record(2, 0.1).point, hyperparameters=Hyperparameters(lr=1e-3, epochs=4), seed=1
+    )
     stored = [
         record(2, 0.1),
         record(2, 0.05, point=replace(other, seed=0)),

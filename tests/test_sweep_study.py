@@ -12,7 +12,7 @@ import pytest
 from fakes import careless_sqlite, fresh_optuna_file, of_conv, optuna_trials, sweep_config
 from optuna.trial import TrialState
 
-from ae_sweep.config import Choices, Range, SearchSpace
+from ae_sweep.config import Choices, Hyperparameters, Range, SearchSpace
 from ae_sweep.errors import ConflictError, StoreError
 from ae_sweep.sweep import ConditionStudy, check_conflict, filled_slots, open_studies, studies
 from ae_sweep.sweep.space import all_params, distributions, known_good
@@ -55,10 +55,10 @@ def open_one(path: Path, **changes: Any) -> ConditionStudy:
 
 def error_of(ask: Ask) -> float:
     """Lowest at the highest lr and the most epochs, so that a model is drawn to the bounds."""
-    return 1 / ask.params["lr"] + 1 / ask.params["epochs"]
+    return 1 / ask.params.lr + 1 / ask.params.epochs
 
 
-def fill(study: ConditionStudy, *, error: Any = error_of) -> list[dict[str, Any]]:
+def fill(study: ConditionStudy, *, error: Any = error_of) -> list[Hyperparameters]:
     """Train every open slot; tell what was suggested."""
     suggested = []
     for slot in study.open_slots():
@@ -85,7 +85,7 @@ def test_the_first_trial_is_the_known_good_configuration(
     in_memory: None, path: Path, sampler: str
 ) -> None:
     study = open_one(path, sampler=sampler)
-    assert study.ask(0).params == {"lr": 4e-3, "epochs": 4}
+    assert study.ask(0).params == Hyperparameters(lr=4e-3, epochs=4)
 
 
 def test_a_study_reads_the_same_with_plain_optuna(path: Path) -> None:
@@ -98,7 +98,11 @@ def test_a_study_reads_the_same_with_plain_optuna(path: Path) -> None:
     study.fail(broken, reason="loss nan at step 3")
     trials = optuna_trials(path, "first/d=2")
     first, second, third = (t for t in trials if "duplicate_of" not in t.user_attrs)
-    assert (first.state.name, first.value, first.params) == ("COMPLETE", 0.125, done.params)
+    assert (first.state.name, first.value, first.params) == (
+        "COMPLETE",
+        0.125,
+        done.params.written(),
+    )
     assert first.intermediate_values == {1: 0.5, 2: 0.25}
     assert (second.state.name, third.state.name) == ("PRUNED", "FAIL")
     assert third.user_attrs["failure"] == "loss nan at step 3"
@@ -121,7 +125,7 @@ def test_a_finite_space_is_exhausted_without_training_anything_twice(
     in_memory: None, path: Path, sampler: str, seed: int
 ) -> None:
     suggested = fill(open_one(path, sampler=sampler, trials=99, seed=seed))
-    assert sorted(map(str, suggested)) == sorted(map(str, all_params(sweep_config().space)))
+    assert sorted(map(repr, suggested)) == sorted(map(repr, all_params(sweep_config().space)))
 
 
 @pytest.mark.slow
@@ -133,11 +137,11 @@ def test_suggestions_stay_within_the_ranges_and_never_repeat(
     # bound, again and again.
     narrow = SearchSpace(lr=Range(1e-5, 1e-3), epochs=Range(2, 4))
     suggested = fill(open_one(path, sampler=sampler, space=narrow, trials=16))
-    assert suggested[0] == {"lr": 1e-3, "epochs": 4}
-    assert all(1e-5 <= params["lr"] <= 1e-3 for params in suggested)
-    assert {params["epochs"] for params in suggested} == {2, 3, 4}
-    assert all(type(params["epochs"]) is int for params in suggested)
-    assert len(set(map(str, suggested))) == 16
+    assert suggested[0] == Hyperparameters(lr=1e-3, epochs=4)
+    assert all(1e-5 <= params.lr <= 1e-3 for params in suggested)
+    assert {params.epochs for params in suggested} == {2, 3, 4}
+    assert all(type(params.epochs) is int for params in suggested)
+    assert len(set(map(repr, suggested))) == 16
 
 
 @pytest.mark.slow
@@ -145,7 +149,7 @@ def test_suggestions_stay_within_the_ranges_and_never_repeat(
 def test_suggestions_depend_on_seed_and_dim_and_on_nothing_else(
     monkeypatch: pytest.MonkeyPatch, path: Path, sampler: str
 ) -> None:
-    def suggest(**changes: Any) -> list[dict[str, Any]]:
+    def suggest(**changes: Any) -> list[Hyperparameters]:
         storage = optuna.storages.InMemoryStorage()
         monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
         settings = {"sampler": sampler, "space": CONTINUOUS, "trials": 12} | changes
@@ -158,13 +162,13 @@ def test_suggestions_depend_on_seed_and_dim_and_on_nothing_else(
     assert suggest(trials=14)[:12] == first
     for other in (suggest(seed=1), suggest(dims=(3,))):
         assert other[0] == first[0]
-        assert not {str(params) for params in other[1:]} & {str(params) for params in first[1:]}
+        assert not {repr(params) for params in other[1:]} & {repr(params) for params in first[1:]}
 
 
 def test_no_point_is_replayed_within_a_study(in_memory: None, path: Path) -> None:
     # A sampler that is seeded alike for each ask would suggest one point over and over.
     suggested = fill(open_one(path, sampler="random", space=CONTINUOUS, trials=20))
-    assert len({params["lr"] for params in suggested}) == 20
+    assert len({params.lr for params in suggested}) == 20
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -181,7 +185,7 @@ def test_a_pruned_configuration_is_not_suggested_again(
         else:
             study.report(ask, quarter=1, val_objective=2.0)
             study.prune(ask)
-    assert len(set(map(str, suggested))) == 6
+    assert len(set(map(repr, suggested))) == 6
     assert study.open_slots() == []
 
 
@@ -211,7 +215,7 @@ def test_a_configuration_that_failed_stays_with_its_slot(in_memory: None, path: 
             ask = study.ask(slot)
             trained[slot] = ask.params
             study.complete(ask, val_objective=2.0)
-        assert len(set(map(str, trained.values()))) == 6
+        assert len(set(map(repr, trained.values()))) == 6
         assert [trained[slot] for slot in failed] == [ask.params for ask in failed.values()]
 
 
@@ -292,10 +296,10 @@ def test_a_trial_of_someone_elses_that_failed_leaves_a_finite_study_something_to
 ) -> None:
     study = open_one(path, trials=6)
     for params in all_params(sweep_config().space):
-        study._study.enqueue_trial(dict(params))
+        study._study.enqueue_trial(params.written())
         trial = study._study.ask(distributions(sweep_config().space))
         study._study.tell(trial, state=TrialState.FAIL)
-    assert len(set(map(str, fill(study)))) == 6
+    assert len(set(map(repr, fill(study)))) == 6
 
 
 def test_pruner_never_compares_two_latent_dims(in_memory: None, path: Path) -> None:
@@ -403,7 +407,7 @@ def test_more_trials_may_be_wanted_later_and_fewer_harm_nothing(
     assert open_one(path, trials=1).open_slots() == []
     grown = open_one(path, trials=5)
     assert grown.open_slots() == [2, 3, 4]
-    assert len(set(map(str, [*first, *fill(grown)]))) == 5
+    assert len(set(map(repr, [*first, *fill(grown)]))) == 5
 
 
 def test_filled_slots_are_counted_without_writing(path: Path) -> None:
@@ -421,7 +425,7 @@ def test_filled_slots_are_counted_without_writing(path: Path) -> None:
 
 def test_two_hundred_trials_are_asked_and_told(in_memory: None, path: Path) -> None:
     study = open_one(path, space=CONTINUOUS, trials=200)
-    assert len(set(map(str, fill(study)))) == 200
+    assert len(set(map(repr, fill(study)))) == 200
 
 
 def conflict(path: Path, config: SweepConfig, *, resume: bool = True, **identity: Any) -> str:

@@ -22,6 +22,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*inferred as AnyType", category=UserWarning)
     from ae_sweep import tracking
 
+from fakes import with_hyperparameters
+
 from ae_sweep.config import Choices, Range, SearchSpace, SweepConfig
 from ae_sweep.locations import Store
 from ae_sweep.records import (
@@ -66,12 +68,10 @@ def point(latent_dim: int = 8, **changes: Any) -> TrialIdentity:
         "dataset_digest": CARD.digest,
         "model": "conv",
         "latent_dim": latent_dim,
-        "lr": 0.004,
-        "epochs": 2,
         "seed": 0,
         "recipe": "1",
     }
-    return TrialIdentity(**{**fields, **changes})
+    return TrialIdentity(**with_hyperparameters({**fields, **changes}))
 
 
 def epoch(step: int = 100, **changes: Any) -> EpochResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import model_setting
+from ae_sweep.config import model_setting, written_parameters
 from ae_sweep.records import RATE_BITS, RATE_MSE
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ def to_document(frontier: Frontier) -> dict[str, Any]:
         `Frontier` under their own names.
     """
     fields = _without_tuples(dataclasses.asdict(frontier))
+    fields["points"] = [
+        _point_document(point, values)
+        for point, values in zip(frontier.points, fields["points"], strict=True)
+    ]
     if frontier.knee is not None:
         fields["knee"]["advice"] = frontier.knee.advice
     return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "units": UNITS, **fields}
@@ -50,6 +54,14 @@ def table_rows(frontier: Frontier) -> list[dict[str, Any]]:
     """Return the table of `to_table` as rows of column name to value; there is at least one."""
     records = to_table(frontier).to_dict("records")
     return [{str(column): value for column, value in row.items()} for row in records]
+
+
+def _point_document(point: FrontierPoint, values: dict[str, Any]) -> dict[str, Any]:
+    """Put the hyperparameters that are not at their default among the other fields."""
+    document: dict[str, Any] = {}
+    for key, value in values.items():
+        document |= point.hyperparameters.written() if key == "hyperparameters" else {key: value}
+    return document
 
 
 def to_table(frontier: Frontier) -> pd.DataFrame:
@@ -74,8 +86,12 @@ def to_table(frontier: Frontier) -> pd.DataFrame:
             **_rates(frontier),
             "Test MSE": [point.test_mse for point in points],
             "PSNR (dB)": pd.Series([point.test_psnr for point in points], dtype="float64"),
-            "best lr": [point.lr for point in points],
-            "epochs": [point.epochs for point in points],
+            **{
+                parameter.best_label: [
+                    getattr(point.hyperparameters, parameter.name) for point in points
+                ]
+                for parameter in written_parameters(point.hyperparameters for point in points)
+            },
         }
     )
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ae_sweep.analysis.distortion import NotApplicable, psnr_db
 from ae_sweep.analysis.knee import find_knee
 from ae_sweep.analysis.power_law import fit_power_law
-from ae_sweep.config import Condition, model_family
+from ae_sweep.config import Condition, Hyperparameters, model_family
 from ae_sweep.errors import ConfigError, NotStoredError, StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.records import RATE_BITS, RATE_MSE, Outcome, Role
@@ -39,8 +39,7 @@ class FrontierPoint:
     """With its setting, if it has one: ``vae beta=0.1``."""
     compression_ratio: float
     """Pixels of an image / latent_dim. Not a bit rate: a latent is a float32, or a token."""
-    lr: float
-    epochs: int
+    hyperparameters: Hyperparameters
     val_mse: float
     """Of the chosen search trial. Slightly optimistic, because the trial was chosen by it and by
     what its objective adds."""
@@ -218,7 +217,8 @@ def _points(trials: Iterable[TrialRecord], pixels: int) -> Iterable[FrontierPoin
 
 def _merit(trial: TrialRecord) -> tuple[float, int, float, str]:
     """Return a sort key: validation alone; ties go to the cheaper, then to a fixed order."""
-    return _val_mse(trial) + trial.val_penalty, trial.point.epochs, trial.point.lr, trial.run_id
+    settings = trial.point.hyperparameters
+    return _val_mse(trial) + trial.val_penalty, settings.epochs, settings.lr, trial.run_id
 
 
 def _point(
@@ -229,7 +229,7 @@ def _point(
     by_seed = {
         trial.point.seed: trial
         for trial in finished
-        if (trial.point.lr, trial.point.epochs) == (chosen.lr, chosen.epochs)
+        if trial.point.hyperparameters == chosen.hyperparameters
     }
     by_seed[chosen.seed] = best
     seeds = [trial for _, trial in sorted(by_seed.items())]
@@ -244,8 +244,7 @@ def _point(
         latent_dim=chosen.latent_dim,
         model=chosen.model,
         compression_ratio=pixels / chosen.latent_dim,
-        lr=chosen.lr,
-        epochs=chosen.epochs,
+        hyperparameters=chosen.hyperparameters,
         val_mse=_val_mse(best),
         test_mse=test_mse,
         test_mse_std=statistics.stdev(mses) if len(mses) > 1 else None,

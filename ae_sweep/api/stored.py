@@ -8,6 +8,7 @@ import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+from ae_sweep.config import PARAMETERS
 from ae_sweep.errors import ConfigError, DataError, NotStoredError, StoreError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
 from ae_sweep.records import RATE_BITS
@@ -175,19 +176,20 @@ class Sweep:
         -------
         pandas.DataFrame
             One row a trial in the order they were started: name, outcome, role, model,
-            latent_dim, lr, epochs, seed, val_mse, val_objective, test_mse, test_psnr, rate_bits,
-            train_seconds, run_id. What was not measured is NaN.
+            latent_dim, every hyperparameter (lr, epochs, ...), seed, val_mse, val_objective,
+            test_mse, test_psnr, rate_bits, train_seconds, run_id. What was not measured is NaN.
         """
         import pandas as pd
 
-        chosen = ("model", "latent_dim", "lr", "epochs", "seed")
+        chosen = ("model", "latent_dim", *PARAMETERS, "seed")
         measured = ("val_mse", "val_objective", "test_mse", "test_psnr", "train_seconds")
         rows = [
             {
                 "name": trial.name,
                 "outcome": str(trial.outcome),
                 "role": str(trial.role),
-                **{key: getattr(trial.point, key) for key in chosen},
+                **dataclasses.asdict(trial.point.hyperparameters),
+                **{key: getattr(trial.point, key) for key in ("model", "latent_dim", "seed")},
                 **{key: getattr(trial, key) for key in measured},
                 "rate_bits": trial.rate.get(RATE_BITS),
                 "run_id": trial.run_id,
@@ -204,8 +206,9 @@ class Sweep:
         Returns
         -------
         pandas.DataFrame
-            Every field of `FrontierPoint`; of its rate a column each, such as rate_bits and
-            rate_mse, and their standard deviations, rate_bits_std. What was not measured is NaN.
+            Every field of `FrontierPoint`; a column for each hyperparameter; of its rate a column
+            each, such as rate_bits and rate_mse, and their standard deviations, rate_bits_std. What
+            was not measured is NaN.
         """
         import pandas as pd
 
@@ -316,5 +319,6 @@ class Sweep:
 def _row(point: FrontierPoint) -> dict[str, Any]:
     row = dataclasses.asdict(point)
     rate, spread = row.pop("rate"), row.pop("rate_std")
+    row |= row.pop("hyperparameters")
     columns = {f"rate_{key}": value for key, value in rate.items()}
     return row | columns | {f"rate_{key}_std": value for key, value in spread.items()}

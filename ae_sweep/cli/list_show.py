@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
+from ae_sweep.config import written_parameters
 from ae_sweep.locations import open_at
 from ae_sweep.records import RATE_BITS, Outcome
 from ae_sweep.runner.settings import SETTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ae_sweep.config import Parameter
     from ae_sweep.records import SweepRecord, TrialRecord
 
 
@@ -50,10 +54,11 @@ def show(
     runs = tracking.open_for_reading(open_at(store, announce=say))
     record, trials = runs.sweep_with_trials(sweep)
     if json_output:
-        print_json(dataclasses.asdict(record) | {"trials": [dataclasses.asdict(t) for t in trials]})
+        print_json(dataclasses.asdict(record) | {"trials": [_document(t) for t in trials]})
         return
     say(f"{record.name}: {record.outcome}, started {_date(record)}")
     say("  ".join(f"{key}={value}" for key, value in record.config.items() if key != "name"))
+    searched = written_parameters(trial.point.hyperparameters for trial in trials)
     rated = any(trial.rate for trial in trials)
     penalised = any(trial.val_penalty for trial in trials)
     measured = [
@@ -61,8 +66,8 @@ def show(
         *(["Bits"] if rated else []), "Seconds",
     ]  # fmt: skip
     print_table(
-        ["Trial", "State", "lr", "Epochs", "Seed", *measured],
-        [_trial_cells(trial, rated=rated, penalised=penalised) for trial in trials],
+        ["Trial", "State", *(each.label for each in searched), "Seed", *measured],
+        [_trial_cells(trial, searched, rated=rated, penalised=penalised) for trial in trials],
     )
 
 
@@ -81,13 +86,14 @@ def _model(record: SweepRecord) -> str:
     return " ".join([record.config.get("model", "-"), *settings])
 
 
-def _trial_cells(trial: TrialRecord, *, rated: bool, penalised: bool) -> list[str]:
+def _trial_cells(
+    trial: TrialRecord, searched: Sequence[Parameter], *, rated: bool, penalised: bool
+) -> list[str]:
     point = trial.point
     return [
         trial.name,
         str(trial.outcome),
-        f"{point.lr:.2e}",
-        str(point.epochs),
+        *(format(getattr(point.hyperparameters, each.name), each.cell) for each in searched),
         str(point.seed),
         _number(trial.val_mse, ".5f"),
         *([_number(trial.val_objective, ".5f")] if penalised else []),
@@ -96,6 +102,10 @@ def _trial_cells(trial: TrialRecord, *, rated: bool, penalised: bool) -> list[st
         *([_number(trial.rate.get(RATE_BITS), ".1f")] if rated else []),
         _number(trial.train_seconds, ".1f"),
     ]
+
+
+def _document(trial: TrialRecord) -> dict[str, object]:
+    return dataclasses.asdict(trial) | {"point": trial.point.as_flat_dict()}
 
 
 def _number(value: float | None, form: str) -> str:

@@ -30,7 +30,7 @@ def plan_lines(estimate: Estimate) -> list[str]:
         f"model    {config.model}",
         *_method_lines(config),
         (
-            f"search   lr {config.space.lr}, epochs {config.space.epochs}; "
+            f"search   {config.space}; "
             f"sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}"
         ),
         (

@@ -37,7 +37,7 @@ class Forecast:
         """Take note of what happened."""
         match event:
             case TrialValidated(trial=trial, result=result):
-                self._running[trial.name] = result.epoch / trial.config.epochs
+                self._running[trial.name] = result.epoch / trial.config.hyperparameters.epochs
             case TrialEnded(trial=trial):
                 self._running.pop(trial.name, None)
                 self._ended += 1
@@ -129,12 +129,12 @@ class _Live:
         match event:
             case TrialStarted():
                 self._tasks[trial.name] = self._progress.add_task(
-                    trial.name, total=trial.config.epochs, note=settings(trial)
+                    trial.name, total=trial.config.hyperparameters.epochs, note=settings(trial)
                 )
             case TrialValidated(result=result):
                 self._progress.update(
                     self._tasks[trial.name],  # type: ignore[arg-type]
-                    completed=min(result.epoch, trial.config.epochs),
+                    completed=min(result.epoch, trial.config.hyperparameters.epochs),
                     note=state(event),
                 )
             case TrialEnded():

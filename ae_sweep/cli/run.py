@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ae_sweep.cli.console import print_json, say
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
 from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, whole_number
+from ae_sweep.cli.table_options import with_table_options
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.locations import data_dir_at, open_at
 from ae_sweep.runner.settings import DEFAULTS, DIMS_OF_CODEBOOKS
@@ -29,6 +30,7 @@ def _default(option: str) -> str:
 
 
 @handled
+@with_table_options(after="dims")
 def run(
     dims: Annotated[
         list[str] | None,
@@ -37,22 +39,6 @@ def run(
             metavar="D ...",
             help=f"Latent dimensions, or numbers of tokens. [default: {DEFAULTS['dims']}; "
             f"{DIMS_OF_CODEBOOKS} of vqvae and fsq]",
-        ),
-    ] = None,
-    lr: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--lr",
-            metavar="LR ... | LO:HI",
-            help="Peak learning rates to choose from, or a log-uniform range." + _default("lr"),
-        ),
-    ] = None,
-    epochs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--epochs",
-            metavar="N ... | LO:HI",
-            help="Numbers of epochs to choose from, or a range." + _default("epochs"),
         ),
     ] = None,
     trials: Annotated[
@@ -158,6 +144,7 @@ def run(
     ] = False,
     store: StoreOption = None,
     json_output: JsonOption = False,
+    **table_options: Any,
 ) -> None:
     """Run a tracked sweep: one Optuna study for each latent dim and value of the model's setting.
 
@@ -172,7 +159,7 @@ def run(
     place, files = open_at(store, announce=say), data_dir_at(data_dir)
     wanted = parse_workers(workers)
     given = {
-        "dims": dims, "lr": lr, "epochs": epochs, "trials": trials, "repeats": repeats,
+        **table_options, "dims": dims, "trials": trials, "repeats": repeats,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
         "beta": beta, "codebook": codebook,
         "sampler": sampler, "pruner": pruner, "method": method,

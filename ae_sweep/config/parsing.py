@@ -1,4 +1,4 @@
-"""Owns the reading of values: numbers, lists of choices and ranges."""
+"""Parsing of settings from texts: numbers, lists of choices and ranges."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ae_sweep.messages import shorten
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ae_sweep.config import Domain, Parameter
+
 Number = TypeVar("Number", int, float)
 
 MAX_WORKERS = 64
@@ -19,7 +21,7 @@ BETAS_OF_A_RANGE = 5
 
 
 def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Read latent dimensions; tell them ascending, and those that were given repeatedly.
+    """Read latent dimensions; return them ascending, and those that were given repeatedly.
 
     Raises
     ------
@@ -33,30 +35,18 @@ def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(sorted(set(dims))), tuple(sorted(repeated))
 
 
-def parse_lr(texts: Sequence[str]) -> Choices[float] | Range[float]:
-    """Read learning rates: choices, or one range ``LO:HI``.
+def parse_domain(parameter: Parameter, texts: Sequence[str]) -> Domain:
+    """Read the values of a hyperparameter: choices, or one range ``LO:HI``.
 
     Raises
     ------
     ConfigError
-        If one is no number, or a range is reversed or mixed with choices.
+        If one is not a number of its kind, or a range is reversed or mixed with choices.
     """
-    return _parse(
-        texts, float, "--lr", "a number or a range, as in --lr 1e-3 4e-3 or --lr 1e-3:1e-2"
-    )
-
-
-def parse_epochs(texts: Sequence[str]) -> Choices[int] | Range[int]:
-    """Read epochs: choices, or one range ``LO:HI`` of whole numbers.
-
-    Raises
-    ------
-    ConfigError
-        If one is no whole number, or a range is reversed or mixed with choices.
-    """
-    return _parse(
-        texts, int, "--epochs", "a whole number or a range, as in --epochs 2 4 8 or --epochs 2:8"
-    )
+    option, (choices, span) = parameter.option, parameter.examples
+    number = "a whole number" if parameter.kind is int else "a number"
+    form = f"{number} or a range, as in {option} {choices} or {option} {span}"
+    return _parse(texts, parameter.kind, option, form)
 
 
 def parse_beta(texts: Sequence[str]) -> tuple[float, ...]:
@@ -95,7 +85,7 @@ def parse_codebook(texts: Sequence[str]) -> tuple[float, ...]:
 
 
 def some_dims(texts: Sequence[str] | None) -> tuple[int, ...] | None:
-    """Read the latent dimensions of a look into a sweep; None where all are meant.
+    """Read the latent dimensions to inspect; None where all are meant.
 
     Raises
     ------

@@ -1,51 +1,79 @@
-"""The search space of a study: learning rates and epochs to choose from."""
+"""The search space of a study: the values that each hyperparameter may take."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from ae_sweep.config.values import Choices, Range, bounds, check_count
+from ae_sweep.config.hyperparameters import PARAMETERS
+from ae_sweep.config.values import Choices, Range, bounds
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import unknown_name
+
+Domain: TypeAlias = Choices[Any] | Range[Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class SearchSpace:
-    """The nuisance parameters, which each study tunes away."""
+    """The nuisance parameters, which each study tunes away.
 
-    lr: Choices[float] | Range[float]
-    """Peak learning rate; a range is log-uniform."""
-    epochs: Choices[int] | Range[int]
-    """Passes over the training images; a range is uniform over its integers."""
+    Parameters
+    ----------
+    domains
+        Values by name of a hyperparameter; one that is left out is fixed at its default.
+    """
 
-    def __post_init__(self) -> None:
-        for lr in bounds(self.lr):
-            check_lr(lr)
-        for epochs in bounds(self.epochs):
-            check_count("epochs", epochs)
+    domains: tuple[tuple[str, Domain], ...]
+
+    def __init__(self, **domains: Domain) -> None:
+        for name in domains:
+            if name not in PARAMETERS:
+                raise unknown_name("hyperparameter", name, PARAMETERS)
+        full = []
+        for name, parameter in PARAMETERS.items():
+            if name not in domains and parameter.default is None:
+                raise ConfigError(f"the space lacks {parameter.words}; give its values")
+            domain = domains.get(name) or Choices((parameter.default,))
+            for value in bounds(domain):
+                parameter.check(value)
+            if isinstance(domain, Range) and parameter.scale == "log" and domain.low <= 0:
+                raise ConfigError(
+                    f"the range {domain} of {parameter.words} is log-uniform and must begin above "
+                    "0; list 0 as one of several choices"
+                )
+            full.append((name, domain))
+        object.__setattr__(self, "domains", tuple(full))
+
+    def __getitem__(self, name: str) -> Domain:
+        return dict(self.domains)[name]
+
+    @property
+    def written(self) -> dict[str, Domain]:
+        """What identifies the space and what studies choose: all but what is at its default."""
+        return {name: domain for name, domain in self.domains if not self.is_default(name)}
+
+    def is_default(self, name: str) -> bool:
+        """Return whether a hyperparameter is fixed at its default."""
+        default = PARAMETERS[name].default
+        return default is not None and self[name] == Choices((default,))
 
     @property
     def max_epochs(self) -> int:
         """The longest training this space allows, in epochs."""
-        return max(bounds(self.epochs))
+        return int(max(bounds(self["epochs"])))
 
     @property
     def size(self) -> int | None:
-        """How many distinct (lr, epochs) there are; None where lr is a continuous range."""
-        if isinstance(self.lr, Range):
-            return None
-        epochs = self.epochs
-        counts = epochs.high - epochs.low + 1 if isinstance(epochs, Range) else len(epochs.values)
-        return len(self.lr.values) * counts
+        """Number of distinct configurations; None where a parameter is a continuous range."""
+        count = 1
+        for name, domain in self.domains:
+            if isinstance(domain, Choices):
+                count *= len(domain.values)
+            elif PARAMETERS[name].kind is int:
+                count *= domain.high - domain.low + 1
+            else:
+                return None
+        return count
 
-
-def check_lr(lr: float) -> None:
-    """Refuse a learning rate that is not positive and finite.
-
-    Raises
-    ------
-    ConfigError
-        With the value.
-    """
-    if not (math.isfinite(lr) and lr > 0):
-        raise ConfigError(f"lr must be a positive finite number, got {lr:g}")
+    def __str__(self) -> str:
+        return ", ".join(f"{PARAMETERS[name].words} {each}" for name, each in self.written.items())

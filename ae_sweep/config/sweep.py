@@ -9,14 +9,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ae_sweep.config.hyperparameters import PARAMETERS, Hyperparameters
 from ae_sweep.config.model import Condition, ModelSetting
-from ae_sweep.config.space import SearchSpace, check_lr
 from ae_sweep.config.values import MAX_SEED, Range, check_count, check_seed
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import shorten, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ae_sweep.config.space import SearchSpace
 
 SamplerName = Literal["tpe", "random", "grid", "gp"]
 
@@ -25,7 +27,7 @@ PrunerName = Literal["median", "hyperband", "none"]
 MethodName = Literal["separate", "nested"]
 
 MAY_GROW = ("dims", "beta", "codebook", "trials", "repeats")
-"""Settings that may change under one name; all others tell whether it is the same sweep."""
+"""Settings that may change under one name; all others decide whether it is the same sweep."""
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -36,10 +38,8 @@ class TrialConfig:
 
     latent_dim: int
     """Width of the bottleneck: the scientific parameter."""
-    lr: float
-    """Peak learning rate."""
-    epochs: int
-    """Passes over the training images."""
+    hyperparameters: Hyperparameters
+    """The nuisance parameters."""
     seed: int = 0
     """Seeds initial weights and the order of the images."""
     model: str = "conv"
@@ -48,8 +48,6 @@ class TrialConfig:
     def __post_init__(self) -> None:
         if self.latent_dim < 1:
             raise ConfigError(f"latent_dim must be at least 1, got {self.latent_dim}")
-        check_count("epochs", self.epochs)
-        check_lr(self.lr)
         check_seed(self.seed)
 
     @property
@@ -118,19 +116,10 @@ class SweepConfig:
         if self.method == "nested" and self.space.size != 1:
             raise ConfigError(
                 "the nested method trains all dims at once, so that none can have an lr or epochs "
-                f"of its own: got lr {self.space.lr} and epochs {self.space.epochs}; give one "
-                "value each"
+                f"of its own: got {self.space}; give one value each"
             )
-        if self.sampler == "grid" and self.space.size is None:
-            raise ConfigError(
-                f"the grid sampler needs choices, and lr is the range {self.space.lr}; list the "
-                "values (--lr 1e-3 4e-3) or take another sampler"
-            )
-        if self.sampler == "grid" and isinstance(self.space.epochs, Range):
-            raise ConfigError(
-                f"the grid sampler needs choices, and epochs is the range {self.space.epochs}; "
-                "list the values (--epochs 2 4 8) or take another sampler"
-            )
+        if self.sampler == "grid":
+            _check_grid(self.space)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -169,9 +158,15 @@ def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) ->
     """
     was = {key.removeprefix("space_"): str(value) for key, value in stored.items()}
     was.setdefault("method", "separate")  # stores of version 0.1.0 knew no other
+    now = dict(wanted)
+    for name in was.keys() | now.keys():
+        if name in PARAMETERS and PARAMETERS[name].default is not None:
+            fixed = str(PARAMETERS[name].default)  # it is left out where it is written nowhere
+            was.setdefault(name, fixed)
+            now.setdefault(name, fixed)
     return [
         f"{key.replace('_', '-')} is {_said(was.get(key))}, not {_said(text)}"
-        for key, text in sorted(wanted.items())
+        for key, text in sorted(now.items())
         if was.get(key) != text
     ]
 
@@ -183,7 +178,7 @@ def as_flat_dict(config: SweepConfig) -> dict[str, str]:
     setting: ModelSetting | None = flat.pop("setting")
     if setting is not None:
         flat[setting.name] = setting
-    flat |= {"lr": config.space.lr, "epochs": config.space.epochs}
+    flat |= config.space.written
     flat["dims"] = " ".join(map(str, config.dims))
     return {key: str(value) for key, value in flat.items()}
 
@@ -196,6 +191,17 @@ def digest(content: object) -> str:
 
 def _said(text: str | None) -> str:
     return "not given" if text in (None, "None") else str(text)
+
+
+def _check_grid(space: SearchSpace) -> None:
+    for name, domain in space.domains:
+        if isinstance(domain, Range):
+            parameter = PARAMETERS[name]
+            raise ConfigError(
+                f"the grid sampler needs choices, and {parameter.words} is the range {domain}; "
+                f"list the values ({parameter.option} {parameter.examples[0]}) or take another "
+                "sampler"
+            )
 
 
 def _check_one_of(what: str, name: str, names: tuple[str, ...]) -> None:

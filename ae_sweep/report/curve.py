@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import analysis, plots
+from ae_sweep.config import written_parameters
 from ae_sweep.records import RATE_BITS, RATE_MSE
 from ae_sweep.report.page import Cell, Dot, Section, Table, make_picture
 from ae_sweep.report.words import psnr
@@ -81,7 +82,7 @@ def _told(point: FrontierPoint) -> str:
     )
     return (
         f"{point.condition}: {rate}test MSE {point.test_mse:.5f}{psnr(point)}, "
-        f"{point.compression_ratio:.4g} pixels a latent, lr {point.lr:.2e}, epochs {point.epochs}"
+        f"{point.compression_ratio:.4g} pixels a latent, {point.hyperparameters}"
     )
 
 
@@ -111,12 +112,13 @@ def points_table(opened: Sweep, link: Callable[[str], str]) -> Table:
     """Tell every point of the curve, a row each."""
     frontier = opened.frontier
     rated = frontier.has_rate
+    searched = written_parameters(point.hyperparameters for point in frontier.points)
     rate_columns = ["Bits", "MSE at bits"] if rated else []
     return Table(
         caption="The best of each condition by validation, measured on the test images",
         columns=[
             "Condition", "Pixels a latent", *rate_columns, "Test MSE", "± sd", "Seeds",
-            "PSNR (dB)", "dB a doubling", "lr", "Epochs", "Trials",
+            "PSNR (dB)", "dB a doubling", *(each.label for each in searched), "Trials",
         ],
         rows=[
             [
@@ -128,8 +130,10 @@ def points_table(opened: Sweep, link: Callable[[str], str]) -> Table:
                 Cell(str(point.seeds)),
                 Cell("perfect" if point.test_psnr is None else f"{point.test_psnr:.2f}"),
                 Cell("–" if point.db_per_doubling is None else f"{point.db_per_doubling:+.2f}"),
-                Cell(f"{point.lr:.2e}"),
-                Cell(str(point.epochs)),
+                *(
+                    Cell(format(getattr(point.hyperparameters, each.name), each.cell))
+                    for each in searched
+                ),
                 Cell(f"{point.trials_finished} of {point.trials_total}"),
             ]
             for point in frontier.points

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ae_sweep import plots, sweep
+from ae_sweep.config import written_parameters
 from ae_sweep.messages import visible
 from ae_sweep.report.page import Cell, Section, Table, make_picture
 from ae_sweep.report.words import number
@@ -62,17 +63,20 @@ def _share(value: float | None) -> str:
 
 
 def _trials_table(trials: Sequence[TrialRecord], link: Callable[[str], str]) -> Table:
+    searched = written_parameters(trial.point.hyperparameters for trial in trials)
     return Table(
         caption=f"All {len(trials)} trials",
-        columns=["Trial", "State", "Role", "lr", "Epochs", "Seed", "Val MSE", "Val objective",
-                 "Test MSE", "PSNR (dB)", "Seconds"],
+        columns=["Trial", "State", "Role", *(each.label for each in searched), "Seed", "Val MSE",
+                 "Val objective", "Test MSE", "PSNR (dB)", "Seconds"],
         rows=[
             [
                 Cell(visible(trial.name), link(trial.run_id)),
                 Cell(str(trial.outcome)),
                 Cell(str(trial.role)),
-                Cell(f"{trial.point.lr:.2e}"),
-                Cell(str(trial.point.epochs)),
+                *(
+                    Cell(format(getattr(trial.point.hyperparameters, each.name), each.cell))
+                    for each in searched
+                ),
                 Cell(str(trial.point.seed)),
                 Cell(number(trial.val_mse, ".5f")),
                 Cell(number(trial.val_objective, ".5f")),
@@ -93,7 +97,7 @@ def setup_section(opened: Sweep) -> Section:
     environment = {
         key: text
         for key, text in opened.runs.parameters(best.run_id).items()
-        if key not in {*config, "latent_dim", "lr", "epochs", "seed", "model"}
+        if key not in {*config, *best.hyperparameters.written(), "latent_dim", "seed", "model"}
     }
     started = time.strftime("%Y-%m-%d %H:%M %z", time.localtime(opened.record.started_ms / 1000))
     return Section(

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep.messages import counted
-
 if TYPE_CHECKING:
     from ae_sweep.sweep import Trial, TrialEnded, TrialValidated
 
 
 def settings(trial: Trial) -> str:
     """Write what a trial trains with: ``lr 0.004, 2 epochs``."""
-    return f"lr {trial.config.lr:.3g}, {counted(trial.config.epochs, 'epoch')}"
+    return str(trial.config.hyperparameters)
 
 
 def state(event: TrialValidated) -> str:
     """Write how far a trial is: ``epoch 0.5 of 2, val MSE 0.01234``."""
-    epoch, epochs = event.result.epoch, event.trial.config.epochs
+    epoch, epochs = event.result.epoch, event.trial.config.hyperparameters.epochs
     where = f"epoch {epoch:.3g} of {epochs}"
     if epoch > epochs:
         where = f"fine-tuned for {epoch - epochs:.3g} of an epoch"

@@ -1,17 +1,16 @@
-"""Owns how a sweep's settings come about: what is given, else what is stored, else the defaults."""
+"""Settings of a sweep: what is given, else what is stored, else the defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ae_sweep.config import ModelSetting, SearchSpace, SweepConfig
+from ae_sweep.config import PARAMETERS, ModelSetting, SearchSpace, SweepConfig
 from ae_sweep.config.parsing import (
     parse_beta,
     parse_codebook,
     parse_dims,
-    parse_epochs,
-    parse_lr,
+    parse_domain,
 )
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.messages import shorten
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULTS: Mapping[str, str] = {
     "dims": "2 8 32 128 1024",
-    "lr": "1e-3:1e-2",
-    "epochs": "1:2",
+    **{name: parameter.search for name, parameter in PARAMETERS.items()},
     "trials": "3",
     "repeats": "0",
     "seed": "0",
@@ -39,8 +37,7 @@ DEFAULTS: Mapping[str, str] = {
 """As texts, the form in which a sweep's settings are stored."""
 NESTED_DEFAULTS: Mapping[str, str] = {
     **DEFAULTS,
-    "lr": "4e-3",
-    "epochs": "4",
+    **{name: parameter.nested for name, parameter in PARAMETERS.items()},
     "trials": "1",
     "pruner": "none",
 }
@@ -87,7 +84,10 @@ def make_config(
 
     # What needs no more than reading comes first: finding the model's setting takes seconds.
     space = SearchSpace(
-        lr=parse_lr(text("lr").split()), epochs=parse_epochs(text("epochs").split())
+        **{
+            name: parse_domain(parameter, text(name).split())
+            for name, parameter in PARAMETERS.items()
+        }
     )
     parse_dims(text("dims").split())
     setting = _setting(text("model"), given, stored)
@@ -125,7 +125,7 @@ def _whole(option: str, texts: Mapping[str, str], name: str) -> int:
         return int(texts[option])
     except ValueError:
         raise StoreError(
-            f"the store tells no {option} of {name} that is a number, but "
+            f"the store has no number for {option} of {name}, but "
             f"{shorten(texts[option])}: its settings were changed there; give "
             f"--{option.replace('_', '-')}, or mend the tag config of its run in the MLflow UI"
         ) from None

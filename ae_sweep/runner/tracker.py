@@ -94,8 +94,7 @@ class MlflowTracker:
             dataset_digest=self._card.digest,
             model=config.model,
             latent_dim=config.latent_dim,
-            lr=config.lr,
-            epochs=config.epochs,
+            hyperparameters=config.hyperparameters,
             seed=config.seed,
             recipe=self._recipe,
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from ae_sweep.config import Condition, SweepConfig
+    from ae_sweep.config import Condition, Hyperparameters, SweepConfig
     from ae_sweep.records import EpochResult, TrialResult
     from ae_sweep.sweep.study import Ask, ConditionStudy
     from ae_sweep.sweep.tracker import Tracker, TrialLog
@@ -184,7 +184,7 @@ class Driver:
 
     def _start_search(self, study: ConditionStudy, slot: int) -> _Job | None:
         ask = study.ask(slot)
-        config = self._trial_config(study, **ask.params, seed=self._config.seed)
+        config = self._trial_config(study, ask.params, seed=self._config.seed)
         trial = Trial(name=f"{study.condition} trial {slot}", config=config, role=Role.SEARCH)
         try:
             known = self._tracker.finished(config)
@@ -203,7 +203,7 @@ class Driver:
         best = study.best()
         if best is None:
             return None
-        config = self._trial_config(study, **best.params, seed=self._config.seed + number)
+        config = self._trial_config(study, best.params, seed=self._config.seed + number)
         if self._tracker.finished(config) is not None:
             return None
         name = f"{study.condition} repeat {number}"
@@ -270,12 +270,11 @@ class Driver:
             self._jobs = {}
 
     def _trial_config(
-        self, study: ConditionStudy, *, lr: float, epochs: int, seed: int
+        self, study: ConditionStudy, hyperparameters: Hyperparameters, *, seed: int
     ) -> TrialConfig:
         return TrialConfig(
             latent_dim=study.condition.latent_dim,
-            lr=lr,
-            epochs=epochs,
+            hyperparameters=hyperparameters,
             seed=seed,
             model=study.condition.model,
         )

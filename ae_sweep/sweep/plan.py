@@ -13,7 +13,7 @@ from ae_sweep.records import QUARTERS, Outcome, Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ae_sweep.config import Condition, SearchSpace, SweepConfig
+    from ae_sweep.config import Condition, Hyperparameters, SearchSpace, SweepConfig
     from ae_sweep.records import TrialRecord
 
 TrialSeconds: TypeAlias = "Callable[[int, int], float]"
@@ -139,26 +139,26 @@ def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict
         for trial in finished
         if trial.role is Role.REPEAT
         and trial.point.seed in wanted
-        and best.get(trial.point.condition) == (trial.point.lr, trial.point.epochs)
+        and best.get(trial.point.condition) == trial.point.hyperparameters
     }
     return dict(Counter(condition for condition, _ in repeats))
 
 
-def _best_settings(searched: Iterable[TrialRecord]) -> dict[Condition, tuple[float, int]]:
-    """Return (lr, epochs) of the lowest objective by condition, the earlier if equal."""
+def _best_settings(searched: Iterable[TrialRecord]) -> dict[Condition, Hyperparameters]:
+    """Return what the lowest objective was reached with by condition, the earlier if equal."""
     lowest: dict[Condition, float] = {}
-    best: dict[Condition, tuple[float, int]] = {}
+    best: dict[Condition, Hyperparameters] = {}
     for trial in searched:
         condition, objective = trial.point.condition, trial.val_objective
         if objective is not None and objective < lowest.get(condition, float("inf")):
             lowest[condition] = objective
-            best[condition] = (trial.point.lr, trial.point.epochs)
+            best[condition] = trial.point.hyperparameters
     return best
 
 
 def _schedules(space: SearchSpace) -> Sequence[int]:
     """List epochs that stand for all of a space."""
-    epochs = space.epochs
+    epochs = space["epochs"]
     if not isinstance(epochs, Range):
         return epochs.values
     step = -(-(epochs.high - epochs.low + 1) // MAX_SCHEDULES)
@@ -171,7 +171,7 @@ def _costliest(space: SearchSpace) -> Sequence[int]:
     It need not be the last one: each quarter of a schedule ends with a validation, so that three
     epochs have more of them than four.
     """
-    epochs = space.epochs
+    epochs = space["epochs"]
     if not isinstance(epochs, Range):
         return epochs.values
     return range(max(epochs.low, epochs.high - QUARTERS + 1), epochs.high + 1)

@@ -1,81 +1,99 @@
-"""Owns how a search space is told to Optuna: distributions, samplers, pruners, the good start."""
+"""A search space in Optuna's terms: distributions, samplers, pruners, and the first trial."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import TrialState
 
-from ae_sweep.config import Choices, Range, SearchSpace, digest
+from ae_sweep.config import PARAMETERS, Choices, Hyperparameters, Range, digest
 from ae_sweep.records import QUARTERS
 
 if TYPE_CHECKING:
     import random
 
-    from ae_sweep.config import PrunerName, SamplerName
-
-Number = TypeVar("Number", int, float)
-
-GOOD_LR = 4e-3
-"""A learning rate known to train every latent_dim well with the recipe (docs/LOG.md)."""
-
-
-class Params(TypedDict):
-    """What a study chooses for one trial."""
-
-    lr: float
-    epochs: int
+    from ae_sweep.config import Domain, Parameter, PrunerName, SamplerName, SearchSpace
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Return a space in Optuna's words: choices are categorical, lr's range is log-uniform."""
-    lr: BaseDistribution = (
-        optuna.distributions.FloatDistribution(space.lr.low, space.lr.high, log=True)
-        if isinstance(space.lr, Range)
-        else CategoricalDistribution(space.lr.values)
+    """Return a space as Optuna's distributions by name; what is at its default is left out."""
+    return {name: _distribution(PARAMETERS[name], domain) for name, domain in space.written.items()}
+
+
+def known_good(space: SearchSpace) -> Hyperparameters:
+    """Return the first trial of a study: of each parameter the value nearest to a good one."""
+    return Hyperparameters(
+        **{name: _nearest(PARAMETERS[name], domain) for name, domain in space.domains}
     )
-    epochs: BaseDistribution = (
-        optuna.distributions.IntDistribution(space.epochs.low, space.epochs.high)
-        if isinstance(space.epochs, Range)
-        else CategoricalDistribution(space.epochs.values)
-    )
-    return {"lr": lr, "epochs": epochs}
 
 
-def known_good(space: SearchSpace) -> Params:
-    """Choose the first trial of a study: the learning rate nearest the good one, all epochs."""
-    lr = space.lr
-    if isinstance(lr, Range):
-        return Params(lr=min(max(GOOD_LR, lr.low), lr.high), epochs=space.max_epochs)
-    nearest = min(lr.values, key=lambda value: abs(math.log(value / GOOD_LR)))
-    return Params(lr=nearest, epochs=space.max_epochs)
-
-
-def all_params(space: SearchSpace) -> list[Params]:
+def all_params(space: SearchSpace) -> list[Hyperparameters]:
     """List every configuration of a finite space, the known good one first.
 
-    A learning rate that is a range has no such list: it is empty.
+    A space with a continuous range has no such list: it is empty.
     """
-    if isinstance(space.lr, Range):
+    if space.size is None:
         return []
-    epochs = _values(space.epochs)
-    product = [Params(lr=lr, epochs=n) for lr, n in itertools.product(space.lr.values, epochs)]
+    names = [name for name, _ in space.domains]
+    product = [
+        Hyperparameters(**dict(zip(names, values, strict=True)))
+        for values in itertools.product(*(_values(domain) for _, domain in space.domains))
+    ]
     first = known_good(space)
-    return [first, *(params for params in product if params != first)]
+    return [first, *(each for each in product if each != first)]
 
 
-def draw(space: SearchSpace, rng: random.Random) -> Params:
-    """Draw a configuration at random, lr log-uniformly from a range."""
-    lr = space.lr
-    if isinstance(lr, Range):
-        value = min(max(lr.low * (lr.high / lr.low) ** rng.random(), lr.low), lr.high)
-    else:
-        value = rng.choice(lr.values)
-    return Params(lr=value, epochs=rng.choice(_values(space.epochs)))
+def draw(space: SearchSpace, rng: random.Random) -> Hyperparameters:
+    """Draw a configuration at random, each parameter by its scale."""
+    drawn = {
+        name: _draw(PARAMETERS[name], domain, rng)
+        for name, domain in space.domains
+        if not space.is_default(name)  # no number is drawn for it
+    }
+    return Hyperparameters(**drawn)
+
+
+def _distribution(parameter: Parameter, domain: Domain) -> BaseDistribution:
+    if isinstance(domain, Choices):
+        return CategoricalDistribution(domain.values)
+    log = parameter.scale == "log"
+    if parameter.kind is int:
+        return IntDistribution(domain.low, domain.high, log=log)
+    return FloatDistribution(domain.low, domain.high, log=log)
+
+
+def _nearest(parameter: Parameter, domain: Domain) -> Any:
+    good = parameter.good
+    if isinstance(domain, Range):
+        return parameter.kind(min(max(good, domain.low), domain.high))
+    if parameter.scale == "log" and good > 0 and all(value > 0 for value in domain.values):
+        return min(domain.values, key=lambda value: abs(math.log(value / good)))
+    return min(domain.values, key=lambda value: abs(value - good))
+
+
+def _draw(parameter: Parameter, domain: Domain, rng: random.Random) -> Any:
+    if isinstance(domain, Choices):
+        return rng.choice(domain.values)
+    low, high = domain.low, domain.high
+    if parameter.kind is int and parameter.scale == "linear":
+        return rng.choice(range(low, high + 1))
+    if parameter.kind is int:  # every integer gets the share of the logarithmic axis around it
+        low, high = low - 0.5, high + 0.5
+    share = rng.random()
+    value = low * (high / low) ** share if parameter.scale == "log" else low + share * (high - low)
+    return min(
+        max(parameter.kind(round(value) if parameter.kind is int else value), domain.low),
+        domain.high,
+    )
 
 
 def make_sampler(
@@ -99,7 +117,7 @@ def make_sampler(
 
 
 class SpacedTPE(optuna.samplers.TPESampler):
-    """TPE that is told its space.
+    """TPE that is given its space.
 
     Optuna's own finds it by comparing the distributions of all trials of the study, at every ask of
     a fresh sampler: a third of an ask with 2,000 trials. Those of one study are all the same.
@@ -108,16 +126,16 @@ class SpacedTPE(optuna.samplers.TPESampler):
     def __init__(self, space: SearchSpace, *, seed: int, parallel: bool = False) -> None:
         # One ask at a time needs no liar, and without one Optuna reads its trials from a cache.
         super().__init__(seed=seed, constant_liar=parallel)
-        told = sorted(distributions(space).items())
-        self._told = {name: found for name, found in told if not found.single()}
+        ordered = sorted(distributions(space).items())
+        self._searched = {name: found for name, found in ordered if not found.single()}
 
     def infer_relative_search_space(
         self,
         study: optuna.Study,  # noqa: ARG002
         trial: optuna.trial.FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """Tell what is suggested together: everything that is no fixed value."""
-        return dict(self._told)
+        """Return what is suggested together: everything that is not one fixed value."""
+        return dict(self._searched)
 
 
 def make_pruner(name: PrunerName) -> optuna.pruners.BasePruner:
@@ -166,7 +184,7 @@ def derive_seed(*parts: int) -> int:
     return int(digest(parts)[:8], 16)
 
 
-def _values(values: Choices[Number] | Range[Number]) -> tuple[Number, ...] | range:
-    if isinstance(values, Choices):
-        return values.values
-    return range(int(values.low), int(values.high) + 1)
+def _values(domain: Domain) -> tuple[Any, ...] | range:
+    if isinstance(domain, Choices):
+        return domain.values
+    return range(int(domain.low), int(domain.high) + 1)

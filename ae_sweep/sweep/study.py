@@ -1,4 +1,4 @@
-"""Owns one study: what to train next under one condition, and what came of it.
+"""One study: what to train next under one condition, and what came of it.
 
 A study of n wanted trials has n slots. A slot is filled once a trial of it is complete or pruned;
 a failed or interrupted one leaves it open, for a resumed sweep to train the same point again.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 from optuna.trial import FrozenTrial, TrialState
 
+from ae_sweep.config import Hyperparameters
 from ae_sweep.sweep.space import (
-    Params,
     all_params,
     derive_seed,
     distributions,
@@ -40,17 +40,17 @@ FILLED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True)
 class Ask:
-    """A suggested trial that is to be told how it went."""
+    """A suggested trial whose end is reported to the study."""
 
     trial: optuna.Trial
-    params: Params
+    params: Hyperparameters
 
 
 @dataclass(frozen=True)
 class Best:
     """The complete trial of the lowest validation objective."""
 
-    params: Params
+    params: Hyperparameters
     val_objective: float
 
 
@@ -160,38 +160,44 @@ class ConditionStudy:
         if not complete:
             return None
         best = min(complete, key=lambda trial: (cast("float", trial.value), trial.number))
-        return Best(_params(best), cast("float", best.value))
+        return Best(_configuration(best), cast("float", best.value))
 
-    def _planned(self, slot: int, trials: Sequence[FrozenTrial]) -> Params | None:
+    def _planned(self, slot: int, trials: Sequence[FrozenTrial]) -> Hyperparameters | None:
         """Return what a slot trains by plan: what it had before, the grid's, or the good start."""
         for trial in reversed(trials):
-            if trial.state == TrialState.FAIL and _slot(trial) == slot and _is_whole(trial):
-                return _params(trial)
+            if trial.state == TrialState.FAIL and _slot(trial) == slot and self._is_whole(trial):
+                return _configuration(trial)
         if self._config.sampler == "grid":
             return all_params(self._config.space)[slot]
         return known_good(self._config.space) if slot == 0 else None
 
-    def _ask(self, slot: int, planned: Params | None) -> Ask:
+    def _ask(self, slot: int, planned: Hyperparameters | None) -> Ask:
         # Enqueued even without a plan: so a trial has its slot from the first moment, whenever the
         # process is killed.
-        self._study.enqueue_trial(dict(planned or {}), user_attrs={"slot": slot})
+        params = {} if planned is None else planned.written()
+        self._study.enqueue_trial(params, user_attrs={"slot": slot})
         trial = self._study.ask(distributions(self._config.space))
-        params = trial.params  # read from the database each time
-        return Ask(trial, Params(lr=params["lr"], epochs=params["epochs"]))
+        return Ask(trial, Hyperparameters(**trial.params))
 
-    def _unseen(self, seed: int, trials: Sequence[FrozenTrial]) -> Params:
+    def _unseen(self, seed: int, trials: Sequence[FrozenTrial]) -> Hyperparameters:
         rng = random.Random(seed)  # noqa: S311 - no secret
         space = self._config.space
         if space.size is None:
             return draw(space, rng)
-        seen = [_params(trial) for trial in trials if _is_whole(trial)]
+        seen = [_configuration(trial) for trial in trials if self._is_whole(trial)]
         taken = [
-            _params(trial)
+            _configuration(trial)
             for trial in trials
-            if _is_whole(trial) and trial.state in (*FILLED, TrialState.RUNNING)
+            if self._is_whole(trial) and trial.state in (*FILLED, TrialState.RUNNING)
         ]
-        unseen = [params for params in all_params(space) if params not in seen]
-        return rng.choice(unseen or [p for p in all_params(space) if p not in taken])
+        every = all_params(space)
+        return rng.choice(
+            [each for each in every if each not in seen]
+            or [each for each in every if each not in taken]
+        )
+
+    def _is_whole(self, trial: FrozenTrial) -> bool:
+        return trial.params.keys() == self._config.space.written.keys()
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False, states=states)
@@ -200,16 +206,13 @@ class ConditionStudy:
 
 def _twin(ask: Ask, slot: int, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     # Parameters first: of thousands of trials, hardly any has those of the new one.
-    return next((t for t in trials if t.params == ask.params and _slot(t) != slot), None)
+    params = ask.params.written()
+    return next((t for t in trials if t.params == params and _slot(t) != slot), None)
 
 
 def _slot(trial: FrozenTrial) -> int:
     return cast("int", trial.user_attrs.get("slot", -1))
 
 
-def _is_whole(trial: FrozenTrial) -> bool:
-    return trial.params.keys() == Params.__annotations__.keys()
-
-
-def _params(trial: FrozenTrial) -> Params:
-    return Params(lr=trial.params["lr"], epochs=trial.params["epochs"])
+def _configuration(trial: FrozenTrial) -> Hyperparameters:
+    return Hyperparameters(**trial.params)

@@ -37,6 +37,10 @@ EXPERIMENT_TAGS: Final = {
 RATE_METRICS: Final = "rate/"
 """Before the names of a rate's measures; the UI groups metrics by what comes before a slash."""
 
+CHOSEN_PARAMETER: Final = "hyperparameters"
+"""Names, with spaces between, of the hyperparameters beyond lr and epochs that identify a trial: a
+parameter such as batch_size is logged of every trial, and identifies those alone that chose it."""
+
 COMMIT_PARAMETER: Final = "git_commit"
 PIXELS_PARAMETER: Final = "pixels"
 

@@ -6,9 +6,9 @@ import contextlib
 import gc
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import TrialConfig
+from ae_sweep.config import PARAMETERS, Hyperparameters, TrialConfig
 from ae_sweep.errors import ConfigError
 from ae_sweep.records import Outcome, Role, SweepRecord, TrialIdentity, TrialRecord
 from ae_sweep.tracking import names
@@ -74,15 +74,14 @@ def trial_record(run: Run) -> TrialRecord | None:
             dataset_digest=texts["dataset_digest"],
             model=texts["model"],
             latent_dim=int(texts["latent_dim"]),
-            lr=float(texts["lr"]),
-            epochs=int(texts["epochs"]),
+            hyperparameters=_hyperparameters(texts),
             seed=int(texts["seed"]),
             recipe=texts["recipe"],
         )
         pixels = int(texts[names.PIXELS_PARAMETER])
         compression_ratio = pixels / point.latent_dim
         role = Role(run.data.tags[names.ROLE])
-    except (KeyError, ValueError, ZeroDivisionError, OverflowError):
+    except (KeyError, ValueError, ZeroDivisionError, OverflowError, ConfigError):
         return None
     if pixels < 1 or compression_ratio <= 0 or not _may_be(point):
         return None
@@ -106,10 +105,20 @@ def trial_record(run: Run) -> TrialRecord | None:
     )
 
 
+def _hyperparameters(texts: Mapping[str, str]) -> Hyperparameters:
+    """Read the hyperparameters of a run; those that it does not name have their default."""
+    named = [name for name, parameter in PARAMETERS.items() if parameter.default is None]
+    named += texts.get(names.CHOSEN_PARAMETER, "").split()
+    values: dict[str, Any] = {name: PARAMETERS[name].kind(texts[name]) for name in named}
+    return Hyperparameters(**values)
+
+
 def _may_be(point: TrialIdentity) -> bool:
     """Return whether a training of these settings is possible."""
     try:
-        TrialConfig(latent_dim=point.latent_dim, lr=point.lr, epochs=point.epochs, seed=point.seed)
+        TrialConfig(
+            latent_dim=point.latent_dim, hyperparameters=point.hyperparameters, seed=point.seed
+        )
     except ConfigError:
         return False
     return True

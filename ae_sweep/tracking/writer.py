@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from ae_sweep.config import as_flat_dict, model_setting
+from ae_sweep.config import PARAMETERS, as_flat_dict, model_setting
 from ae_sweep.errors import ConfigError, TrainingDivergedError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.tracking import models, names
@@ -380,13 +380,15 @@ def _create_run(
 def _trial_parameters(
     point: TrialIdentity, *, card: DatasetCard, parameters: Mapping[str, str | int | float]
 ) -> dict[str, str]:
+    written = point.hyperparameters.written()
+    chosen = [name for name in written if PARAMETERS[name].default is not None]
     values = {
         "dataset": card.name,
         names.PIXELS_PARAMETER: card.pixels,
         **parameters,
         "latent_dim": point.latent_dim,
-        "lr": point.lr,
-        "epochs": point.epochs,
+        **written,
+        **({names.CHOSEN_PARAMETER: " ".join(chosen)} if chosen else {}),
         "seed": point.seed,
         "model": point.model,
         **_setting(point.model),

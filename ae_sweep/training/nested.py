@@ -36,8 +36,8 @@ SMALLEST_MSE = 1e-9
 class NestedTrainings:
     """Trains one nested network for several latent dims, and each dim a little further by itself.
 
-    Calling it trains one dim, as ``train`` does. The first dim asked for with some (lr, epochs,
-    seed) trains the network as well; the others of it begin at the end of that. So every dim's
+    Calling it trains one dim, as ``train`` does. The first dim asked for with some hyperparameters
+    and seed trains the network as well; the others of it begin at the end of that. So every dim's
     result depends on the list of dims, and on nothing else that ``train``'s would not.
 
     Parameters
@@ -97,7 +97,7 @@ class NestedTrainings:
             result = tuning.train_until(pause)
             yield dataclasses.replace(
                 result,
-                epoch=config.epochs + result.epoch,
+                epoch=config.hyperparameters.epochs + result.epoch,
                 step=trunk.step + result.step,
                 quarter=None,
             )
@@ -159,7 +159,7 @@ class _Trunk(TrainingLoop):
             config,
             images,
             self._network,
-            epochs=config.epochs,
+            epochs=config.hyperparameters.epochs,
             precision=precision,
             recipe=recipe,
         )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained, given (lr, epochs, seed)."""
+    """How a model is trained, given its hyperparameters and a seed."""
 
     version: str
     """Part of a point's identity: another number where results would differ."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ae_sweep import models
-from ae_sweep.config import TrialConfig
+from ae_sweep.config import Hyperparameters, TrialConfig
 from ae_sweep.records import QUARTERS
 from ae_sweep.training.evaluate import BATCH, mean_squared_error, rate, validation
 from ae_sweep.training.precision import FP32, Precision
@@ -50,7 +50,9 @@ def measure_speed(
     latent_dim: int, images: DeviceImages, *, model: str, precision: Precision
 ) -> Speed:
     """Time a few training steps and one evaluation batch of one latent dimension."""
-    config = TrialConfig(latent_dim=latent_dim, lr=1e-3, epochs=1, model=model)
+    config = TrialConfig(
+        latent_dim=latent_dim, hyperparameters=Hyperparameters(lr=1e-3, epochs=1), model=model
+    )
     trainer = Trainer(config, images, precision=precision)
     _seconds(trainer, WARM_UP_STEPS)
     step_seconds = _seconds(trainer, TIMED_STEPS) / TIMED_STEPS

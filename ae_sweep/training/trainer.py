@@ -194,7 +194,8 @@ class TrainingLoop(ABC):
         return self._epoch_order_N[index * self.batch_size : (index + 1) * self.batch_size]
 
     def _learning_rate(self, step: int) -> float:
-        return self.config.lr * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)
+        peak = self.config.hyperparameters.lr
+        return peak * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)
 
     def _measured(self, model: Autoencoder) -> Validation:
         """Measure a model on the validation images."""
@@ -218,7 +219,8 @@ class TrainingLoop(ABC):
     def _diverged(self, what: str, step: int) -> TrainingDivergedError:
         return TrainingDivergedError(
             f"{what} at step {step} of {self.total_steps} with lr "
-            f"{self._learning_rate(step):.3g} (peak {self.config.lr:.3g}); a smaller lr trains"
+            f"{self._learning_rate(step):.3g} (peak {self.config.hyperparameters.lr:.3g}); "
+            "a smaller lr trains"
         )
 
 
@@ -253,7 +255,7 @@ class Trainer(TrainingLoop):
             config,
             images,
             self.model,
-            epochs=epochs or config.epochs,
+            epochs=epochs or config.hyperparameters.epochs,
             precision=precision,
             recipe=recipe,
         )
