@@ -139,7 +139,7 @@ class TestRefusals:
         self, tmp_path: Path, opener: Callable[[Store], tracking.TrackingStore]
     ) -> None:
         (tmp_path / "mlflow.db").mkdir()
-        with pytest.raises(StoreError, match=r"unable to open database file; move it away"):
+        with pytest.raises(StoreError, match=r"mlflow.db is a directory; move it away"):
             opener(Store(tmp_path))
 
     def test_a_database_cut_off_in_the_middle(

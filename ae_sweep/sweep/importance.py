@@ -8,7 +8,7 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
-from ae_sweep.sweep.storage import has_studies, open_storage, storage_errors, sweep_of
+from ae_sweep.sweep.storage import has_studies, open_for_reading, storage_errors, sweep_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def importances(path: Path, sweep: str) -> dict[str, dict[str, float]]:
     if not has_studies(path):
         return {}
     with storage_errors(path):
-        storage = open_storage(path)
+        storage = open_for_reading(path)
         names = [name for name in optuna.get_all_study_names(storage) if sweep_of(name) == sweep]
         studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
         shares = {study.study_name.removeprefix(f"{sweep}/"): _shares(study) for study in studies}

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import optuna
 import sqlalchemy.event
 from optuna.exceptions import StorageInternalError
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
 from ae_sweep.messages import visible
 
@@ -34,11 +36,11 @@ OPTUNA_TABLES = ENOUGH_TABLES | {
 """A database with some of these and no other is Optuna's too: its making was cut off."""
 
 ADVICE = {
-    "locked": "end the other program that is using it, then try again",
-    "disk is full": "free some space there, then try again",
     "no space left": "free some space there, then try again",
+    "permission denied": "name a directory that can be written with --store",
+    "read-only": "name a directory that can be written with --store",
 }
-GENERAL_ADVICE = "name another directory with --store"
+"""On errors of the file system; `sqlite_files.advice_on` has the database's."""
 
 
 def open_storage(path: Path) -> optuna.storages.RDBStorage:
@@ -64,6 +66,27 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
     return storage
 
 
+def open_for_reading(path: Path) -> optuna.storages.RDBStorage:
+    """Open Optuna's SQLite file, which has studies, to read them; it need not be writable.
+
+    Raises
+    ------
+    StoreError
+        If it is not a database of Optuna, or of another version.
+    """
+    with storage_errors(path):
+        file = sqlite_files.readable(path)
+        if file.is_writable:
+            return open_storage(path)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        query = {**file.query, "uri": "true"}
+        address = URL.create("sqlite", database=file.database, query=query).render_as_string()
+        try:
+            return optuna.storages.RDBStorage(address)
+        except RuntimeError as error:  # a schema of another version of Optuna
+            raise StorageInternalError from error
+
+
 def has_studies(path: Path) -> bool:
     """Return whether there may be studies in a file, without changing it; it need not be there.
 
@@ -78,7 +101,7 @@ def has_studies(path: Path) -> bool:
                 return False
         except FileNotFoundError:
             return False
-        with contextlib.closing(sqlite3.connect(path)) as connection:
+        with contextlib.closing(sqlite_files.readable(path).connect()) as connection:
             query = "SELECT name FROM sqlite_master WHERE type = 'table'"
             tables = {name for (name,) in connection.execute(query)}
     if not (tables >= ENOUGH_TABLES or tables <= OPTUNA_TABLES):
@@ -95,9 +118,10 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error, SQLAlchemyError, StorageInternalError) as error:
-        reason = _cause(error)
-        lowered = reason.lower()
-        advice = next((text for sign, text in ADVICE.items() if sign in lowered), GENERAL_ADVICE)
+        cause = _cause(error)
+        reason = visible(cause) or type(cause).__name__
+        signs = (text for sign, text in ADVICE.items() if sign in reason.lower())
+        advice = next(signs, None) or sqlite_files.advice_on(cause)
         raise StoreError(
             f"{path} cannot be used as Optuna's database: {reason}; {advice}"
         ) from error
@@ -131,7 +155,7 @@ def _trust_the_log(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    return visible(error) or type(error).__name__
+    return error

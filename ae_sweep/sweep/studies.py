@@ -11,6 +11,7 @@ from ae_sweep.errors import ConflictError
 from ae_sweep.sweep.space import make_pruner
 from ae_sweep.sweep.storage import (
     has_studies,
+    open_for_reading,
     open_storage,
     storage_errors,
     study_name,
@@ -67,7 +68,7 @@ def filled_slots(path: Path, config: SweepConfig) -> dict[Condition, int]:
     if not has_studies(path):
         return {}
     with storage_errors(path):
-        storage = open_storage(path)
+        storage = open_for_reading(path)
         stored = set(optuna.get_all_study_names(storage))
         names = {each: study_name(config.name, each) for each in config.conditions}
         studies = [
@@ -122,7 +123,7 @@ def _open_study(
 
 
 def _stored_identity(path: Path, sweep: str) -> dict[str, object] | None:
-    storage = open_storage(path)
+    storage = open_for_reading(path)
     for name in optuna.get_all_study_names(storage):
         if sweep_of(name) == sweep:
             study = optuna.load_study(study_name=name, storage=storage)

@@ -18,12 +18,14 @@ from ae_sweep.errors import StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.tracking import database, names
 from ae_sweep.tracking.errors import first_line, nothing_stored, store_error, translated
+from ae_sweep.tracking.models import Relocation
 from ae_sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
     from ae_sweep.locations import Store
+    from ae_sweep.sqlite_files import ReadableFile
 
 REACH_SECONDS = 5.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -41,10 +43,13 @@ def open_for_writing(store: Store) -> TrackingStore:
     """
     place = store.runs_place
     _refuse_a_file(store)
-    file = _checked_file(store)
+    file = _sqlite_file(store)
+    found = None if file is None else _checked(file)
+    if (refusal := _read_only(found, place)) is not None:
+        raise refusal
     with translated(place):
         own = store.tracking_override is None
-        if own and file is not None and not database.is_there(file):
+        if own and file is not None and found is None:
             database.create(store, file)
         client = _connect(store, place)
         experiment = client.get_experiment_by_name(names.EXPERIMENT)
@@ -57,7 +62,9 @@ def open_for_writing(store: Store) -> TrackingStore:
 
 
 def open_for_reading(store: Store) -> TrackingStore:
-    """Open the tracking store as it is.
+    """Open the tracking store as it is; nothing need be writable.
+
+    A store that was moved or copied is read where it is now.
 
     Raises
     ------
@@ -68,11 +75,12 @@ def open_for_reading(store: Store) -> TrackingStore:
     """
     place = store.runs_place
     _refuse_a_file(store)
-    file = _checked_file(store)
-    if file is not None and not database.is_there(file):
+    file = _sqlite_file(store)
+    found = None if file is None else _checked(file)
+    if file is not None and found is None:
         raise nothing_stored(place)
     with translated(place):
-        client = _connect(store, place)
+        client = _connect(store, place, found)
         experiment = client.get_experiment_by_name(names.EXPERIMENT)
     if experiment is None:
         raise nothing_stored(place)
@@ -81,7 +89,8 @@ def open_for_reading(store: Store) -> TrackingStore:
         client,
         place=place,
         experiment_id=experiment.experiment_id,
-        moved=_moved(experiment, store),
+        refusal=_read_only(found, place) or _moved(experiment, store),
+        relocation=_relocation(experiment, store),
     )
 
 
@@ -92,24 +101,39 @@ def _refuse_a_file(store: Store) -> None:
         )
 
 
-def _checked_file(store: Store) -> Path | None:
-    """Return the SQLite file, checked if it is there; None where the runs are kept elsewhere."""
+def _sqlite_file(store: Store) -> Path | None:
+    """Return the path of the SQLite file; None where the runs are kept elsewhere."""
     # A database address ends at '?', and '%41' in it means 'A' to some versions of SQLAlchemy.
     if store.tracking_override is None and (sign := re.search(r"[?%]", str(store.root))):
         raise StoreError(
             f"the store {store.root} has a {sign[0]!r} in its path, which MLflow's SQLite "
             "addresses cannot hold; name another --store"
         )
-    file = database.sqlite_file(store.tracking_uri)
-    if file is not None and database.is_there(file):
-        database.check(file)
-    return file
+    return database.sqlite_file(store.tracking_uri)
 
 
-def _connect(store: Store, place: str) -> MlflowClient:
+def _checked(file: Path) -> ReadableFile | None:
+    """Return how the SQLite file can be read; None where there is none yet."""
+    return database.check(file) if database.is_there(file) else None
+
+
+def _read_only(found: ReadableFile | None, place: str) -> StoreError | None:
+    """Make the error of writing to a store that can only be read."""
+    if found is None or found.is_writable:
+        return None
+    return StoreError(
+        f"the store {shorten(place, 200)} is read-only; name a directory that can be written with "
+        "--store"
+    )
+
+
+def _connect(store: Store, place: str, found: ReadableFile | None = None) -> MlflowClient:
     _check_reachable(store.tracking_uri, place)
+    uri = store.tracking_uri
+    if found is not None and not found.is_writable:
+        uri = database.reading_uri(found)
     try:
-        return MlflowClient(tracking_uri=store.tracking_uri)
+        return MlflowClient(tracking_uri=uri)
     except Exception as error:
         # A missing database driver, a failed migration: whatever it is, the store did not open.
         raise store_error(place, error) from error
@@ -169,12 +193,20 @@ def _refuse_deleted(experiment: Experiment, place: str) -> None:
 
 def _moved(experiment: Experiment, store: Store) -> StoreError | None:
     """Make the error of writing to a moved store: MLflow knows artifacts by absolute paths."""
+    if _relocation(experiment, store) is None:
+        return None
+    stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
+    return StoreError(
+        f"the store {store.root} keeps its artifacts in {stored}: it was moved or copied; "
+        "move it back, or name a new --store"
+    )
+
+
+def _relocation(experiment: Experiment, store: Store) -> Relocation | None:
+    """Return how the artifacts of a moved or copied store are found; None where they are."""
     if store.artifact_root is None:
         return None
     stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
     if stored.resolve() == store.artifact_root.resolve():
         return None
-    return StoreError(
-        f"the store {store.root} keeps its artifacts in {stored}: it was moved or copied; "
-        "move it back, or name a new --store"
-    )
+    return Relocation(stored=experiment.artifact_location, here=store.artifact_root.as_uri())

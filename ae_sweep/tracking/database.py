@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import ExperimentTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy.engine import URL
 
+from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
 from ae_sweep.tracking import names
 from ae_sweep.tracking.errors import first_line
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from ae_sweep.locations import Store
 
 SQLITE_PREFIX = "sqlite:///"
-BUSY_SECONDS = 20.0
+DRIVER = "sqlite+pysqlite"
+"""With the driver's name MLflow does not take a URI's ``file:`` for a directory to make."""
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
@@ -52,28 +55,43 @@ def is_there(file: Path) -> bool:
         ) from error
 
 
-def check(file: Path) -> None:
-    """Refuse what is no database of MLflow's, without changing it.
+def check(file: Path) -> sqlite_files.ReadableFile:
+    """Refuse a file that is not a database of MLflow's, without changing it.
+
+    Returns
+    -------
+    ReadableFile
+        How it can be read.
 
     Raises
     ------
     StoreError
-        If it is no SQLite database, is damaged, or belongs to another program.
+        If it is not a SQLite database, is damaged, or belongs to another program.
     """
+    if file.is_dir():
+        raise StoreError(f"{file} is a directory; move it away, or name another --store")
     try:
-        with contextlib.closing(sqlite3.connect(file, timeout=BUSY_SECONDS)) as connection:
+        found = sqlite_files.readable(file)
+        with contextlib.closing(found.connect()) as connection:
             query = "SELECT name FROM sqlite_master WHERE type = 'table'"
             tables = {name for (name,) in connection.execute(query)}
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise StoreError(
-            f"{file} cannot be read as a database: {first_line(error)}; move it away, or name "
-            "another --store"
+            f"{file} cannot be read as a database: {first_line(error)}; "
+            f"{sqlite_files.advice_on(error)}"
         ) from error
     if not {"experiments", "runs", "alembic_version"} <= tables:
         raise StoreError(
             f"{file} is a database, but not MLflow's (it has no table of runs); move it away, or "
             "name another --store"
         )
+    return found
+
+
+def reading_uri(file: sqlite_files.ReadableFile) -> str:
+    """Return the tracking URI by which MLflow reads a file that cannot be written."""
+    query = {**file.query, "uri": "true"}
+    return URL.create(DRIVER, database=file.database, query=query).render_as_string()
 
 
 def create(store: Store, file: Path) -> None:

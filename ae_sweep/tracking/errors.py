@@ -24,10 +24,12 @@ ADVICE = {
     "locked": "end the other program that is writing to it, then try again",
     "readonly": "name a directory that can be written with --store",
     "read-only": "name a directory that can be written with --store",
+    "unable to open database": "check that you may read it, or name another --store",
     "permission denied": "name a directory that can be written with --store",
     "disk is full": "free some space there, or name another --store",
     "no space left": "free some space there, or name another --store",
     "malformed": "restore it from a copy, or name another --store",
+    "disk i/o error": "check the disk that it is on, then try again",
     "disk image": "restore it from a copy, or name another --store",
     "schema": (
         "if a newer MLflow wrote it, upgrade MLflow; if an older one did, copy the file and run "

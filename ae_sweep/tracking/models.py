@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,9 +84,30 @@ def log_model(
     return str(logged.model_id)
 
 
-def fetch_weights(client: MlflowClient, *, model_id: str) -> Path:
-    """Return where a logged model's weights are; of a remote store, in a temporary directory."""
+@dataclass(frozen=True, kw_only=True)
+class Relocation:
+    """Where the artifacts of a moved or copied store are: MLflow stores absolute locations."""
+
+    stored: str
+    """The artifact location that MLflow knows."""
+    here: str
+    """The URI of the directory where they are."""
+
+    def __call__(self, location: str) -> str:
+        """Return where an artifact is that MLflow has at a location."""
+        prefix = f"{self.stored.rstrip('/')}/"
+        if not location.startswith(prefix):
+            return location
+        return f"{self.here.rstrip('/')}/{location.removeprefix(prefix)}"
+
+
+def fetch_weights(
+    client: MlflowClient, *, model_id: str, relocation: Relocation | None = None
+) -> Path:
+    """Return the path of a logged model's weights; of a remote store, in a temporary directory."""
     location = client.get_logged_model(model_id).artifact_location
+    if relocation is not None:
+        location = relocation(location)
     return Path(
         mlflow.artifacts.download_artifacts(
             artifact_uri=f"{location.rstrip('/')}/data/{WEIGHTS_FILE}",

@@ -40,12 +40,14 @@ class TrackingStore:
         *,
         place: str,
         experiment_id: str,
-        moved: StoreError | None = None,
+        refusal: StoreError | None = None,
+        relocation: models.Relocation | None = None,
     ) -> None:
         self._client = client
         self._place = place
         self._experiment_id = experiment_id
-        self._moved = moved
+        self._refusal = refusal
+        self._relocation = relocation
 
     @property
     def experiment_id(self) -> str:
@@ -184,7 +186,9 @@ class TrackingStore:
                     f"run {shorten(run_id)} has no model; resume the sweep, or restore the model "
                     "in the MLflow UI"
                 )
-            return models.fetch_weights(self._client, model_id=logged[-1].model_id)
+            return models.fetch_weights(
+                self._client, model_id=logged[-1].model_id, relocation=self._relocation
+            )
 
     def parameters(self, run_id: str) -> dict[str, str]:
         """Return what a run was started with: settings, versions, device.
@@ -216,10 +220,11 @@ class TrackingStore:
         Raises
         ------
         StoreError
-            If it cannot be written, or the store was moved: files would go where it was.
+            If it cannot be written: the store is read-only, or was moved or copied, and files
+            would go where it was.
         """
-        if self._moved is not None:
-            raise self._moved
+        if self._refusal is not None:
+            raise self._refusal
         add_to_run(
             self._client, run_id, place=self._place, metrics=metrics or {}, files=files or {}
         )
