@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ae_sweep.records import SweepRecord, TrialRecord
     from ae_sweep.tracking import TrackingStore
 
+KEPT_BYTES = 2**30
+"""Weights of a sweep's models that are kept in memory."""
+
 
 def load_sweep(
     name: str | None = None,
@@ -100,6 +103,10 @@ class Sweep:
     """What of it MLflow keeps."""
     data_dir: Path | None = None
     announce: Callable[[str], None] | None = field(default=None, repr=False)
+    _shared_models: dict[str, TrainedAutoencoder] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """By run id, those of `shared_model`."""
 
     @property
     def name(self) -> str:
@@ -265,7 +272,7 @@ class Sweep:
         return min(self.points([latent_dim]), key=lambda point: point.val_mse)
 
     def model(self, which: SupportsIndex | FrontierPoint) -> TrainedAutoencoder:
-        """Load a model from MLflow.
+        """Load a model from MLflow, anew at each call: what is done to it changes no other.
 
         Parameters
         ----------
@@ -286,6 +293,26 @@ class Sweep:
         network = models.load(self.runs.model_file(point.run_id), expected=point.condition)
         return models.TrainedAutoencoder(network)
 
+    def shared_model(self, point: FrontierPoint) -> TrainedAutoencoder:
+        """Return the model of a point, loaded once for all that only read it.
+
+        Models are kept with the sweep until they have a gigabyte of weights; those beyond are
+        loaded at each call.
+
+        Raises
+        ------
+        NotStoredError
+            If it was deleted.
+        StoreError, DataError
+            If it cannot be read, or is damaged.
+        """
+        if (kept := self._shared_models.get(point.run_id)) is not None:
+            return kept
+        model = self.model(point)
+        if sum(each.weight_bytes for each in (model, *self._shared_models.values())) <= KEPT_BYTES:
+            self._shared_models[point.run_id] = model
+        return model
+
     def classes(self, wanted: Sequence[int] = ()) -> list[int]:
         """Return the wanted classes ascending, or all that the test images have.
 
@@ -304,7 +331,7 @@ class Sweep:
         return sorted(set(wanted)) or there
 
     def add_picture(self, name: str, figure: Figure) -> None:
-        """Put a figure on the sweep's run in MLflow, in place of an earlier one of that name.
+        """Log a figure to the sweep's run in MLflow, in place of an earlier one of that name.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep identity``: whether a network has learned its images, or to copy any."""
+"""``ae-sweep identity``: whether a network has learned its images, or to copy any."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
+from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, DimsOption, JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config.parsing import some_dims
@@ -29,8 +30,8 @@ def identity(
 
     At and past as many latents as pixels a network could pass everything, as PCA does. Each dim's
     best model rebuilds the first 2,000 test images, the same inverted, with permuted pixels,
-    uniform noise, and another data set (shapes). The numbers are put on the runs in MLflow, picture
-    and table on the sweep's.
+    uniform noise, and another data set (shapes). The numbers are also logged to the runs in MLflow,
+    picture and table to the sweep's.
 
     Example: ae-sweep identity --dims 1024
     """
@@ -40,16 +41,19 @@ def identity(
     from ae_sweep import inspection
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    test = inspection.identity_test(opened, opened.points(wanted), announce=say)
+    test = inspection.identity_test(opened, opened.points(wanted))
+    for line in test.notes:
+        say(line)
     path = out or Path(f"identity-{opened.name}.png")
     write_figure(test.figure, path)
     if json_output:
-        print_json(test.document(opened.name))
+        print_json(test.document())
     else:
         columns = ["Latents", "Probe", "MSE", "PSNR (dB)", "Exact pixels", "Rebuilt", "PCA MSE"]
         print_table(columns, [_cells(point, result) for point, result in test.results])
-    for line in test.verdicts:
+    for line in test.findings:
         say(line)
+    log_or_say(opened, test)
     say(f"figure: {path}")
 
 

@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep interpolate``: what lies between two images, at each latent dimension."""
+"""``ae-sweep interpolate``: the images between two images, at each latent dimension."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
+from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
@@ -51,7 +52,7 @@ def interpolate(
     """Decode the straight line between two images' latents, a strip for each latent dim.
 
     The last strip fades between the two in pixels, without any network: what a latent space must
-    beat. The picture is put on the sweep's run in MLflow as well, as interpolation.png.
+    beat. The picture is also logged to the sweep's run in MLflow, as interpolation.png.
 
     Example: ae-sweep interpolate --from 4 --to 9
     """
@@ -64,9 +65,10 @@ def interpolate(
     from ae_sweep import inspection
 
     trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    figure = inspection.interpolation(
+    found = inspection.interpolation(
         trained, trained.points(wanted), (start, end), steps=steps, images=images, means=means
     )
     path = out or Path(f"interpolate-{trained.name}.png")
-    write_figure(figure, path)
+    write_figure(found.figure, path)
+    log_or_say(trained, found)
     say(f"figure: {path}")

@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep latent``: what the latents know of classes, in numbers and as a picture."""
+"""``ae-sweep latent``: how well latents separate classes, in numbers and as a picture."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
+from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import (
     DataDirOption,
     JsonOption,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ae_sweep.inspection import MeasuredSpace
 
 PAIRS = 3
-"""Of overlapping classes that have room in the table; --json tells more."""
+"""Of overlapping classes that have room in the table; --json has all of them."""
 
 
 @handled
@@ -47,12 +48,12 @@ def latent(
     store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Measure how well latents tell classes apart, at every dim, and draw one plane of them.
+    """Measure how well latents separate classes, at every dim, and draw one plane of them.
 
     Labels are used here alone, never in training: the classes of the 10 nearest other test images,
     a logistic regression fitted on the validation images, the silhouette, and which classes
     overlap. Beyond two latents the plane is that of their first two principal components. The
-    numbers are put on the runs in MLflow, picture and table on the sweep's.
+    numbers are also logged to the runs in MLflow, picture and table to the sweep's.
 
     Example: ae-sweep latent --dim 2
     """
@@ -61,22 +62,23 @@ def latent(
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     point = opened.nearest(2) if dim is None else opened.best_at(dim)
-    figure = inspection.latent_plane(opened, point, umap=umap)
+    plane = inspection.latent_plane(opened, point, umap=umap)
     path = out or Path(f"latent-{opened.name}.png")
-    write_figure(figure, path)
+    write_figure(plane.figure, path)
     spaces = inspection.latent_spaces(opened, opened.points())
-    inspection.keep_spaces(opened, spaces)
     if json_output:
-        print_json(inspection.spaces_document(opened, spaces))
+        print_json(spaces.document())
     else:
         print_table(
             [
                 "Latents", "k-NN", "Linear probe", "Silhouette", "Active", "Correlation",
                 "Most often taken for each other",
             ],
-            [_cells(each) for each in spaces],
+            [_cells(each) for each in spaces.spaces],
         )  # fmt: skip
-    say(inspection.meaning(spaces))
+    for line in spaces.findings:
+        say(line)
+    log_or_say(opened, plane, spaces)
     say(f"figure: {path}")
 
 

@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep manifold``: a grid over the latent plane, decoded."""
+"""``ae-sweep manifold``: a grid over the latent plane, decoded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
+from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
@@ -38,8 +39,8 @@ def manifold(
 ) -> None:
     """Decode a grid over the latent plane, spaced by the quantiles of the test images.
 
-    Beyond two latents the plane is that of their first two principal components. The picture is put
-    on the sweep's run in MLflow as well, as manifold.png.
+    Beyond two latents the plane is that of their first two principal components. The picture is
+    also logged to the sweep's run in MLflow, as manifold.png.
 
     Example: ae-sweep manifold --dim 2
     """
@@ -50,7 +51,8 @@ def manifold(
 
     trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     point = trained.nearest(2) if dim is None else trained.best_at(dim)
-    figure = inspection.manifold(trained, point, side=side)
+    found = inspection.manifold(trained, point, side=side)
     path = out or Path(f"manifold-{trained.name}.png")
-    write_figure(figure, path)
+    write_figure(found.figure, path)
+    log_or_say(trained, found)
     say(f"figure: {path}")

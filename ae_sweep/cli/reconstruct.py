@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep reconstruct``: test images over what each bottleneck makes of them."""
+"""``ae-sweep reconstruct``: test images over their reconstructions from each bottleneck."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
+from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
@@ -48,8 +49,8 @@ def reconstruct(
 ) -> None:
     """Draw test images over their reconstructions, a row for each latent dim.
 
-    The best run of each dim rebuilds the same images. The picture is put on the sweep's run in
-    MLflow as well, as reconstructions.png.
+    The best run of each dim rebuilds the same images. The picture is also logged to the sweep's
+    run in MLflow, as reconstructions.png.
 
     Example: ae-sweep reconstruct --digits 3 8 --worst
     """
@@ -60,7 +61,7 @@ def reconstruct(
     from ae_sweep import inspection
 
     trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
-    figure, chosen = inspection.reconstructions(
+    found = inspection.reconstructions(
         trained,
         trained.points(wanted),
         classes=trained.classes(asked),
@@ -69,6 +70,7 @@ def reconstruct(
         residuals=residuals,
     )
     path = out or Path(f"reconstruct-{trained.name}.png")
-    write_figure(figure, path)
-    say(f"test images: {' '.join(map(str, chosen))}")
+    write_figure(found.figure, path)
+    say(f"test images: {' '.join(map(str, found.images))}")
+    log_or_say(trained, found)
     say(f"figure: {path}")

@@ -1,9 +1,9 @@
-"""Owns ``ae-sweep report``: all that a sweep tells, on one page."""
+"""``ae-sweep report``: all results of a sweep on one page."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit, urlunsplit
 
 import typer
@@ -11,10 +11,16 @@ import typer
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
+from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, write_out
 from ae_sweep.cli.ui import DEFAULT_PORT
 from ae_sweep.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ae_sweep.report import Section
 
 ENDINGS = ("html", "htm")
 
@@ -31,11 +37,12 @@ def report(
     data_dir: DataDirOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Write all that a sweep tells on one HTML page that needs no network.
+    """Write all results of a sweep on one HTML page that needs no network.
 
-    Summary, curve, reconstructions, latent space, identity test, the search, and how to do it
-    again. The pictures are put on the sweep's run in MLflow as well. Links lead to the runs where
-    ae-sweep ui shows them.
+    Summary, curve, reconstructions, latent space, identity test, the search, and how to reproduce
+    it. The pictures are also logged to the sweep's run in MLflow. Links lead to the runs where
+    ae-sweep ui shows them. A section whose models or images cannot be read gives the reason; the
+    page is written all the same, and the exit code is 3.
 
     Example: ae-sweep report
     """
@@ -56,11 +63,22 @@ def report(
     path = out or Path(f"report-{opened.name}.html")
     content = html.encode()
     write_out(content, path, what="report")
+    log_or_say(opened, *(found for section in made for found in section.found))
     say(f"report: {path} ({len(content) / 1e6:.1f} MB)")
+    _refuse_incomplete(made)
+
+
+def _refuse_incomplete(made: Sequence[Section]) -> None:
+    """Raise the first error of sections that could not be made."""
+    errors = {section.title: section.error for section in made if section.error is not None}
+    if not errors:
+        return
+    first = next(iter(errors.values()))
+    raise type(first)(f"the report is incomplete: {', '.join(errors)}: {first}")
 
 
 def _ui_address(tracking: str | None) -> str:
-    """Tell where the runs are to be seen: the user's own server, without a password, or ours."""
+    """Return where the runs are shown: the user's own server, without a password, or ours."""
     parts = urlsplit(tracking or "")
     if parts.scheme not in ("http", "https"):
         return f"http://127.0.0.1:{DEFAULT_PORT}"

@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep sample``: images decoded from codes that are drawn from the prior."""
+"""``ae-sweep sample``: images decoded from codes that are drawn from the prior."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
+from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DimsOption, StoreOption, SweepArgument, whole_number
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import MAX_SEED, check_count
@@ -34,7 +35,7 @@ def sample(
 ) -> None:
     """Draw codes from a VAE's prior and decode them: images that were never seen.
 
-    A row for each point of the curve. The picture is put on the sweep's run in MLflow as well, as
+    A row for each point of the curve. The picture is also logged to the sweep's run in MLflow, as
     samples.png.
 
     Example: ae-sweep sample --dims 8
@@ -47,7 +48,8 @@ def sample(
     from ae_sweep import inspection
 
     trained = load_sweep(sweep, store=store, announce=say)
-    figure = inspection.prior_samples(trained, trained.points(wanted), count=count, seed=seed)
+    found = inspection.prior_samples(trained, trained.points(wanted), count=count, seed=seed)
     path = out or Path(f"sample-{trained.name}.png")
-    write_figure(figure, path)
+    write_figure(found.figure, path)
+    log_or_say(trained, found)
     say(f"figure: {path}")

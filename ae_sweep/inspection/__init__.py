@@ -1,30 +1,38 @@
-"""Looks into a trained sweep: measured and drawn from its models, and put on its runs in MLflow."""
+"""Inspections of a trained sweep: numbers, findings and figures from its models, as values.
+
+An inspection only reads. `log` is what writes: it puts a value on the sweep's runs in MLflow.
+"""
 
 from ae_sweep.inspection.copy_test import IdentityTest, identity_test
-from ae_sweep.inspection.interpolation import interpolation
+from ae_sweep.inspection.interpolation import Interpolation, interpolation
 from ae_sweep.inspection.latents import (
+    LatentSpaces,
     MeasuredSpace,
-    keep_spaces,
     latent_plane,
     latent_spaces,
-    meaning,
-    spaces_document,
 )
-from ae_sweep.inspection.manifold import manifold
-from ae_sweep.inspection.reconstructions import reconstructions
-from ae_sweep.inspection.samples import prior_samples
+from ae_sweep.inspection.manifold import Manifold, manifold
+from ae_sweep.inspection.reconstructions import Reconstructions, reconstructions
+from ae_sweep.inspection.result import Drawing, ImageGrid, Inspection, log
+from ae_sweep.inspection.samples import PriorSamples, prior_samples
 
 __all__ = [
+    "Drawing",
     "IdentityTest",
+    "ImageGrid",
+    "Inspection",
+    "Interpolation",
+    "LatentSpaces",
+    "Manifold",
     "MeasuredSpace",
+    "PriorSamples",
+    "Reconstructions",
     "identity_test",
     "interpolation",
-    "keep_spaces",
     "latent_plane",
     "latent_spaces",
+    "log",
     "manifold",
-    "meaning",
     "prior_samples",
     "reconstructions",
-    "spaces_document",
 ]

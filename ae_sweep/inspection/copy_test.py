@@ -1,18 +1,19 @@
-"""Owns the identity test: whether a network has learned its images, or to copy any."""
+"""The identity test: whether a network has learned its images, or to copy any."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis, plots
+from ae_sweep.inspection.result import Inspection
 from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -32,23 +33,37 @@ OTHER = "shapes"
 """A data set that is there without network."""
 
 
-@dataclass(frozen=True)
-class IdentityTest:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IdentityTest(Inspection):
     """What networks made of images that they were not trained on."""
 
-    figure: plots.Figure
+    title: str
+    rows: tuple[plots.ImageRow, ...]
+    """Each probe over its reconstruction by the model of ``shown``."""
     shown: FrontierPoint
-    """Whose probes the figure shows: of the widest points, that of the lowest validation error."""
+    """Of the widest points, that of the lowest validation error."""
     results: tuple[tuple[FrontierPoint, ProbeResult], ...]
     verdicts: tuple[str, ...]
-    """What the results mean, in words; points of which the same is to be said share a line."""
+    """What the results mean, in words; points of one verdict share a line."""
+    notes: tuple[str, ...]
+    """Why another data set was not tried."""
 
-    def document(self, sweep: str) -> dict[str, Any]:
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The verdicts."""
+        return self.verdicts
+
+    @functools.cached_property
+    def figure(self) -> plots.Figure:
+        """The rows as a figure."""
+        return plots.image_rows_figure(self.rows, title=self.title)
+
+    def document(self) -> dict[str, Any]:
         """Return it as a JSON-able document."""
         return {
             "schema": SCHEMA,
             "schema_version": 1,
-            "sweep": sweep,
+            "sweep": self.sweep,
             "results": [
                 {"condition": str(point.condition), **dataclasses.asdict(result)}
                 for point, result in self.results
@@ -56,32 +71,44 @@ class IdentityTest:
             "verdicts": list(self.verdicts),
         }
 
+    def metrics(self) -> Mapping[str, Mapping[str, float]]:  # noqa: D102 - inherited
+        metrics: dict[str, dict[str, float]] = defaultdict(dict)
+        for point, result in self.results:
+            metrics[point.run_id][f"identity_{result.probe}_mse"] = result.mse
+        return metrics
 
-def identity_test(
-    sweep: Sweep, points: Sequence[FrontierPoint], *, announce: Callable[[str], None]
-) -> IdentityTest:
+    def pictures(self) -> Mapping[str, plots.Figure]:  # noqa: D102 - inherited
+        return {PICTURE: self.figure}
+
+    def documents(self) -> Mapping[str, Mapping[str, Any]]:  # noqa: D102 - inherited
+        return {DOCUMENT: self.document()}
+
+    def _repr_png_(self) -> bytes:
+        return plots.render(self.figure, "png")
+
+
+def identity_test(sweep: Sweep, points: Sequence[FrontierPoint]) -> IdentityTest:
     """Have the best model of each point rebuild test images and four other kinds.
 
     The first 2,000 test images, the same inverted, with permuted pixels, uniform noise, and another
-    data set. The numbers are put on the points' runs, picture and document on the sweep's.
+    data set.
 
-    Parameters
-    ----------
-    announce
-        Is told why another data set is not tried.
+    Raises
+    ------
+    StoreError, NotStoredError, DataError
+        If a model or the images cannot be read.
     """
-    probes = analysis.probes(
-        sweep.dataset.test_NCHW[:IMAGES], others=_others(sweep, announce=announce)
-    )
+    others, notes = _others(sweep)
+    probes = analysis.probes(sweep.dataset.test_NCHW[:IMAGES], others=others)
     pca = analysis.fit_pca(sweep.dataset.train_NCHW)
     results: list[tuple[FrontierPoint, list[ProbeResult]]] = []
     shown = min(points, key=lambda point: (-point.latent_dim, point.val_mse))
-    pictured: Mapping[str, Array] = {}
+    rows: tuple[plots.ImageRow, ...] = ()
     for point in points:
-        model = sweep.model(point)
+        model = sweep.shared_model(point)
         rebuilt = {probe: model.reconstruct(x_NCHW) for probe, x_NCHW in probes.items()}
         if point is shown:
-            pictured = rebuilt
+            rows = _rows(probes, rebuilt)
         of_point = [
             analysis.probe_result(
                 probe, x_NCHW, rebuilt[probe], latent_dim=point.latent_dim, pca=pca
@@ -89,15 +116,15 @@ def identity_test(
             for probe, x_NCHW in probes.items()
         ]
         results.append((point, of_point))
-        metrics = {f"identity_{result.probe}_mse": result.mse for result in of_point}
-        sweep.runs.add_to_run(point.run_id, metrics=metrics)
-    figure = _figure(probes, pictured, title=f"{sweep.name}, {shown.condition}")
-    flat = tuple((point, result) for point, of_point in results for result in of_point)
-    test = IdentityTest(figure, shown, flat, (*_verdicts(results), *_against_pca(results)))
-    sweep.add_picture(PICTURE, figure)
-    document = json.dumps(test.document(sweep.name), indent=2, allow_nan=False)
-    sweep.runs.add_to_run(sweep.record.run_id, files={DOCUMENT: document.encode()})
-    return test
+    return IdentityTest(
+        sweep=sweep.name,
+        title=f"{sweep.name}, {shown.condition}",
+        rows=rows,
+        shown=shown,
+        results=tuple((point, result) for point, of_point in results for result in of_point),
+        verdicts=(*_verdicts(results), *_against_pca(results)),
+        notes=notes,
+    )
 
 
 def _verdicts(results: Sequence[tuple[FrontierPoint, Sequence[ProbeResult]]]) -> list[str]:
@@ -123,23 +150,20 @@ def _against_pca(results: Sequence[tuple[FrontierPoint, Sequence[ProbeResult]]])
     return [f"{names}: {said}"]
 
 
-def _others(sweep: Sweep, *, announce: Callable[[str], None]) -> dict[str, Array]:
+def _others(sweep: Sweep) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return images of another data set by its name, and why there are none."""
     card = sweep.dataset.card
     if card.name == OTHER:
-        announce(f"no other data set is tried: the sweep's own is {OTHER}")
-        return {}
+        return {}, (f"no other data set is tried: the sweep's own is {OTHER}",)
     other = sweep.other_images(OTHER)
     if other.card.image_shape != card.image_shape:
-        announce(f"no other data set is tried: {OTHER} has images of another shape")
-        return {}
-    return {OTHER: other.test_NCHW[:IMAGES]}
+        return {}, (f"no other data set is tried: {OTHER} has images of another shape",)
+    return {OTHER: other.test_NCHW[:IMAGES]}, ()
 
 
-def _figure(
-    probes: Mapping[str, Array], rebuilt: Mapping[str, Array], *, title: str
-) -> plots.Figure:
+def _rows(probes: Mapping[str, Array], rebuilt: Mapping[str, Array]) -> tuple[plots.ImageRow, ...]:
     rows = []
     for probe, x_NCHW in probes.items():
         rows.append(plots.ImageRow(probe, x_NCHW[:SHOWN]))
         rows.append(plots.ImageRow("rebuilt", analysis.as_bytes(rebuilt[probe][:SHOWN])))
-    return plots.image_rows_figure(rows, title=title)
+    return tuple(rows)

@@ -1,11 +1,13 @@
-"""Owns the look between images: the straight line between two latents, decoded."""
+"""The straight line between two latents, decoded."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ae_sweep import analysis, plots
 from ae_sweep.errors import ConfigError
+from ae_sweep.inspection.result import ImageGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-PICTURE = "interpolation.png"
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Interpolation(ImageGrid):
+    """A strip of images for each point, and one that fades between the pixels."""
+
+    file: ClassVar[str] = "interpolation.png"
 
 
 def interpolation(
@@ -29,11 +36,10 @@ def interpolation(
     steps: int,
     images: bool = False,
     means: bool = False,
-) -> plots.Figure:
-    """Decode the straight line between two latents, a strip a point.
+) -> Interpolation:
+    """Decode the straight line between two latents, a strip for each point.
 
-    The last strip fades between the two in pixels, without any network. The figure is put on the
-    sweep's run as interpolation.png.
+    The last strip fades between the two in pixels, without any network.
 
     Parameters
     ----------
@@ -50,11 +56,14 @@ def interpolation(
     ------
     ConfigError
         If there is no such image or class.
+    StoreError, NotStoredError, DataError
+        If a model or the images cannot be read.
     """
     members = [_members(sweep, number, images=images, means=means) for number in ends]
     rows = [
         plots.ImageRow(
-            str(point.condition), analysis.as_bytes(_strip(sweep.model(point), members, steps))
+            str(point.condition),
+            analysis.as_bytes(_strip(sweep.shared_model(point), members, steps)),
         )
         for point in points
     ]
@@ -63,10 +72,11 @@ def interpolation(
         plots.ImageRow("pixels", analysis.as_bytes(analysis.line(first, last, steps=steps)))
     )
     what = "test image" if images else "mean of class" if means else "class"
-    title = f"{sweep.name}: from {what} {ends[0]} to {ends[1]}"
-    figure = plots.image_rows_figure(rows, title=title)
-    sweep.add_picture(PICTURE, figure)
-    return figure
+    return Interpolation(
+        sweep=sweep.name,
+        title=f"{sweep.name}: from {what} {ends[0]} to {ends[1]}",
+        rows=tuple(rows),
+    )
 
 
 def _members(sweep: Sweep, number: int, *, images: bool, means: bool) -> Array:

@@ -1,10 +1,12 @@
-"""Owns the look at reconstructions: test images over what the best model of each point makes."""
+"""Test images over their reconstructions by the best model of each point."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ae_sweep import analysis, plots
+from ae_sweep.inspection.result import ImageGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +18,15 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-PICTURE = "reconstructions.png"
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reconstructions(ImageGrid):
+    """Test images in the first row, and a row for each point below."""
+
+    file: ClassVar[str] = "reconstructions.png"
+
+    images: tuple[int, ...]
+    """The numbers of the test images shown."""
 
 
 def reconstructions(
@@ -27,28 +37,29 @@ def reconstructions(
     count: int = 10,
     worst: bool = False,
     residuals: bool = False,
-) -> tuple[plots.Figure, list[int]]:
-    """Draw test images over their reconstructions, a row a point.
+) -> Reconstructions:
+    """Show test images over their reconstructions, a row for each point.
 
     Parameters
     ----------
     classes
         Of the images.
     count
-        How many images.
+        Number of images.
     worst
-        Take those that are rebuilt worst, instead of the first of each class.
+        Take the images of the largest error, instead of the first of each class.
     residuals
-        Draw the absolute error under each row.
+        Add the absolute error under each row.
 
-    Returns
-    -------
-    tuple
-        The figure, which is on the sweep's run as reconstructions.png as well, and the numbers of
-        the test images in it.
+    Raises
+    ------
+    ConfigError
+        If there are fewer images than classes.
+    StoreError, NotStoredError, DataError
+        If a model or the images cannot be read.
     """
     # A point holds a mapping and so has no hash; its run does.
-    models = {point.run_id: sweep.model(point) for point in points}
+    models = {point.run_id: sweep.shared_model(point) for point in points}
     x_NCHW, labels_N = sweep.dataset.test_NCHW, sweep.dataset.test_labels_N
     if worst:
         errors = [
@@ -64,10 +75,12 @@ def reconstructions(
         label = f"{point.condition}, MSE {point.test_mse:.2g}"
         rows += _rows(label, shown_NCHW, rebuilt_NCHW, residuals=residuals)
     which = "rebuilt worst" if worst else "first of each class"
-    title = f"{sweep.name}: test images, {which}; MSE of all {len(x_NCHW):,}"
-    figure = plots.image_rows_figure(rows, title=title)
-    sweep.add_picture(PICTURE, figure)
-    return figure, [int(index) for index in chosen]
+    return Reconstructions(
+        sweep=sweep.name,
+        title=f"{sweep.name}: test images, {which}; MSE of all {len(x_NCHW):,}",
+        rows=tuple(rows),
+        images=tuple(int(index) for index in chosen),
+    )
 
 
 def _rows(

@@ -1,12 +1,14 @@
-"""Owns the look at a prior: images decoded from codes that no image was encoded to."""
+"""Images decoded from codes that are drawn from the prior."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from ae_sweep import analysis, plots
 from ae_sweep.config import model_family
 from ae_sweep.errors import ConfigError
+from ae_sweep.inspection.result import ImageGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,22 +16,36 @@ if TYPE_CHECKING:
     from ae_sweep.analysis import FrontierPoint
     from ae_sweep.api import Sweep
 
-PICTURE = "samples.png"
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PriorSamples(ImageGrid):
+    """A row of samples for each point."""
+
+    file: ClassVar[str] = "samples.png"
 
 
 def prior_samples(
     sweep: Sweep, points: Sequence[FrontierPoint], *, count: int = 10, seed: int = 0
-) -> plots.Figure:
-    """Decode codes drawn from the prior, a row a point; on the sweep's run as samples.png.
+) -> PriorSamples:
+    """Decode codes drawn from the prior, a row for each point.
+
+    Parameters
+    ----------
+    count
+        Number of images in a row.
+    seed
+        Of the codes.
 
     Raises
     ------
     ConfigError
         If the model has no prior.
+    StoreError, NotStoredError, DataError
+        If a model cannot be read.
     """
     rows = []
     for point in points:
-        model = sweep.model(point)
+        model = sweep.shared_model(point)
         if not model.has_prior:
             raise ConfigError(
                 f"the model {model_family(point.model)!r} has no prior to draw codes from; a vae "
@@ -37,6 +53,6 @@ def prior_samples(
             )
         x_NCHW = model.sample(count, seed=seed)
         rows.append(plots.ImageRow(str(point.condition), analysis.as_bytes(x_NCHW)))
-    figure = plots.image_rows_figure(rows, title=f"{sweep.name}: drawn from the prior, N(0, I)")
-    sweep.add_picture(PICTURE, figure)
-    return figure
+    return PriorSamples(
+        sweep=sweep.name, title=f"{sweep.name}: drawn from the prior, N(0, I)", rows=tuple(rows)
+    )

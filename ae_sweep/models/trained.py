@@ -50,6 +50,11 @@ class TrainedAutoencoder:
         return self.network.latent_width
 
     @property
+    def weight_bytes(self) -> int:
+        """Memory of its weights."""
+        return sum(each.nbytes for each in self.network.state_dict().values())
+
+    @property
     def image_shape(self) -> ImageShape:
         """Channels, height, width."""
         return self.network.image_shape

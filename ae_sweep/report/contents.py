@@ -1,4 +1,4 @@
-"""Owns what a report holds: its sections in their order, and the summary before them."""
+"""The sections of a report in their order, and the summary before them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ MOST_FOUND = 2
 
 
 def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str) -> list[Section]:
-    """Make all sections of a sweep's report; the pictures are put on its run in MLflow as well.
+    """Make all sections of a sweep's report.
 
-    A section that cannot be made, for want of a model or of the images, says why in its place.
+    A section that cannot be made, because a model or the images cannot be read, gives the reason
+    in its place, and has it as its ``error``.
 
     Parameters
     ----------
     announce
-        Is told what is being made.
+        Is given the title of each section before it is made.
     ui_address
         Where the MLflow UI answers, for the links to the runs.
 
@@ -55,7 +56,7 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
         ("manifold", "Between the images", lambda: manifold_section(opened)),
         ("identity", "Has it learned to copy?", lambda: identity_section(opened)),
         ("history", "The search", lambda: history_section(opened, link)),
-        ("setup", "To do it again", lambda: setup_section(opened)),
+        ("setup", "Reproduce", lambda: setup_section(opened)),
     ]
     made = []
     for name, title, make in makers:
@@ -63,7 +64,8 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
         try:
             made.append(make())
         except AeSweepError as error:
-            made.append(Section(name=name, title=title, text=[f"Not to be had: {error}."]))
+            text = [f"Not available: {error}."]
+            made.append(Section(name=name, title=title, text=text, error=error))
     found = [finding for each in made for finding in each.findings[-MOST_FOUND:]]
     return [_summary(opened, found, link), *made]
 
@@ -71,13 +73,13 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
 def _summary(opened: Sweep, found: Sequence[str], link: Callable[[str], str]) -> Section:
     record, frontier = opened.record, opened.frontier
     counts = Counter(trial.outcome for trial in opened.trials)
-    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    ended = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
     best = min(frontier.points, key=lambda point: point.test_mse)
     findings = [
         *_curve_in_words(opened),
         (
             f"The lowest test error is that of {best.condition}: MSE {best.test_mse:.5f}"
-            f"{psnr(best)}, at {best.compression_ratio:.4g} pixels a latent."
+            f"{psnr(best)}, at {best.compression_ratio:.4g} pixels per latent."
         ),
         *map(sentence, analysis.code_use(frontier.points)),
         *map(sentence, frontier.notes),
@@ -85,11 +87,11 @@ def _summary(opened: Sweep, found: Sequence[str], link: Callable[[str], str]) ->
     ]
     return Section(
         name="summary",
-        title="In short",
+        title="Summary",
         text=[
             (
                 f"{len(opened.trials)} trainings of the model {frontier.model} on "
-                f"{frontier.dataset}: {told}. The sweep is {record.outcome}."
+                f"{frontier.dataset}: {ended}. The sweep is {record.outcome}."
             )
         ],
         findings=findings,
@@ -99,28 +101,28 @@ def _summary(opened: Sweep, found: Sequence[str], link: Callable[[str], str]) ->
 
 def _curve_in_words(opened: Sweep) -> list[str]:
     frontier = opened.frontier
-    told = []
+    lines = []
     if frontier.knee is not None:
-        told.append(f"The knee is at d = {frontier.knee.latent_dim}: {frontier.knee.advice}.")
+        lines.append(f"The knee is at d = {frontier.knee.latent_dim}: {frontier.knee.advice}.")
     elif not frontier.has_rate:
-        told.append(f"No knee is told: {frontier.knee_refusal}.")
+        lines.append(f"There is no knee: {frontier.knee_refusal}.")
     if frontier.has_rate:
         front = analysis.efficient(frontier.points)
-        told.append(
+        lines.append(
             "No other point has fewer bits and less distortion than "
             f"{', '.join(str(point.condition) for point in front)}."
         )
     if frontier.fit is not None:
         fit = frontier.fit
         floor = f"{fit.floor:.3g} + " if fit.floor > 0 else ""
-        told.append(
+        lines.append(
             f"Over d = {fit.dims[0]} to {fit.dims[-1]} the test MSE follows "
             f"{floor}{fit.scale:.3g} · d^−{fit.exponent:.3g}, "
             f"with R² = {fit.r_squared_log:.3f} in log MSE."
         )
     elif not frontier.has_rate:
-        told.append(f"No law is fitted: {frontier.fit_refusal}.")
-    return told
+        lines.append(f"No power law is fitted: {frontier.fit_refusal}.")
+    return lines
 
 
 def _run_address(opened: Sweep, ui_address: str, run_id: str) -> str:

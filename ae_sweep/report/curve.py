@@ -1,4 +1,4 @@
-"""Owns the report's curve: its picture with values, and the tables of its points."""
+"""The curve in a report: its picture with values, and the tables of its points."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ae_sweep import analysis, plots
 from ae_sweep.config import written_parameters
+from ae_sweep.inspection import Drawing
 from ae_sweep.records import RATE_BITS, RATE_MSE
 from ae_sweep.report.page import Cell, Dot, Section, Table, make_picture
 from ae_sweep.report.words import psnr
@@ -24,7 +25,6 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
     """Draw the curve, with the values of its points and what was measured of their codes."""
     frontier = opened.frontier
     figure = plots.frontier_figure(frontier)
-    opened.add_picture("frontier.png", figure)
     if frontier.has_rate:
         axis = "bits per image"
         values = [
@@ -47,11 +47,12 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
         text=[_axis_in_words(opened)],
         pictures=[picture],
         tables=_code_tables(frontier.points, link),
+        found=[Drawing(sweep=opened.name, file="frontier.png", figure=figure)],
     )
 
 
 def _dots(places: Iterable[plots.PointPosition]) -> list[Dot]:
-    """Make a dot of each place; points on top of each other are told by one."""
+    """Make a dot of each place; points on top of each other share one."""
     together: list[list[plots.PointPosition]] = []
     for place in places:
         near = (group for group in together if _is_near(group[0], place))
@@ -64,7 +65,7 @@ def _dots(places: Iterable[plots.PointPosition]) -> list[Dot]:
         Dot(
             left=group[0].left,
             top=group[0].top,
-            text=" · ".join(_told(place.point) for place in group),
+            text=" · ".join(_values(place.point) for place in group),
         )
         for group in together
     ]
@@ -74,7 +75,7 @@ def _is_near(one: plots.PointPosition, other: plots.PointPosition) -> bool:
     return abs(one.left - other.left) < NEAR and abs(one.top - other.top) < NEAR
 
 
-def _told(point: FrontierPoint) -> str:
+def _values(point: FrontierPoint) -> str:
     rate = (
         f"{point.rate[RATE_BITS]:.1f} bits, MSE {point.rate[RATE_MSE]:.5f} at that rate, "
         if point.has_rate
@@ -82,7 +83,7 @@ def _told(point: FrontierPoint) -> str:
     )
     return (
         f"{point.condition}: {rate}test MSE {point.test_mse:.5f}{psnr(point)}, "
-        f"{point.compression_ratio:.4g} pixels a latent, {point.hyperparameters}"
+        f"{point.compression_ratio:.4g} pixels per latent, {point.hyperparameters}"
     )
 
 
@@ -90,26 +91,26 @@ def _axis_in_words(opened: Sweep) -> str:
     frontier = opened.frontier
     if not frontier.has_rate:
         return (
-            "The horizontal axis counts numbers of the code, each a float32: it is no bit rate. "
+            "The horizontal axis counts numbers of the code, each a float32; it is not a bit rate. "
             "Every point is the best of its condition by validation error."
         )
-    told = "The rate is what the code of an image takes, in bits; the error is of what it says."
+    text = "The rate is what the code of an image takes, in bits; the error is of what it says."
     measured = {key for point in frontier.points for key in point.rate}
     if "active_latents" in measured:
-        told += (
+        text += (
             " The bits are the divergence of a code from the prior, and the error is of images "
             "rebuilt from drawn codes: the two bound the rate-distortion function from above."
         )
     if "entropy_bits" in measured:
-        told += (
+        text += (
             " The bits are those of indices of a fixed length; an entropy coder would need the "
-            "entropy told below."
+            "entropy given below."
         )
-    return told
+    return text
 
 
 def points_table(opened: Sweep, link: Callable[[str], str]) -> Table:
-    """Tell every point of the curve, a row each."""
+    """List the points of the curve, one per row."""
     frontier = opened.frontier
     rated = frontier.has_rate
     searched = written_parameters(point.hyperparameters for point in frontier.points)
@@ -117,8 +118,8 @@ def points_table(opened: Sweep, link: Callable[[str], str]) -> Table:
     return Table(
         caption="The best of each condition by validation, measured on the test images",
         columns=[
-            "Condition", "Pixels a latent", *rate_columns, "Test MSE", "± sd", "Seeds",
-            "PSNR (dB)", "dB a doubling", *(each.label for each in searched), "Trials",
+            "Condition", "Pixels per latent", *rate_columns, "Test MSE", "± sd", "Seeds",
+            "PSNR (dB)", "dB per doubling", *(each.label for each in searched), "Trials",
         ],
         rows=[
             [
@@ -148,7 +149,7 @@ def _rate_cells(point: FrontierPoint) -> list[Cell]:
 
 
 def _code_tables(points: Sequence[FrontierPoint], link: Callable[[str], str]) -> list[Table]:
-    """Tell all that was measured of the codes, where anything was."""
+    """List all that was measured of the codes, where anything was."""
     keys = list(dict.fromkeys(key for point in points for key in point.rate))
     if not keys:
         return []

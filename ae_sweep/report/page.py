@@ -1,7 +1,7 @@
-"""Owns how a report's sections become one HTML file.
+"""The page of a report: one HTML file from its sections.
 
-Whatever comes from a store is escaped by Jinja2; pictures are data, so that the page asks nothing
-of any network.
+Whatever comes from a store is escaped by Jinja2; pictures are data, so that the page needs no
+network.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from ae_sweep import plots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ae_sweep.errors import AeSweepError
+    from ae_sweep.inspection import Inspection
 
 MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
 PICTURE_DPI = 160.0
@@ -82,6 +85,10 @@ class Section:
     """A command, to be copied."""
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
+    found: Sequence[Inspection] = ()
+    """What the section shows and can be logged."""
+    error: AeSweepError | None = None
+    """Why the section could not be made."""
 
 
 def make_picture(

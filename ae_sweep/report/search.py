@@ -1,4 +1,4 @@
-"""Owns what a report tells of the search: every trial, what mattered, how to do it again."""
+"""The search in a report: every trial, the parameters that mattered, how to reproduce it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ae_sweep import plots, sweep
 from ae_sweep.config import written_parameters
+from ae_sweep.inspection import Drawing
 from ae_sweep.messages import visible
 from ae_sweep.report.page import Cell, Section, Table, make_picture
 from ae_sweep.report.words import number
@@ -22,9 +23,8 @@ NOT_GIVEN = ("None", "")
 
 
 def history_section(opened: Sweep, link: Callable[[str], str]) -> Section:
-    """Draw and tell all trials, and which parameter mattered."""
+    """Show all trials, and how much each parameter mattered."""
     figure = plots.history_figure(opened.trials, title=f"{opened.name}: validation objective")
-    opened.add_picture("history.png", figure)
     shares = sweep.importances(opened.store.optuna_path, opened.name)
     parameters = list(dict.fromkeys(key for found in shares.values() for key in found))
     importance = Table(
@@ -35,7 +35,7 @@ def history_section(opened: Sweep, link: Callable[[str], str]) -> Section:
             for condition, found in shares.items()
         ],
     )
-    few = [] if shares else ["No study has the four finished trials that shares of it would need."]
+    few = [] if shares else ["No study has the four finished trials that such shares need."]
     return Section(
         name="history",
         title="The search",
@@ -50,11 +50,12 @@ def history_section(opened: Sweep, link: Callable[[str], str]) -> Section:
             make_picture(
                 figure,
                 alternative="The validation objective of search trials in the order they were "
-                "started, a panel a condition",
+                "started, one panel per condition",
                 caption="Search trials that validated at least once.",
             )
         ],
         tables=[*([importance] if shares else []), _trials_table(opened.trials, link)],
+        found=[Drawing(sweep=opened.name, file="history.png", figure=figure)],
     )
 
 
@@ -91,7 +92,7 @@ def _trials_table(trials: Sequence[TrialRecord], link: Callable[[str], str]) -> 
 
 
 def setup_section(opened: Sweep) -> Section:
-    """Tell what it takes to make the sweep again."""
+    """Show the command, the settings and the environment that reproduce the sweep."""
     config = opened.record.config
     best = opened.points()[0]
     environment = {
@@ -102,7 +103,7 @@ def setup_section(opened: Sweep) -> Section:
     started = time.strftime("%Y-%m-%d %H:%M %z", time.localtime(opened.record.started_ms / 1000))
     return Section(
         name="setup",
-        title="To do it again",
+        title="Reproduce",
         text=[
             (
                 f"Started {started}. The same settings give the same numbers on the same machine "
@@ -118,7 +119,7 @@ def setup_section(opened: Sweep) -> Section:
 
 
 def _command(config: Mapping[str, str]) -> str:
-    """Write the call that makes such a sweep under another name, an option a line."""
+    """Write the call that runs such a sweep under another name, one option per line."""
     lines = ["ae-sweep run"]
     left_out = {"name"}
     if config.get("sampler") == "grid":

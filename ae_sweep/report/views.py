@@ -1,4 +1,4 @@
-"""Owns what a report shows of trained models: their images, latents and limits."""
+"""What trained models do, in a report: reconstructions, latents, samples, the identity test."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MOST_ROWS = 12
 
 
 def reconstructions_section(opened: Sweep) -> Section:
-    """Show test images over what each model rebuilds."""
+    """Show test images over their reconstructions by each model."""
     points = _spread(opened.points())
-    figure, chosen = inspection.reconstructions(opened, points, classes=opened.classes())
+    found = inspection.reconstructions(opened, points, classes=opened.classes())
     names = ", ".join(str(point.condition) for point in points)
     return Section(
         name="reconstructions",
@@ -30,23 +30,23 @@ def reconstructions_section(opened: Sweep) -> Section:
         text=["The same test images, rebuilt by the best model of each condition."],
         pictures=[
             make_picture(
-                figure,
-                alternative=f"{len(chosen)} test images in the first row, and below them what the "
-                f"models of {names} rebuild",
-                caption=f"Test images {', '.join(map(str, chosen))}.",
+                found.figure,
+                alternative=f"{len(found.images)} test images in the first row, and below "
+                f"them their reconstructions by the models of {names}",
+                caption=f"Test images {', '.join(map(str, found.images))}.",
             )
         ],
+        found=[found],
     )
 
 
 def latent_section(opened: Sweep) -> Section:
-    """Show the latent plane; tell what the latents know of classes."""
+    """Show the latent plane, and how well latents separate classes."""
     point = opened.nearest(2)
-    figure = inspection.latent_plane(opened, point)
+    plane = inspection.latent_plane(opened, point)
     spaces = inspection.latent_spaces(opened, opened.points())
-    inspection.keep_spaces(opened, spaces)
     measured = Table(
-        caption="What labels tell of the latents; no training saw them",
+        caption="How well latents separate the classes; no training used the labels",
         columns=["Condition", "k-NN", "Linear probe", "Silhouette", "Active", "Correlation"],
         rows=[
             [
@@ -57,10 +57,10 @@ def latent_section(opened: Sweep) -> Section:
                 Cell(f"{each.space.active_latents} of {each.space.latent_width}"),
                 Cell(number(each.space.mean_correlation)),
             ]
-            for each in spaces
+            for each in spaces.spaces
         ],
     )
-    most = max((len(each.space.overlaps) for each in spaces), default=0)
+    most = max((len(each.space.overlaps) for each in spaces.spaces), default=0)
     overlaps = Table(
         caption="Pairs of classes that are most often taken for each other, and how often",
         columns=["Condition", *(f"{place}." for place in range(1, most + 1))],
@@ -69,7 +69,7 @@ def latent_section(opened: Sweep) -> Section:
                 Cell(str(each.point.condition)),
                 *(Cell(_pair(each, place)) for place in range(most)),
             ]
-            for each in spaces
+            for each in spaces.spaces
         ],
     )
     return Section(
@@ -81,16 +81,17 @@ def latent_section(opened: Sweep) -> Section:
                 "that of a logistic regression fitted on validation images."
             )
         ],
-        findings=[sentence(inspection.meaning(spaces))],
+        findings=[*map(sentence, spaces.findings)],
         pictures=[
             make_picture(
-                figure,
+                plane.figure,
                 alternative=f"The test images as points in the plane of the latents of "
                 f"{point.condition}, coloured by class",
-                caption=sentence(next(each for each in spaces if each.point == point).overlapping),
+                caption=sentence(spaces.of(point).overlapping),
             )
         ],
         tables=[measured, overlaps] if most else [measured],
+        found=[plane, spaces],
     )
 
 
@@ -101,52 +102,52 @@ def _pair(each: inspection.MeasuredSpace, place: int) -> str:
 
 
 def manifold_section(opened: Sweep) -> Section:
-    """Show what lies between images, and what is drawn from a prior."""
+    """Show the images between images, and samples from a prior."""
     point = opened.nearest(2)
+    found: list[inspection.ImageGrid] = [inspection.manifold(opened, point, side=MANIFOLD_SIDE)]
     pictures = [
         make_picture(
-            inspection.manifold(opened, point, side=MANIFOLD_SIDE),
+            found[0].figure,
             alternative=f"A grid of {MANIFOLD_SIDE} by {MANIFOLD_SIDE} images decoded from the "
             f"latent plane of {point.condition}",
             caption=f"{point.condition}: decoded at the quantiles of the test images' latents.",
         )
     ]
-    points = _spread(opened.points())
-    if opened.model(point).has_prior:
+    if opened.shared_model(point).has_prior:
+        found.append(inspection.prior_samples(opened, _spread(opened.points())))
         pictures.append(
             make_picture(
-                inspection.prior_samples(opened, points),
-                alternative="Images decoded from codes drawn from the prior, a row a condition",
+                found[-1].figure,
+                alternative="Images decoded from codes drawn from the prior, one row per condition",
                 caption="Drawn from the prior: no image was encoded.",
             )
         )
     return Section(
         name="manifold",
         title="Between the images",
-        text=["What the decoder makes of codes that no image was encoded to."],
+        text=["Images decoded from codes that no image was encoded to."],
         pictures=pictures,
+        found=found,
     )
 
 
 def identity_section(opened: Sweep) -> Section:
-    """Show and tell what models make of images unlike their own."""
-    points = opened.points()
-    told: list[str] = []
-    test = inspection.identity_test(opened, points, announce=told.append)
+    """Show how models reconstruct images unlike those they were trained on."""
+    test = inspection.identity_test(opened, opened.points())
     return Section(
         name="identity",
         title="Has it learned to copy?",
         text=[
             ("A network that copies rebuilds any image; one that has learned its images rebuilds "
             "those alone. Rebuilt is the share of the variance."),
-            *map(sentence, told),
+            *map(sentence, test.notes),
         ],
-        findings=[*map(sentence, test.verdicts)],
+        findings=[*map(sentence, test.findings)],
         pictures=[
             make_picture(
                 test.figure,
-                alternative=f"Probe images and what the model of {test.shown.condition} makes of "
-                "them, in turns",
+                alternative=f"Probe images and their reconstructions by the model of "
+                f"{test.shown.condition}, in turns",
                 caption=f"{test.shown.condition}: each probe over its reconstruction.",
             )
         ],
@@ -170,11 +171,12 @@ def identity_section(opened: Sweep) -> Section:
                 folded=True,
             )
         ],
+        found=[test],
     )  # fmt: skip
 
 
 def _spread(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
-    """Take so many points that a picture has room for them, the first and the last among them."""
+    """Return as many points as a picture has room for, the first and the last among them."""
     if len(points) <= MOST_ROWS:
         return list(points)
     step = (len(points) - 1) / (MOST_ROWS - 1)

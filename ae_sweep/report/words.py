@@ -1,4 +1,4 @@
-"""Owns how a report writes numbers and sentences."""
+"""Numbers and sentences as a report writes them."""
 
 from __future__ import annotations
 

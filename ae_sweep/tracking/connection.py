@@ -122,8 +122,7 @@ def _read_only(found: ReadableFile | None, place: str) -> StoreError | None:
     if found is None or found.is_writable:
         return None
     return StoreError(
-        f"the store {shorten(place, 200)} is read-only; name a directory that can be written with "
-        "--store"
+        f"the store {shorten(place, 200)} is read-only; make it writable, or name another --store"
     )
 
 
