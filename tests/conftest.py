@@ -1,4 +1,4 @@
-"""Owns the fixtures of the command line: in this process, as a process, and on a real sweep."""
+"""Fixtures of the command line: in this process, as a process, and on a real sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what the tests share: tiny images, a training without a network, a tracker in memory."""
+"""Helpers of the tests: tiny images, a training without a network, a tracker in memory."""
 
 from __future__ import annotations
 

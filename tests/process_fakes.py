@@ -1,4 +1,4 @@
-"""Owns trainings for worker processes that need no torch; a model's name says what they do."""
+"""Trainings for worker processes that need no torch; a model's name selects what they do."""
 
 from __future__ import annotations
 

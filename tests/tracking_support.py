@@ -1,4 +1,4 @@
-"""Owns what the tracking tests share: a store made once and copied, and records to write."""
+"""Helpers of the tracking tests: a store created once and copied, and records to write."""
 
 from __future__ import annotations
 
