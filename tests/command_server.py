@@ -8,9 +8,11 @@ Run by ``commands.Server``: requests and answers are JSON on a socket of packets
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -61,9 +63,10 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     # Those of the server remember what kind of file they wrote to.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(  # noqa: SIM115
-        2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-    )
+    sys.stderr = _SignalAfter(
+        io.FileIO(2, "w", closefd=False), encoding="utf-8", errors="backslashreplace",
+        write_through=True,
+    )  # fmt: skip
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -74,8 +77,11 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     sys.argv = [str(ROOT / "cli.py"), *request["words"]]
     if request["known_speed"]:
         _skip_measurement()
-    if request["signal_at"]:
-        _signal_at(*request["signal_at"])
+    if "function" in request["signal_at"]:
+        _signal_in(**request["signal_at"])
+    elif request["signal_at"]:
+        sys.stderr.line = "^" + request["signal_at"]["line"]
+        sys.stderr.number = request["signal_at"]["number"]
 
 
 def _skip_measurement() -> None:
@@ -88,7 +94,7 @@ def _skip_measurement() -> None:
     _replace(workers._Probes, "speeds", lambda _, __, count: [speed] * count)
 
 
-def _signal_at(module: str, function: str, number: int) -> None:
+def _signal_in(module: str, function: str, number: int) -> None:
     """Send this process a signal whenever a function is called."""
     owner = sys.modules[module]
     original = getattr(owner, function)
@@ -98,6 +104,21 @@ def _signal_at(module: str, function: str, number: int) -> None:
         return original(*args, **kwargs)
 
     setattr(owner, function, call)
+
+
+class _SignalAfter(io.TextIOWrapper):
+    """A stderr after one line of which this process gets a signal."""
+
+    line = ""
+    number = 0
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self.line and re.search(self.line, text, re.MULTILINE):
+            self.line = ""
+            self.flush()
+            os.kill(os.getpid(), self.number)
+        return written
 
 
 def _replace(owner: Any, name: str, value: object) -> None:

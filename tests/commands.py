@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -40,12 +40,21 @@ class Done:
 
 
 @dataclass(frozen=True)
-class SignalAt:
+class SignalIn:
     """A signal that a command sends to itself whenever it calls a function."""
 
     module: str
     function: str
-    number: int
+    number: int = signal.SIGINT
+
+
+@dataclass(frozen=True)
+class SignalAfter:
+    """A signal that a command sends to itself once it has written a line to stderr."""
+
+    line: str
+    """Pattern of the line's beginning."""
+    number: int = signal.SIGINT
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -144,7 +153,7 @@ class Server(contextlib.ExitStack):
         cwd: Path,
         changes: Mapping[str, str] | None = None,
         known_speed: bool = False,
-        signal_at: SignalAt | None = None,
+        signal_at: SignalIn | SignalAfter | None = None,
     ) -> Command:
         """Start a command in a session of its own, with nothing to read."""
         request = {
@@ -152,7 +161,7 @@ class Server(contextlib.ExitStack):
             "cwd": str(cwd),
             "environment": environment(**(changes or {})),
             "known_speed": known_speed,
-            "signal_at": signal_at and [signal_at.module, signal_at.function, signal_at.number],
+            "signal_at": {} if signal_at is None else asdict(signal_at),
         }
         ends = [os.pipe(), os.pipe()]
         streams = [os.fdopen(read, encoding="utf-8") for read, _ in ends]

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from commands import Done, SignalAt
-from sweep_support import SMALL, check_databases, empty_store, read_until, resume, stored
+from commands import Done, SignalAfter, SignalIn
+from sweep_support import CONV, SMALL, check_databases, empty_store, read_until, resume, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,21 +20,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def _stop(
-    server: Server, cwd: Path, marker: str, *, delay_seconds: float, signal_number: int
-) -> Done:
-    """Start the small sweep and signal it some time after a line of its progress."""
-    empty_store(cwd)
-    with server.start("run", *SMALL, cwd=cwd, known_speed=True) as running:
-        said = read_until(running, marker)
-        time.sleep(delay_seconds)  # the moment is what the test varies
-        running.send_signal(signal_number)
-        out, err = running.communicate()
-        return Done(running.wait(), out, said + err)
-
-
-def _stop_in(server: Server, cwd: Path, signal_at: SignalAt) -> Done:
-    """Start the small sweep and signal it while it is in a function."""
+def _stopped(server: Server, cwd: Path, signal_at: SignalIn | SignalAfter) -> Done:
+    """Run the small sweep, which is sent a signal at a moment."""
     empty_store(cwd)
     command = server.start("run", *SMALL, cwd=cwd, known_speed=True, signal_at=signal_at)
     with command as running:
@@ -42,33 +29,26 @@ def _stop_in(server: Server, cwd: Path, signal_at: SignalAt) -> Done:
         return Done(running.wait(), out, err)
 
 
+MID_TRIAL = r"d=4 trial 0: epoch 0\.5"
 MOMENTS = {
-    "before a first step": r"d=2 trial 0: lr",
-    "in mid-trial": r"d=4 trial 0: epoch 0\.5",
-    "while a model is logged": SignalAt("ae_sweep.tracking.models", "log_model", signal.SIGINT),
-    "between search and repeats": r"\[4/6\]",
-    "in the last repeat": r"d=4 repeat 1: epoch",
+    "before a first step": SignalAfter(r"d=2 trial 0: lr"),
+    "in mid-trial": SignalAfter(MID_TRIAL),
+    "in mid-trial, SIGTERM": SignalAfter(MID_TRIAL, signal.SIGTERM),
+    "while a model is logged": SignalIn("ae_sweep.tracking.models", "log_model"),
+    "between search and repeats": SignalAfter(r"\[4/6\]"),
+    "in the last repeat": SignalAfter(r"d=4 repeat 1: epoch"),
 }
 
 
-@pytest.mark.parametrize(
-    ("moment", "signal_number"),
-    [(moment, signal.SIGINT) for moment in MOMENTS] + [("in mid-trial", signal.SIGTERM)],
-)
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
 def test_an_interrupted_sweep_is_whole_and_resumes_to_what_an_undisturbed_one_is(
     server: Server,
     process: Callable[..., Done],
     undisturbed: Path,
     tmp_path: Path,
-    moment: str,
-    signal_number: int,
+    moment: SignalIn | SignalAfter,
 ) -> None:
-    at = MOMENTS[moment]
-    stopped = (
-        _stop_in(server, tmp_path, at)
-        if isinstance(at, SignalAt)
-        else _stop(server, tmp_path, at, delay_seconds=0.0, signal_number=signal_number)
-    )
+    stopped = _stopped(server, tmp_path, moment)
     assert stopped.code == 130, stopped
     assert stopped.out == ""
     assert "Traceback" not in stopped.err
@@ -99,9 +79,13 @@ def test_ctrl_c_at_the_very_end_loses_nothing(
     tmp_path: Path,
     delay_seconds: float,
 ) -> None:
-    stopped = _stop(
-        server, tmp_path, r"\[6/6\]", delay_seconds=delay_seconds, signal_number=signal.SIGINT
-    )
+    empty_store(tmp_path)
+    with server.start("run", *SMALL, cwd=tmp_path, known_speed=True) as running:
+        said = read_until(running, r"\[6/6\]")
+        time.sleep(delay_seconds)  # the moment is what the test varies
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate()
+    stopped = Done(running.wait(), out, said + err)
     # While Python shuts down the signal itself ends it, which a shell tells as 130 too.
     assert stopped.code in (0, 130, -signal.SIGINT), stopped
     assert "Traceback" not in stopped.err
@@ -116,7 +100,7 @@ def test_ctrl_c_at_the_very_end_loses_nothing(
 def test_ctrl_c_before_anything_is_stored_leaves_nothing_and_the_command_can_be_given_again(
     server: Server, tmp_path: Path
 ) -> None:
-    with server.start("run", *SMALL, cwd=tmp_path) as running:
+    with server.start("run", *CONV, cwd=tmp_path) as running:
         read_until(running, "measuring")
         time.sleep(0.2)  # it takes seconds
         running.send_signal(signal.SIGINT)
@@ -129,7 +113,7 @@ def test_ctrl_c_before_anything_is_stored_leaves_nothing_and_the_command_can_be_
 
 def test_a_second_ctrl_c_does_no_harm(server: Server, tmp_path: Path) -> None:
     empty_store(tmp_path)
-    with server.start("run", *SMALL, cwd=tmp_path, known_speed=True) as running:
+    with server.start("run", *CONV, cwd=tmp_path, known_speed=True) as running:
         read_until(running, "d=2 trial 0: epoch")
         for _ in range(3):
             running.send_signal(signal.SIGINT)

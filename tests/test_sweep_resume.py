@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import shared
-from sweep_support import SMALL, empty_store, read_until, resume, stored
+from commands import SignalAfter
+from sweep_support import SMALL, empty_store, resume, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +26,9 @@ def test_a_killed_sweep_resumes_without_training_a_finished_point_and_may_grow(
     server: Server, process: Callable[..., Done], undisturbed: Path, tmp_path: Path
 ) -> None:
     empty_store(tmp_path)
-    with server.start("run", *SMALL, cwd=tmp_path, known_speed=True) as running:
-        read_until(running, r"d=4 trial 0: epoch 0\.5")
-        running.kill()
+    killed = SignalAfter(r"d=4 trial 0: epoch 0\.5", signal.SIGKILL)
+    command = server.start("run", *SMALL, cwd=tmp_path, known_speed=True, signal_at=killed)
+    with command as running:
         assert running.wait() == -signal.SIGKILL
     left = stored(tmp_path / "store")
     assert left.statuses["RUNNING"] == 2, "the sweep and its trial: nobody could end them"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from process_fakes import wait_until_gone
 from sweep_support import (
+    CONV,
     SMALL,
     check_agree,
     check_databases,
@@ -33,17 +34,27 @@ pytestmark = pytest.mark.slow
 TWO = ("--workers", "2")
 
 
+@pytest.fixture(scope="module")
+def undisturbed_conv(
+    process: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    place = tmp_path_factory.mktemp("conv")
+    done = process("run", *CONV, cwd=place)
+    assert done.code == 0, done.err
+    return place / "store"
+
+
 def test_two_workers_come_to_what_one_does_to_the_last_digit(
-    process: Callable[..., Done], undisturbed: Path, tmp_path: Path
+    process: Callable[..., Done], undisturbed_conv: Path, tmp_path: Path
 ) -> None:
-    done = process("run", *SMALL, *TWO, cwd=tmp_path)
+    done = process("run", *CONV, *TWO, cwd=tmp_path)
     assert done.code == 0, done.err
     assert "workers  2 processes" in done.err
     starts = [done.err.index(f"\nd={dim} trial 0: lr") for dim in (2, 4)]
     assert max(starts) < done.err.index(": epoch"), "both run before the first validates"
-    assert stored(tmp_path / "store") == stored(undisturbed)
+    assert stored(tmp_path / "store") == stored(undisturbed_conv)
     assert "Traceback" not in done.err
-    shown = process("frontier", "small", "--store", "store", cwd=undisturbed.parent)
+    shown = process("frontier", "small", "--store", "store", cwd=undisturbed_conv.parent)
     assert done.out == shown.out
 
 
@@ -64,13 +75,13 @@ def _workers(pid: int) -> list[int]:
 def test_ctrl_c_ends_all_workers_and_any_number_of_them_completes_the_sweep(
     server: Server,
     process: Callable[..., Done],
-    undisturbed: Path,
+    undisturbed_conv: Path,
     tmp_path: Path,
     marker: str,
     workers_to_resume: int,
 ) -> None:
     empty_store(tmp_path)
-    with server.start("run", *SMALL, *TWO, cwd=tmp_path, known_speed=True) as sweep:
+    with server.start("run", *CONV, *TWO, cwd=tmp_path, known_speed=True) as sweep:
         said = read_until(sweep, marker)
         workers = _workers(sweep.pid)
         os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does: workers get it as well
@@ -91,7 +102,7 @@ def test_ctrl_c_ends_all_workers_and_any_number_of_them_completes_the_sweep(
     whole = stored(tmp_path / "store")
     assert left.filled.items() <= whole.filled.items(), "what was there is left as it was"
     assert len(whole.filled) == 6
-    check_agree(whole, stored(undisturbed))
+    check_agree(whole, stored(undisturbed_conv))
     assert (whole.parent, whole.statuses["RUNNING"]) == ("FINISHED", 0)
 
 
@@ -99,7 +110,7 @@ def test_ctrl_c_while_workers_are_started_to_measure_says_one_line(
     server: Server, tmp_path: Path
 ) -> None:
     for delay_seconds in (0.0, 0.3, 1.5):
-        with server.start("run", *SMALL, *TWO, cwd=tmp_path) as sweep:
+        with server.start("run", *CONV, *TWO, cwd=tmp_path) as sweep:
             read_until(sweep, "measuring")
             time.sleep(delay_seconds)  # the moment is what varies
             workers = _workers(sweep.pid)
@@ -112,10 +123,10 @@ def test_ctrl_c_while_workers_are_started_to_measure_says_one_line(
 
 
 def test_workers_end_with_a_sweep_that_is_killed_and_it_resumes(
-    server: Server, process: Callable[..., Done], undisturbed: Path, tmp_path: Path
+    server: Server, process: Callable[..., Done], undisturbed_conv: Path, tmp_path: Path
 ) -> None:
     empty_store(tmp_path)
-    with server.start("run", *SMALL, *TWO, cwd=tmp_path, known_speed=True) as sweep:
+    with server.start("run", *CONV, *TWO, cwd=tmp_path, known_speed=True) as sweep:
         read_until(sweep, r"d=4 trial 0: epoch 0\.5")
         workers = _workers(sweep.pid)
         assert len(workers) == 2
@@ -123,14 +134,14 @@ def test_workers_end_with_a_sweep_that_is_killed_and_it_resumes(
         sweep.wait()
     assert wait_until_gone(workers, 60) == []
     resume(process, tmp_path)
-    assert stored(tmp_path / "store").filled == stored(undisturbed).filled
+    assert stored(tmp_path / "store").filled == stored(undisturbed_conv).filled
 
 
 def test_a_worker_that_is_killed_fails_its_trial_and_the_sweep_goes_on(
-    server: Server, process: Callable[..., Done], undisturbed: Path, tmp_path: Path
+    server: Server, process: Callable[..., Done], undisturbed_conv: Path, tmp_path: Path
 ) -> None:
     empty_store(tmp_path)
-    with server.start("run", *SMALL, *TWO, cwd=tmp_path, known_speed=True) as sweep:
+    with server.start("run", *CONV, *TWO, cwd=tmp_path, known_speed=True) as sweep:
         said = read_until(sweep, r"d=4 trial 0: epoch 0\.5")
         os.kill(_workers(sweep.pid)[1], signal.SIGKILL)
         out, err = sweep.communicate()
@@ -143,14 +154,14 @@ def test_a_worker_that_is_killed_fails_its_trial_and_the_sweep_goes_on(
     assert sorted(left.trials).count("FAIL") == 1
     resumed = resume(process, tmp_path, *TWO)
     assert f"{failed}: finished" in resumed.err
-    check_agree(stored(tmp_path / "store"), stored(undisturbed))
+    check_agree(stored(tmp_path / "store"), stored(undisturbed_conv))
 
 
 def test_auto_takes_the_workers_that_measured_best_and_says_so(
     process: Callable[..., Done], tmp_path: Path
 ) -> None:
     done = process(
-        "run", *SMALL, "--model", "mlp", "--workers", "auto", "--dry-run", "--json",
+        "run", *SMALL, "--workers", "auto", "--dry-run", "--json",
         cwd=tmp_path,
         changes={"OMP_NUM_THREADS": "2"},
     )  # fmt: skip
