@@ -145,7 +145,10 @@ def _import_all() -> None:
 
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # as it is for cli.py
+    from ae_sweep.isolation import isolate_process
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    isolate_process()  # as the command line does before it imports anything
     _import_all()
     gc.collect()
     gc.freeze()

@@ -24,7 +24,7 @@ FOREIGN_VARIABLES = (
     "AE_SWEEP_DEBUG", "COLUMNS", "FORCE_COLOR", "MLFLOW_TRACKING_URI", "NO_COLOR", "TTY_COMPATIBLE",
 )  # fmt: skip
 """Variables of the developer's own that would change what is tested."""
-READ_AT_START = ("LANG", "LC_", "MKL_", "OMP_", "PYTHON")
+READ_AT_START = ("LANG", "LC_", "MKL_", "MPL", "OMP_", "PYTHON")
 """Beginnings of variables that Python or a library reads once, while it starts."""
 SECONDS = 600.0
 """Limit for a command that ends by itself: a machine may have other work."""

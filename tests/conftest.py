@@ -44,6 +44,21 @@ PAGE_SECONDS = 90
 """MLflow's page is megabytes of script, and machines are busy."""
 
 
+LONGEST_FIRST = (
+    "test_benchmarks", "test_sweep_workers", "test_cli_models", "test_sweep_results",
+    "test_sweep_interrupted", "test_docs", "test_dist",
+)  # fmt: skip
+"""Files of tests that take minutes; begun last, one would run while other processors idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        name = item.path.stem
+        return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _shared_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
     shared.base = shared.directory(tmp_path_factory.getbasetemp())
