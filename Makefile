@@ -1,6 +1,9 @@
 # The targets are the commands of README and CI. Bare `make` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run tests side by side, a file of tests in each; one takes up to 2 GB of memory.
+JOBS ?= logical --maxprocesses 4
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 ONE := --lr 4e-3 --epochs 2 --repeats 2
 
 .DEFAULT_GOAL := help
@@ -13,12 +16,11 @@ sweep: .venv/run.stamp ## set up, run the five-dim MNIST sweep and draw its fron
 	$(BIN)/ae-sweep run --dims 2 8 32 128 1024
 	$(BIN)/ae-sweep frontier --out mlruns/frontier.png
 
-test: .venv/dev.stamp ## set up, run all tests, the fast ones first
-	$(BIN)/pytest -m "not slow"
-	$(BIN)/pytest -m slow
+test: test-fast ## set up, run all tests, the fast ones first; JOBS=n for n processes
+	$(PYTEST) -m slow --durations=25
 
 test-fast: .venv/dev.stamp ## run the fast tests only: offline, no browser
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow" --durations=10
 
 lint: .venv/dev.stamp ## check style and formatting
 	$(BIN)/ruff check .

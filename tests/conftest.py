@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+
+# One torch thread: tests run side by side, and the threads of one would wait for the others'.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import contextlib
 import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import shared
+from commands import (
+    FOREIGN_VARIABLES,
+    ROOT,
+    SECONDS,
+    Done,
+    Server,
+    environment,  # noqa: F401 - tests import it from here
+    needs_a_new_python,
+    run_new_python,
+)
+from sweep_support import SMALL
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from selenium.webdriver import Chrome
 
-ROOT = Path(__file__).parent.parent
-FOREIGN_VARIABLES = (
-    "AE_SWEEP_DEBUG", "COLUMNS", "FORCE_COLOR", "MLFLOW_TRACKING_URI", "NO_COLOR", "TTY_COMPATIBLE",
-)  # fmt: skip
-"""Variables of the developer's own that would change what is tested."""
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -34,13 +44,24 @@ PAGE_SECONDS = 90
 """MLflow's page is megabytes of script, and machines are busy."""
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command said and how it ended."""
+LONGEST_FIRST = (
+    "test_benchmarks", "test_sweep_workers", "test_cli_models", "test_sweep_results",
+    "test_sweep_interrupted", "test_docs", "test_dist",
+)  # fmt: skip
+"""Files of tests that take minutes; begun last, one would run while other processors idle."""
 
-    code: int
-    out: str
-    err: str
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        name = item.path.stem
+        return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=rank)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    shared.base = shared.directory(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -74,36 +95,37 @@ def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "remembered_precision", lambda *_, **__: training.FP32)
 
 
-def environment(**changes: str) -> dict[str, str]:
-    """Tell the environment of a process: this one's without what would change the test."""
-    kept = {key: value for key, value in os.environ.items() if key not in FOREIGN_VARIABLES}
-    # One thread: several of a small training would wait for each other, and longer where the
-    # machine has other work.
-    return {**kept, "OMP_NUM_THREADS": "1", **changes}
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Fork commands from a process that has imported what they need."""
+    with Server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def process() -> Callable[..., Done]:
-    """Run the command line as a process of its own; there is nobody to answer a prompt."""
+def process(server: Server) -> Callable[..., Done]:
+    """Run the command line as a process of its own; there is nobody to answer a prompt.
+
+    It is forked from a warm one, unless a launcher is given or a variable is changed that has an
+    effect only while Python starts.
+    """
 
     def run(
         *words: str,
         cwd: Path,
         changes: dict[str, str] | None = None,
-        command: Sequence[str] = (sys.executable, str(ROOT / "cli.py")),
-        timeout: float = 300.0,
+        command: Sequence[str] | None = None,
+        timeout: float = SECONDS,
+        known_speed: bool = False,
     ) -> Done:
-        ended = subprocess.run(
-            [*command, *words],
-            cwd=cwd,
-            env=environment(**(changes or {})),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Done(ended.returncode, ended.stdout, ended.stderr)
+        changes = changes or {}
+        if command is not None or needs_a_new_python(changes):
+            assert not known_speed, "it can be known in a forked process only"
+            launcher = command or (sys.executable, str(ROOT / "cli.py"))
+            return run_new_python(launcher, *words, cwd=cwd, changes=changes, timeout=timeout)
+        with server.start(*words, cwd=cwd, changes=changes, known_speed=known_speed) as running:
+            out, err = running.communicate(timeout)
+            return Done(running.wait(), out, err)
 
     return run
 
@@ -146,18 +168,33 @@ REAL_DIMS = (2, 4, 8, 16)
 
 
 @pytest.fixture(scope="session")
-def real_sweep(tmp_path_factory: pytest.TempPathFactory, process: Callable[..., Done]) -> Sweep:
+def real_sweep(process: Callable[..., Done]) -> Sweep:
     """Run a real small sweep through the command line, once for all tests that only read it."""
-    place = tmp_path_factory.mktemp("real")
-    store = place / "store [bold] and space"
-    done = process(
-        "run", "--dataset", "shapes", "--dims", *map(str, REAL_DIMS), "--trials", "2",
-        "--repeats", "1", "--pruner", "median", "--name", "real", "--store", str(store),
-        cwd=place,
-        timeout=800,
-    )  # fmt: skip
-    assert done.code == 0, done.err
-    return Sweep("real", store, done)
+
+    def make(place: Path) -> dict[str, Any]:
+        done = process(
+            "run", "--dataset", "shapes", "--dims", *map(str, REAL_DIMS), "--trials", "2",
+            "--repeats", "1", "--pruner", "median", "--name", "real", "--store",
+            str(place / "store [bold] and space"),
+            cwd=place,
+            timeout=1500,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        return asdict(done)
+
+    place, done = shared.made_once("real sweep", make)
+    return Sweep("real", place / "store [bold] and space", Done(**done))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(process: Callable[..., Done]) -> Path:
+    """Run the sweep that other tests interrupt; return its store, for reading only."""
+
+    def make(place: Path) -> None:
+        done = process("run", *SMALL, cwd=place)
+        assert done.code == 0, done.err
+
+    return shared.made_once("undisturbed", make)[0] / "store"
 
 
 @pytest.fixture

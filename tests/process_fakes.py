@@ -58,7 +58,7 @@ def train(place: Path, config: TrialConfig) -> Generator[EpochResult, None, Tria
 
 def wait_for(mark: Path) -> int:
     """Wait for a training to begin a quarter; tell its process."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not mark.exists():
         assert time.monotonic() < deadline, f"{mark.name} was not begun"
         time.sleep(0.01)

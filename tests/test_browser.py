@@ -9,12 +9,11 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PAGE_SECONDS, REAL_DIMS, ROOT, environment
+from conftest import PAGE_SECONDS, REAL_DIMS
 from mlflow import MlflowClient
 from tracking_support import free_port, group_members
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from commands import Command, Server
     from conftest import Done, Sweep
     from mlflow.entities import Run
     from selenium.webdriver import Chrome
@@ -35,7 +35,7 @@ class Ui:
 
     address: str
     port: int
-    process: subprocess.Popen[str]
+    process: Command
     parent: Run
     child: Run
     model_id: str
@@ -49,38 +49,28 @@ class Ui:
 
 
 @contextlib.contextmanager
-def _serving(store: Path, port: int) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), "ui", "--port", str(port), "--store", str(store)],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+def _serving(server: Server, store: Path, port: int) -> Iterator[Command]:
+    words = ("ui", "--port", str(port), "--store", str(store))
+    with server.start(*words, cwd=store.parent) as process:
         try:
             yield process
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.communicate(timeout=30)
-            process.kill()
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
-def ui(real_sweep: Sweep) -> Iterator[Ui]:
+def ui(server: Server, real_sweep: Sweep) -> Iterator[Ui]:
     port = free_port()
     client = MlflowClient(f"sqlite:///{real_sweep.store}/mlflow.db")
     experiment = client.get_experiment_by_name("ae-sweep")
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if run.data.tags["kind"] == "sweep"]
     child = next(run for run in runs if run.info.run_name == "d=8 trial 0")
-    with _serving(real_sweep.store, port) as process:
-        assert process.stdout is not None
+    with _serving(server, real_sweep.store, port) as process:
         address = process.stdout.readline().strip()
-        assert address, process.stderr.read() if process.stderr else ""
+        assert address, process.stderr.read()
         yield Ui(address, port, process, parent, child, child.outputs.model_outputs[0].model_id)
 
 
@@ -192,7 +182,7 @@ def _largest_picture(browser: Chrome) -> int:
     [("10.evil.com", 403), ("evil.com:{port}", 403), ("localhost:{port}", 200)],
 )
 def test_only_exact_host_names_are_answered(ui: Ui, host: str, status: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", ui.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", ui.port, timeout=120)
     try:
         connection.request("GET", "/", headers={"Host": host.format(port=ui.port)})
         assert connection.getresponse().status == status
@@ -220,16 +210,15 @@ def test_a_second_ui_on_the_port_is_refused_with_a_free_one(
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_ui_with_exit_code_0_and_leaves_no_process(
-    real_sweep: Sweep, signal_number: int
+    server: Server, real_sweep: Sweep, signal_number: int
 ) -> None:
     port = free_port()
-    with _serving(real_sweep.store, port) as process:
-        assert process.stdout is not None
+    with _serving(server, real_sweep.store, port) as process:
         assert process.stdout.readline().startswith(f"http://127.0.0.1:{port}/#/experiments/")
         groups = _children(process.pid)
         assert groups, "the server is a process of its own"
         process.send_signal(signal_number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate()
     assert process.returncode == 0, err
     assert err.splitlines()[-1] == "ended"
     assert "Traceback" not in err

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import shared
 from conftest import REAL_DIMS
 from mlflow import MlflowClient
 
@@ -139,15 +140,11 @@ def test_what_cannot_be_shown_is_told_in_one_line(
 
 
 def test_a_deleted_model_is_told_with_what_to_do(
-    look: Callable[..., Any], real_sweep: Sweep
+    cli: Callable[..., Any], real_sweep: Sweep, tmp_path: Path
 ) -> None:
-    files = sorted(real_sweep.store.rglob("model.safetensors"))
-    for file in files:
-        file.rename(file.with_suffix(".away"))
-    try:
-        done = look("reconstruct", real_sweep.name)
-    finally:
-        for file in files:
-            file.with_suffix(".away").rename(file)
+    store = shared.copy_store(real_sweep.store, tmp_path / "store")
+    for file in store.rglob("model.safetensors"):
+        file.unlink()
+    done = cli("reconstruct", real_sweep.name, "--store", str(store))
     assert done.code == 3
     assert "Traceback" not in done.err

@@ -225,7 +225,7 @@ def test_a_mirror_that_stays_silent_is_given_up_and_the_timeout_restored(tmp_pat
         start = time.monotonic()
         with pytest.raises(SourceError, match="timed out"):
             source.bring(tiny_set(), tmp_path)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60, "the system would wait for minutes"
     assert socket.getdefaulttimeout() == before
 
 

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from commands import SECONDS
 from conftest import ROOT, environment
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def test_the_notebook_runs_on_a_sweep(real_sweep: Sweep, tmp_path: Path) -> None
     before = NOTEBOOK.read_bytes()
     done = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "execute.py"), "--check"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=400, check=False,
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert NOTEBOOK.read_bytes() == before

@@ -87,7 +87,7 @@ def test_a_server_that_ends_early_is_told_with_its_last_words() -> None:
 
 def test_a_server_that_never_answers_is_given_up() -> None:
     url = f"http://127.0.0.1:{support.free_port()}"
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
         with pytest.raises(StoreError, match=r"did not answer at .* within 0.3 seconds"):
             tracking.wait_until_ready(url, process, timeout_seconds=0.3)
         process.kill()
@@ -102,9 +102,9 @@ def test_a_server_that_does_not_listen_to_signals_is_killed_with_its_children(
         "import signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "print('ready', flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True
@@ -112,7 +112,7 @@ def test_a_server_that_does_not_listen_to_signals_is_killed_with_its_children(
         assert process.stdout is not None
         process.stdout.readline()
         ui_server.stop(process)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while support.group_members(process.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert support.group_members(process.pid) == []

@@ -80,14 +80,14 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     finally:
         if program.poll() is None:
             program.send_signal(signal.SIGINT)
-            program.wait(30)
+            program.wait(120)
         program.stdout.close()
 
 
 def get(url: str, **headers: str) -> tuple[int, bytes]:
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -100,7 +100,7 @@ def post(url: str, body: object, **headers: str) -> int:
         url, data=data, headers={"Content-Type": "application/json", **headers}
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -175,7 +175,7 @@ def test_a_tracking_server_is_written_and_read_like_a_file(
 def test_ctrl_c_ends_the_server_and_all_its_processes(ui: Ui) -> None:
     """Ends the server of the tests before it, so it comes after them."""
     ui.program.send_signal(signal.SIGINT)
-    assert ui.program.wait(30) == 0
+    assert ui.program.wait(120) == 0
     assert ui.program.stdout is not None
     assert ui.program.stdout.read() == "ended\n"
     with pytest.raises(ProcessLookupError):

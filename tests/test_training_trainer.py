@@ -99,7 +99,7 @@ def test_a_fresh_process_gives_the_same_numbers(images) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     here = told(trial_config(seed=3), images)
     assert json.loads(fresh.stdout) == json.loads(json.dumps(here))

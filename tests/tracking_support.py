@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import json
 import shutil
 import socket
 import sqlite3
 import struct
-import tempfile
 import warnings
 import zlib
 from pathlib import Path
 from typing import Any
+
+import shared
 
 with warnings.catch_warnings():
     # While it is imported, MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates, and
@@ -118,13 +118,13 @@ def png() -> bytes:
     )
 
 
-def fresh_store(directory: Path) -> Store:
-    """Copy an empty store: MLflow takes a second to make one."""
-    store = Store(directory / "mlruns")
+def fresh_store(directory: Path, *, name: str = "mlruns") -> Store:
+    """Copy an empty store: MLflow takes seconds to make one."""
+    store = Store(directory / name)
     assert store.artifact_root is not None
     store.root.mkdir(parents=True)
     database = store.root / "mlflow.db"
-    shutil.copy(_template().root / "mlflow.db", database)
+    shutil.copy(_template(), database)
     with sqlite3.connect(database) as connection:
         connection.execute(
             "UPDATE experiments SET artifact_location = ? WHERE name = 'ae-sweep'",
@@ -135,12 +135,14 @@ def fresh_store(directory: Path) -> Store:
 
 
 @functools.cache
-def _template() -> Store:
-    directory = Path(tempfile.mkdtemp(prefix="ae-sweep-tests-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    store = Store(directory / "mlruns")
-    tracking.open_for_writing(store)
-    return store
+def _template() -> Path:
+    """Make MLflow's database, once for all test processes of a run."""
+
+    def make(place: Path) -> None:
+        tracking.open_for_writing(Store(place))
+
+    place, _ = shared.made_once("empty store", make)
+    return place / "mlflow.db"
 
 
 def start(sweep: tracking.SweepWriter, trial: TrialIdentity | None = None, **changes: Any) -> Any:

@@ -1,0 +1,127 @@
+"""A sweep that is interrupted at any moment is whole, and is completed by what it advises."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from commands import Done, SignalAfter, SignalIn
+from sweep_support import CONV, SMALL, check_databases, empty_store, read_until, resume, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from commands import Server
+
+pytestmark = pytest.mark.slow
+
+
+def _stopped(server: Server, cwd: Path, signal_at: SignalIn | SignalAfter) -> Done:
+    """Run the small sweep, which is sent a signal at a moment."""
+    empty_store(cwd)
+    command = server.start("run", *SMALL, cwd=cwd, known_speed=True, signal_at=signal_at)
+    with command as running:
+        out, err = running.communicate()
+        return Done(running.wait(), out, err)
+
+
+MID_TRIAL = r"d=4 trial 0: epoch 0\.5"
+MOMENTS = {
+    "before a first step": SignalAfter(r"d=2 trial 0: lr"),
+    "in mid-trial": SignalAfter(MID_TRIAL),
+    "in mid-trial, SIGTERM": SignalAfter(MID_TRIAL, signal.SIGTERM),
+    "while a model is logged": SignalIn("ae_sweep.tracking.models", "log_model"),
+    "between search and repeats": SignalAfter(r"\[4/6\]"),
+    "in the last repeat": SignalAfter(r"d=4 repeat 1: epoch"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+def test_an_interrupted_sweep_is_whole_and_resumes_to_what_an_undisturbed_one_is(
+    server: Server,
+    process: Callable[..., Done],
+    undisturbed: Path,
+    tmp_path: Path,
+    moment: SignalIn | SignalAfter,
+) -> None:
+    stopped = _stopped(server, tmp_path, moment)
+    assert stopped.code == 130, stopped
+    assert stopped.out == ""
+    assert "Traceback" not in stopped.err
+    again = f"ae-sweep run --name small --resume --store {tmp_path / 'store'}"
+    assert stopped.err.splitlines()[-1] == f"interrupted; complete it with: {again}"
+
+    left = stored(tmp_path / "store")
+    assert left.statuses["RUNNING"] == 0
+    assert left.parent == "KILLED"
+    assert "RUNNING" not in left.trials
+    assert "WAITING" not in left.trials
+    check_databases(tmp_path / "store")
+
+    words = shlex.split(again)[1:]
+    resumed = process(*words, cwd=tmp_path, known_speed=True)
+    assert resumed.code == 0, resumed.err
+    whole = stored(tmp_path / "store")
+    assert whole.parent == "FINISHED"
+    assert whole.filled == stored(undisturbed).filled, "the same points with the same numbers"
+    assert left.filled.items() <= whole.filled.items(), "what was there is left as it was"
+
+
+@pytest.mark.parametrize("delay_seconds", [0.0, 0.15])
+def test_ctrl_c_at_the_very_end_loses_nothing(
+    server: Server,
+    process: Callable[..., Done],
+    undisturbed: Path,
+    tmp_path: Path,
+    delay_seconds: float,
+) -> None:
+    empty_store(tmp_path)
+    with server.start("run", *SMALL, cwd=tmp_path, known_speed=True) as running:
+        said = read_until(running, r"\[6/6\]")
+        time.sleep(delay_seconds)  # the moment is what the test varies
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate()
+    stopped = Done(running.wait(), out, said + err)
+    # While Python shuts down the signal itself ends it, which a shell tells as 130 too.
+    assert stopped.code in (0, 130, -signal.SIGINT), stopped
+    assert "Traceback" not in stopped.err
+    left = stored(tmp_path / "store")
+    assert left.statuses["RUNNING"] == 0
+    assert left.filled == stored(undisturbed).filled
+    resumed = resume(process, tmp_path)
+    assert "[1/" not in resumed.err, "nothing is trained again"
+    assert stored(tmp_path / "store").parent == "FINISHED"
+
+
+def test_ctrl_c_before_anything_is_stored_leaves_nothing_and_the_command_can_be_given_again(
+    server: Server, tmp_path: Path
+) -> None:
+    with server.start("run", *CONV, cwd=tmp_path) as running:
+        read_until(running, "measuring")
+        time.sleep(0.2)  # it takes seconds
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate()
+    assert (running.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("interrupted")
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_ctrl_c_does_no_harm(server: Server, tmp_path: Path) -> None:
+    empty_store(tmp_path)
+    with server.start("run", *CONV, cwd=tmp_path, known_speed=True) as running:
+        read_until(running, "d=2 trial 0: epoch")
+        for _ in range(3):
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.01)  # bookkeeping takes longer
+        _, err = running.communicate()
+    assert running.returncode == 130, err
+    assert err.count("interrupted") == 1
+    assert "Traceback" not in err
+    left = stored(tmp_path / "store")
+    assert left.statuses["RUNNING"] == 0
+    assert "RUNNING" not in left.trials
