@@ -56,8 +56,8 @@ figures: .venv/dev.stamp ## draw the pictures of README, docs and notebook from 
 golden: .venv/dev.stamp ## write the golden files of the tests anew
 	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow" -k golden
 
-bench: .venv/dev.stamp ## measure this machine and write docs/benchmarks.md; BENCH="nested studies" for some
-	$(BIN)/python benchmarks/run_all.py $(BENCH)
+bench: .venv/dev.stamp ## measure this machine, add it to docs/benchmarks.md; BENCH="nested studies" for some
+	$(BIN)/python -m benchmarks.run_all $(BENCH)
 
 dist: .venv/dev.stamp ## build wheel and sdist, run a sweep from the wheel; FULL=1 installs its dependencies anew
 	$(BIN)/python .ci/dist.py $(if $(FULL),--full)

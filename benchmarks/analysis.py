@@ -1,26 +1,25 @@
-"""Measures what reading a large store costs: frontier, list and show on 10,000 trials.
+"""Reading a large store: frontier, list and show on 10,000 trials.
 
 The store is written by the product itself, all but the files of models and pictures, which the
-reading commands never open. It is kept in the temporary directory for the next time.
+reading commands never open. A large one is kept in the temporary directory for the next time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
 import tempfile
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import section
-from common import spread
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from timed import AE_SWEEP, timed
 
 from ae_sweep import tracking
 from ae_sweep.config import Hyperparameters, Range, SearchSpace, SweepConfig
@@ -35,12 +34,15 @@ from ae_sweep.records import (
     TrialResult,
 )
 from ae_sweep.runner.environment import environment
+from benchmarks.benchmark import Benchmark, Figures
+from benchmarks.text import cells, counted, paragraphs, spread, table, verdict
+from benchmarks.timed import AE_SWEEP, timed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ae_sweep.tracking import SweepWriter
 
-TRIALS = 10_000
-ROUNDS = 5
 DIMS = (2, 8, 32, 128, 1024)
 COMMANDS = ("frontier", "list", "show")
 TARGET_SECONDS = 10.0
@@ -63,23 +65,27 @@ FILES = (
 """What writes files, and is left out."""
 
 
-def measure(trials: int = TRIALS) -> dict[str, Any]:
-    """Read the large store with each command, a few times in turn."""
-    place, generation_seconds = large_store(trials)
-    figure = ("--out", str(place / "frontier.png"))
-    rounds = [
-        {
-            command: timed(
-                [*AE_SWEEP, command, "--store", str(place), *figure * (command == "frontier")]
-            )
-            for command in COMMANDS
-        }
-        for _ in range(ROUNDS)
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is measured."""
+
+    trials: int
+    rounds: int
+    keep: bool
+    """Whether the store is kept for the next time."""
+
+
+def measure(size: Size) -> Figures:
+    """Read a store with each command, a few times in turn."""
+    with _place(size) as place:
+        generation_seconds = _generated(Store(place), size.trials)
+        rounds = [{name: _timed(name, place) for name in COMMANDS} for _ in range(size.rounds)]
+        database_bytes = (place / "mlflow.db").stat().st_size
     return {
-        "trials": trials,
+        "trials": size.trials,
+        "rounds": size.rounds,
         "generation_seconds": generation_seconds,
-        "database_mb": (place / "mlflow.db").stat().st_size / 1e6,
+        "database_mb": database_bytes / 1e6,
         "commands": {
             command: {
                 key: spread([measured[command][key] for measured in rounds])
@@ -90,41 +96,56 @@ def measure(trials: int = TRIALS) -> dict[str, Any]:
     }
 
 
-def report(document: dict[str, Any]) -> str:
-    """Tell the figures as a section of docs/benchmarks.md."""
+def report(figures: Figures) -> str:
+    """Render the figures."""
     rows = [
-        [f"`ae-sweep {name}`", *section.cells(of["seconds"]), *section.cells(of["peak_mb"], ".0f")]
-        for name, of in document["commands"].items()
+        [f"`ae-sweep {name}`", *cells(of["seconds"]), *cells(of["peak_mb"], ".0f")]
+        for name, of in figures["commands"].items()
     ]
-    frontier = document["commands"]["frontier"]
-    return section.section(
-        "Reading a large store",
-        f"One sweep of {document['trials']:,} trials, four in five of them finished, in a database "
-        f"of {document['database_mb']:.0f} MB, written through MLflow in "
-        f"{document['generation_seconds']:.0f} s (no files of models and pictures). Each command "
-        f"is a process of its own, {ROUNDS} times.",
-        section.table(["", "s, median", "min to max", "peak MB, median", "min to max"], rows),
-        section.verdict(
-            "`ae-sweep frontier`", frontier["seconds"]["median"], target=TARGET_SECONDS, unit="s"
+    frontier = figures["commands"]["frontier"]
+    return paragraphs(
+        f"{counted(figures['trials'], 'trial')}, four in five of them finished, in a database "
+        f"of {figures['database_mb']:.0f} MB, written through MLflow in "
+        f"{figures['generation_seconds']:.0f} s. Each command "
+        f"{counted(figures['rounds'], 'time')}.",
+        table(["", "s, median", "min to max", "peak MB, median", "min to max"], rows),
+        verdict(
+            "`ae-sweep frontier`",
+            frontier["seconds"]["median"],
+            target=TARGET_SECONDS,
+            unit="s",
         )
         + " "
-        + section.verdict(
+        + verdict(
             "its memory", frontier["peak_mb"]["max"], target=TARGET_MB, unit="MB", form=".0f"
         ),
-        name="analysis",
     )
 
 
-def large_store(trials: int) -> tuple[Path, float]:
-    """Tell where a store of so many trials is, and how many seconds it took to write."""
-    place = Path(tempfile.gettempdir()) / f"ae-sweep-bench-{trials}-mlflow-{version('mlflow')}"
-    note = place / "generated.json"
+def _timed(command: str, place: Path) -> dict[str, float]:
+    figure = ("--out", str(place / "frontier.png")) if command == "frontier" else ()
+    return timed([*AE_SWEEP, command, "--store", str(place), *figure])
+
+
+@contextlib.contextmanager
+def _place(size: Size) -> Iterator[Path]:
+    if size.keep:
+        name = f"ae-sweep-bench-{size.trials}-mlflow-{version('mlflow')}"
+        yield Path(tempfile.gettempdir()) / name
+        return
+    with tempfile.TemporaryDirectory(prefix="ae-sweep-analysis-") as directory:
+        yield Path(directory)
+
+
+def _generated(store: Store, trials: int) -> float:
+    """Write a store where there is none yet; return how many seconds that took."""
+    note = store.root / "generated.json"
     if not note.exists():
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(store.root, ignore_errors=True)
         started = time.perf_counter()
-        _generate(Store(place), trials)
+        _generate(store, trials)
         note.write_text(json.dumps({"seconds": time.perf_counter() - started}))
-    return place, float(json.loads(note.read_text())["seconds"])
+    return float(json.loads(note.read_text())["seconds"])
 
 
 def _generate(store: Store, trials: int) -> None:
@@ -192,5 +213,16 @@ def _hurry(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous = OFF")
 
 
+BENCHMARK = Benchmark(
+    name="analysis",
+    title="Reading a large store",
+    about="One sweep in a store without files of models and pictures. Each command is a process "
+    "of its own.",
+    measure=measure,
+    report=report,
+    full=Size(trials=10_000, rounds=5, keep=True),
+    smallest=Size(trials=25, rounds=1, keep=False),
+)
+
 if __name__ == "__main__":
-    section.main(measure, report)
+    BENCHMARK.main()

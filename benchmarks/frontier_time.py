@@ -3,83 +3,92 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from common import ready_to_train, spread
-from reference import ReferenceProcess
-from section import cells, main, section, table, verdict
+from typing import TYPE_CHECKING
 
 from ae_sweep.config import Hyperparameters, TrialConfig
 from ae_sweep.config.hyperparameters import GOOD_LR
 from ae_sweep.training.trainer import Trainer
+from benchmarks.benchmark import Benchmark, Figures
+from benchmarks.images import FEW_SHAPES, MNIST, Images, ready_to_train
+from benchmarks.reference import ReferenceProcess
+from benchmarks.text import cells, paragraphs, spread, table, verdict
 
 if TYPE_CHECKING:
     from ae_sweep import training
 
-EPOCHS = {2: 4, 8: 5, 32: 4, 128: 3, 1024: 4}
-"""Schedules just long enough for the reference's test MSE, found by trying."""
 REFERENCE = Path(__file__).parent / "results" / "reference.jsonl"
-"""What ``python benchmarks/reference.py`` printed: one line an epoch."""
-SAMPLE_STEPS = 15
+"""What ``python -m benchmarks.reference`` printed: one line an epoch."""
 TARGET = 0.1
 
 
-def measure() -> dict[str, Any]:
-    """Train every dim whose reference is known; sample the reference's speed between epochs."""
-    images, precision = ready_to_train()
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is measured."""
+
+    images: Images
+    epochs: dict[int, int]
+    """By latent dimension."""
+    sample_steps: int
+    """Of the reference, after each of the product's validations."""
+
+
+def measure(size: Size) -> Figures:
+    """Train every dim; sample the reference's speed between epochs."""
+    images, precision = ready_to_train(size.images)
+    references = reference_results()
     rows = [
-        compare(dim, images, precision, target_mse=mse, reference_epochs=epochs)
-        for dim, (epochs, mse) in reference_results().items()
-    ]
+        compare(
+            dim, size, images, precision,
+            reference_epochs=references[dim][0], reference_test_mse=references[dim][1],
+        )
+        for dim in size.epochs
+    ]  # fmt: skip
     return {"precision": precision.name, "dims": rows}
 
 
 def reference_results() -> dict[int, tuple[int, float]]:
     """Read the reference's last epoch and its test MSE, by latent dimension."""
-    if not REFERENCE.exists():
-        raise SystemExit(
-            "train the reference first, for over an hour: "
-            f"python benchmarks/reference.py > {REFERENCE}"
-        )
     lines = [json.loads(line) for line in REFERENCE.read_text(encoding="utf-8").splitlines()]
     return {line["latent_dim"]: (line["epoch"], line["test_mse"]) for line in lines}
 
 
 def compare(
     dim: int,
+    size: Size,
     images: training.DeviceImages,
     precision: training.Precision,
     *,
-    target_mse: float,
     reference_epochs: int,
-) -> dict[str, Any]:
-    """Train one dim, and tell how long the reference takes at the speed it has meanwhile."""
+    reference_test_mse: float,
+) -> Figures:
+    """Train one dim; estimate the reference's time from the speed it has meanwhile."""
     config = TrialConfig(
-        latent_dim=dim, hyperparameters=Hyperparameters(lr=GOOD_LR, epochs=EPOCHS[dim])
+        latent_dim=dim, hyperparameters=Hyperparameters(lr=GOOD_LR, epochs=size.epochs[dim])
     )
     product = Trainer(config, images, precision=precision)
-    speeds = []
-    with ReferenceProcess(latent_dim=dim, epochs=reference_epochs) as reference:
-        reference.images_per_second(SAMPLE_STEPS)  # warms up
+    results, speeds = [], []
+    with ReferenceProcess(size.images, latent_dim=dim, epochs=reference_epochs) as reference:
+        reference.images_per_second(size.sample_steps)  # warms up
         for pause in product.pauses:
-            val_mse = product.train_until(pause).val_mse
-            speeds.append(reference.images_per_second(SAMPLE_STEPS))
-    reference_images = reference_epochs * len(images.train_NCHW)
+            results.append(product.train_until(pause))
+            speeds.append(reference.images_per_second(size.sample_steps))
+    speed = spread(speeds)
     return {
         "latent_dim": dim,
-        "epochs": EPOCHS[dim],
-        "test_mse": product.finish(val_mse=val_mse).test_mse,
+        "epochs": size.epochs[dim],
+        "test_mse": product.finish(results[-1]).test_mse,
         "seconds": product.train_seconds,
         "reference_epochs": reference_epochs,
-        "reference_test_mse": target_mse,
-        "reference_speed": spread(speeds),
-        "reference_seconds": reference_images / spread(speeds)["median"],
+        "reference_test_mse": reference_test_mse,
+        "reference_speed": speed,
+        "reference_seconds": reference_epochs * len(images.train_NCHW) / speed["median"],
     }
 
 
-def report(document: dict[str, Any]) -> str:
-    """Write the section of docs/benchmarks.md."""
+def report(figures: Figures) -> str:
+    """Render the figures."""
     rows = [
         (
             str(row["latent_dim"]),
@@ -91,28 +100,38 @@ def report(document: dict[str, Any]) -> str:
             f"{row['test_mse']:.5f}",
             f"{row['seconds']:.0f}",
         )
-        for row in document["dims"]
+        for row in figures["dims"]
     ]
     ours, theirs = (
-        sum(row[who] for row in document["dims"]) for who in ("seconds", "reference_seconds")
+        sum(row[who] for row in figures["dims"]) for who in ("seconds", "reference_seconds")
     )
-    worse = [r["latent_dim"] for r in document["dims"] if r["test_mse"] > r["reference_test_mse"]]
-    return section(
-        "Time to the frontier",
-        "The whole reference was trained once (docs/LOG.md); its seconds here are its images "
-        "divided by the speed it had in samples taken between the product's validations. Both "
-        "times are of training alone.",
+    worse = [r["latent_dim"] for r in figures["dims"] if r["test_mse"] > r["reference_test_mse"]]
+    return paragraphs(
+        f"In {figures['precision']}:",
         table(
             ("latent dim", "reference epochs", "test MSE", "images/s", "range", "s",
              "product epochs", "test MSE", "s"),
             rows,
         ),
-        f"Summed: {ours:.0f} s for {theirs:.0f} s. "
-        + (f"Not as good as the reference at d = {', '.join(map(str, worse))}. " if worse else "")
+        f"Sum: {ours:.0f} s instead of {theirs:.0f} s. "
+        + (f"Worse than the reference at d = {', '.join(map(str, worse))}. " if worse else "")
         + verdict("share of the reference's time", ours / theirs, target=TARGET, unit=""),
-        name="frontier_time",
     )  # fmt: skip
 
 
+BENCHMARK = Benchmark(
+    name="frontier_time",
+    title="Time to the frontier",
+    about="Seconds of training until the test MSE is that of the reference after 15 epochs, with "
+    "schedules just long enough for it, found by trying. The whole reference was trained once "
+    "(docs/LOG.md); its seconds here are its images divided by the speed it had in samples taken "
+    "between the product's validations. Both times are of training alone.",
+    measure=measure,
+    report=report,
+    full=Size(images=MNIST, epochs={2: 4, 8: 5, 32: 4, 128: 3, 1024: 4}, sample_steps=15),
+    smallest=Size(images=FEW_SHAPES, epochs={2: 1}, sample_steps=1),
+    long=True,
+)
+
 if __name__ == "__main__":
-    main(measure, report)
+    BENCHMARK.main()

@@ -1,4 +1,4 @@
-"""Measures what a trial costs beside its training: asking, tracking, telling.
+"""Overhead of a trial: what it costs beside its training, from asking a study to ending its run.
 
 A real sweep runs in this process, through the command line, with a stopwatch at its parts. Every
 moment belongs to exactly one part, so that the parts of a trial sum up to its wall time. Its
@@ -10,27 +10,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import pkgutil
 import tempfile
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import section
-from common import spread
-
 from ae_sweep import sweep
 from ae_sweep.cli.app import app
+from benchmarks.benchmark import Benchmark, Figures
+from benchmarks.text import cells, counted, paragraphs, spread, table, verdict
+from benchmarks.timed import FOREIGN_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-DIMS = (2, 8, 32, 128, 1024)
-TRIALS_PER_DIM = 10
 TARGET_SECONDS = 1.0
-OPTIONS = "--dataset shapes --train-limit 512 --epochs 1 --pruner none"
-COMMAND = f"run --dims {' '.join(map(str, DIMS))} --trials {TRIALS_PER_DIM} {OPTIONS}"
 
 TRAINING = "training and evaluation"
 REST = "driver and display"
@@ -38,9 +36,9 @@ PARTS = {
     "ae_sweep.training.trainer.Trainer.train_until": TRAINING,
     "ae_sweep.training.trainer.mean_squared_error": TRAINING,
     "ae_sweep.sweep.worker.InlineWorker.next_event": "model made, handed over",
-    "ae_sweep.sweep.study.DimStudy.ask": "ask",
-    "ae_sweep.sweep.study.DimStudy.report": "tell",
-    "ae_sweep.sweep.study.DimStudy.complete": "tell",
+    "ae_sweep.sweep.study.ConditionStudy.ask": "ask",
+    "ae_sweep.sweep.study.ConditionStudy.report": "tell",
+    "ae_sweep.sweep.study.ConditionStudy.complete": "tell",
     "ae_sweep.tracking.writer.SweepWriter.start_trial": "start_trial",
     "ae_sweep.tracking.writer.TrialWriter.log_epoch": "log_epoch",
     "ae_sweep.tracking.writer.TrialWriter.finish": "picture stored, run ended",
@@ -49,6 +47,23 @@ PARTS = {
     "ae_sweep.plots.render": "picture",
 }
 """What is timed, and as which part; a part's time is without that of the parts it calls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is measured."""
+
+    dims: tuple[int, ...]
+    trials_per_dim: int
+    train_limit: int
+
+    @property
+    def command(self) -> str:
+        """The sweep, as it is typed after ``ae-sweep``."""
+        return (
+            f"run --dims {' '.join(map(str, self.dims))} --trials {self.trials_per_dim} "
+            f"--dataset shapes --train-limit {self.train_limit} --epochs 1 --pruner none"
+        )
 
 
 class Stopwatch:
@@ -95,53 +110,45 @@ class Stopwatch:
         return outer
 
 
-def measure() -> dict[str, Any]:
-    """Run a sweep of 50 tiny trials and tell where the time went."""
+def measure(size: Size) -> Figures:
+    """Run a sweep of tiny trials and share its time out among the parts."""
     stopwatch = Stopwatch()
-    with tempfile.TemporaryDirectory() as directory, _watching(stopwatch):
-        status = _run_quietly([*COMMAND.split(), "--store", directory])
-    expected = len(DIMS) * TRIALS_PER_DIM
+    with tempfile.TemporaryDirectory(prefix="ae-sweep-overhead-") as store, _watching(stopwatch):
+        status = _run_quietly([*size.command.split(), "--store", store])
+    expected = len(size.dims) * size.trials_per_dim
     if status or len(stopwatch.trials) != expected:
         raise RuntimeError(f"{len(stopwatch.trials)} of {expected} trials ended; status {status}")
-    of_dim: dict[int, list[dict[str, float]]] = defaultdict(list)
+    of_dim: dict[int, list[float]] = defaultdict(list)
     for trial in stopwatch.trials:
-        of_dim[int(trial.pop("latent_dim"))].append(trial)
+        of_dim[int(trial.pop("latent_dim"))].append(_overhead(trial))
+    parts = [*dict.fromkeys(PARTS.values()), REST]
     return {
-        "command": f"ae-sweep {COMMAND}",
+        "command": f"ae-sweep {size.command}",
         "trials": expected,
-        "wall_seconds": _spread(stopwatch.trials, lambda trial: sum(trial.values())),
-        "overhead_seconds": _spread(stopwatch.trials, _overhead),
+        "wall_seconds": spread([sum(trial.values()) for trial in stopwatch.trials]),
+        "overhead_seconds": spread([_overhead(trial) for trial in stopwatch.trials]),
         "overhead_seconds_by_dim": {
-            dim: _spread(trials, _overhead) for dim, trials in of_dim.items()
+            str(dim): spread(overheads)["median"] for dim, overheads in of_dim.items()
         },
         "part_seconds": {
-            part: _spread(stopwatch.trials, lambda trial, part=part: trial.get(part, 0.0))
-            for part in [*dict.fromkeys(PARTS.values()), REST]
+            part: spread([trial.get(part, 0.0) for trial in stopwatch.trials]) for part in parts
         },
     }
 
 
-def report(document: dict[str, Any]) -> str:
-    """Tell the figures as a section of docs/benchmarks.md."""
-    rows = [[part, *section.cells(of, ".3f")] for part, of in document["part_seconds"].items()]
-    rows.append(["wall time", *section.cells(document["wall_seconds"], ".3f")])
-    rows.append(["**overhead**", *section.cells(document["overhead_seconds"], ".3f")])
+def report(figures: Figures) -> str:
+    """Render the figures."""
+    rows = [[part, *cells(of, ".3f")] for part, of in figures["part_seconds"].items()]
+    rows.append(["wall time", *cells(figures["wall_seconds"], ".3f")])
+    rows.append(["**overhead**", *cells(figures["overhead_seconds"], ".3f")])
     by_dim = ", ".join(
-        f"d={dim}: {of['median']:.2f} s" for dim, of in document["overhead_seconds_by_dim"].items()
+        f"d={dim}: {seconds:.2f} s" for dim, seconds in figures["overhead_seconds_by_dim"].items()
     )
-    return section.section(
-        "Overhead of a trial",
-        f"`{document['command']}`: {document['trials']} trials on generated images, in one process "
-        "through the command line. A trial lasts from the end of the one before to its own; its "
-        "overhead is all of that but the trainer's steps and its measurements of validation and "
-        "test images. Nothing is pruned, so every trial has its picture and its model; the first "
-        "trial pays for what is imported late.",
-        section.table(["part", "s a trial, median", "min to max"], rows),
+    return paragraphs(
+        f"`{figures['command']}`: {counted(figures['trials'], 'trial')}.",
+        table(["part", "s per trial, median", "min to max"], rows),
         f"Overhead by dim, median: {by_dim}.",
-        section.verdict(
-            "overhead", document["overhead_seconds"]["median"], target=TARGET_SECONDS, unit="s"
-        ),
-        name="overhead",
+        verdict("overhead", figures["overhead_seconds"]["median"], target=TARGET_SECONDS, unit="s"),
     )
 
 
@@ -157,8 +164,10 @@ def _watching(stopwatch: Stopwatch) -> Iterator[None]:
 
 
 def _run_quietly(words: list[str]) -> int:
-    """Run ae-sweep in this process without its table; tell its exit status."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """Run ae-sweep in this process without its table; return its exit status."""
+    with contextlib.redirect_stdout(io.StringIO()), mock.patch.dict(os.environ):
+        for variable in FOREIGN_VARIABLES:
+            os.environ.pop(variable, None)
         return app(args=words, standalone_mode=False) or 0
 
 
@@ -166,11 +175,18 @@ def _overhead(trial: dict[str, float]) -> float:
     return sum(trial.values()) - trial[TRAINING]
 
 
-def _spread(
-    trials: list[dict[str, float]], value: Callable[[dict[str, float]], float]
-) -> dict[str, float]:
-    return spread([value(trial) for trial in trials])
-
+BENCHMARK = Benchmark(
+    name="overhead",
+    title="Overhead of a trial",
+    about="A sweep of generated images, in one process through the command line. A trial lasts "
+    "from the end of the one before to its own; its overhead is all of that but the trainer's "
+    "steps and its measurements of validation and test images. Nothing is pruned, so every trial "
+    "has its picture and its model; the first trial pays for what is imported late.",
+    measure=measure,
+    report=report,
+    full=Size(dims=(2, 8, 32, 128, 1024), trials_per_dim=10, train_limit=512),
+    smallest=Size(dims=(2,), trials_per_dim=2, train_limit=128),
+)
 
 if __name__ == "__main__":
-    section.main(measure, report)
+    BENCHMARK.main()

@@ -4,12 +4,13 @@ DataLoader and ToTensor, batches of 128, Adam at 1e-3, a cosine over the epochs,
 gradient's norm clipped at 1. It shares no line with the product, so that nothing the product gains
 helps it. Run alone, it trains the whole reference and prints one JSON line an epoch:
 
-    python benchmarks/reference.py --dims 2 8 32 128 1024 --epochs 15
+    python -m benchmarks.reference --dims 2 8 32 128 1024 --epochs 15
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -17,18 +18,21 @@ import time
 from typing import TYPE_CHECKING
 
 import torch
-from common import mnist_root, train_indices
 from torch import nn
 from torch.utils.data import DataLoader, Subset
-from torchvision import datasets, transforms
+
+from benchmarks.images import MNIST, torchvision_root, train_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from pathlib import Path
 
+    from benchmarks.images import Images
+
 BATCH_SIZE = 128
 LR = 1e-3
+PIXELS = 28 * 28
 
 
 def autoencoder(latent_dim: int) -> nn.Sequential:
@@ -55,7 +59,7 @@ class Reference:
     root
         The directory that holds ``MNIST/raw``, torchvision's layout.
     train_indices
-        Which of the 60,000 training images to train on; those the product trains on.
+        Which of the training images to train on; those the product trains on.
     epochs
         Length of the cosine schedule.
     """
@@ -63,10 +67,13 @@ class Reference:
     def __init__(
         self, root: Path, *, latent_dim: int, epochs: int, train_indices: list[int], seed: int = 0
     ) -> None:
+        from torchvision import datasets, transforms  # noqa: PLC0415 - takes seconds to import
+
         torch.manual_seed(seed)
         as_tensor = transforms.ToTensor()
         train = Subset(datasets.MNIST(root, train=True, transform=as_tensor), train_indices)
         test = datasets.MNIST(root, train=False, transform=as_tensor)
+        self.test_images = len(test)
         self.train_loader = DataLoader(train, batch_size=BATCH_SIZE, shuffle=True)
         self.test_loader = DataLoader(test, batch_size=BATCH_SIZE)
         self.model = autoencoder(latent_dim)
@@ -88,14 +95,14 @@ class Reference:
             yield len(x)
 
     def test_mse(self) -> float:
-        """Measure the mean squared error per pixel of the 10,000 test images."""
+        """Measure the mean squared error per pixel of the test images."""
         self.model.eval()
         with torch.no_grad():
             errors = [
                 nn.functional.mse_loss(self.model(x), x, reduction="sum").item()
                 for x, _ in self.test_loader
             ]
-        return sum(errors) / (len(self.test_loader.dataset) * 784)
+        return float(sum(errors)) / (self.test_images * PIXELS)
 
 
 class ReferenceProcess:
@@ -104,48 +111,67 @@ class ReferenceProcess:
     It works only when it is asked to; leave the context to end it.
     """
 
-    def __init__(self, *, latent_dim: int, epochs: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, latent_dim, epochs), daemon=True
-        )
-        self._process.start()
+    def __init__(self, images: Images, *, latent_dim: int, epochs: int) -> None:
+        self._images = images
+        self._latent_dim = latent_dim
+        self._epochs = epochs
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> ReferenceProcess:
+        context = multiprocessing.get_context("spawn")
+        with contextlib.ExitStack() as stack:
+            root = stack.enter_context(torchvision_root(self._images))
+            self._pipe, theirs = context.Pipe()
+            process = context.Process(
+                target=_serve,
+                args=(theirs, root, self._images, self._latent_dim, self._epochs),
+                daemon=True,
+            )
+            process.start()
+            stack.callback(process.join)
+            stack.callback(process.kill)
+            theirs.close()  # else an answer would be waited for after the process has died
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
+        self._stack.close()
 
     def images_per_second(self, steps: int) -> float:
-        """Train on for so many steps and tell their speed."""
-        self._pipe.send(steps)
-        speed: float = self._pipe.recv()
-        return speed
+        """Train on for a number of steps and return their speed."""
+        return self._answer(steps)
 
     def test_mse_of_an_epoch(self) -> float:
         """Train one epoch from fresh weights, and measure the test images."""
-        self._pipe.send(None)
-        mse: float = self._pipe.recv()
-        return mse
+        return self._answer(None)
+
+    def _answer(self, question: int | None) -> float:
+        self._pipe.send(question)
+        try:
+            answer: float = self._pipe.recv()
+        except EOFError:
+            raise RuntimeError("the reference's process has died; its error is above") from None
+        return answer
 
 
-def _serve(pipe: Connection, latent_dim: int, epochs: int) -> None:
-    settings = {"latent_dim": latent_dim, "epochs": epochs, "train_indices": train_indices()}
-    reference = Reference(mnist_root(), **settings)
+def _serve(pipe: Connection, root: Path, images: Images, latent_dim: int, epochs: int) -> None:
+    indices = train_indices(images)
+
+    def fresh() -> Reference:
+        return Reference(root, latent_dim=latent_dim, epochs=epochs, train_indices=indices)
+
+    reference = fresh()
     steps = itertools.chain.from_iterable(reference.epoch() for _ in itertools.count())
     while True:
         count = pipe.recv()
         if count is None:
-            fresh = Reference(mnist_root(), **settings)
-            sum(fresh.epoch())
-            pipe.send(fresh.test_mse())
+            whole = fresh()
+            sum(whole.epoch())
+            pipe.send(whole.test_mse())
         else:
             started = time.perf_counter()
-            images = sum(itertools.islice(steps, count))
-            pipe.send(images / (time.perf_counter() - started))
+            trained = sum(itertools.islice(steps, count))
+            pipe.send(trained / (time.perf_counter() - started))
 
 
 def main() -> None:
@@ -153,21 +179,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dims", nargs="+", type=int, default=[2, 8, 32, 128, 1024])
     parser.add_argument("--epochs", type=int, default=15)
-    arguments = parser.parse_args()
-    for dim in arguments.dims:
-        reference = Reference(
-            mnist_root(), latent_dim=dim, epochs=arguments.epochs, train_indices=train_indices()
-        )
-        for epoch in range(1, arguments.epochs + 1):
-            started = time.perf_counter()
-            sum(reference.epoch())
-            line = {
-                "latent_dim": dim,
-                "epoch": epoch,
-                "seconds": round(time.perf_counter() - started, 1),
-                "test_mse": round(reference.test_mse(), 6),
-            }
-            print(json.dumps(line), flush=True)
+    options = parser.parse_args()
+    with torchvision_root(MNIST) as root:
+        for dim in options.dims:
+            _train(root, latent_dim=dim, epochs=options.epochs)
+
+
+def _train(root: Path, *, latent_dim: int, epochs: int) -> None:
+    indices = train_indices(MNIST)
+    reference = Reference(root, latent_dim=latent_dim, epochs=epochs, train_indices=indices)
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        sum(reference.epoch())
+        line = {
+            "latent_dim": latent_dim,
+            "epoch": epoch,
+            "seconds": round(time.perf_counter() - started, 1),
+            "test_mse": round(reference.test_mse(), 6),
+        }
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,102 +1,129 @@
-"""Runs the benchmarks, all or those that are named, and writes docs/benchmarks.md.
+"""Runs the benchmarks, all but the long ones or those that are named, and writes the page.
 
-Each runs in a process of its own, on a machine that should do nothing else. The sections of those
-that were not run stay as they were.
+Each runs in a process of its own, on a machine that should do nothing else. Its result is stored as
+soon as it is measured; one that fails does not keep the others from running.
 
-    python benchmarks/run_all.py startup studies --json-dir benchmarks/results
+    python -m benchmarks.run_all startup studies
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import importlib
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from common import machine
+from benchmarks import (
+    analysis,
+    frontier_time,
+    nested,
+    overhead,
+    results,
+    startup,
+    studies,
+    training,
+    workers,
+)
+from benchmarks.machine import processor, versions
+from benchmarks.page import PAGE, render
+from benchmarks.timed import ROOT
 
-BENCHMARKS = (
-    "training", "frontier_time", "nested", "workers", "startup", "overhead", "studies", "analysis",
-)  # fmt: skip
-"""Modules here with ``measure() -> dict`` and ``report(dict) -> str``, in the page's order."""
-LONG = ("frontier_time", "nested")
-"""They take many minutes, and run only where they are named."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "benchmarks.md"
-HEADER = """\
-# Benchmarks
+    from benchmarks.benchmark import Benchmark, Figures
 
-What ae-sweep costs, measured by [`make bench`](../benchmarks/run_all.py), which writes this page.
-Each section tells its target, whether that was met, and the command that measured it; figures are
-medians, with the least and the most.
-
-The last run, of {names}: {date}, {machine}{note}.
-"""
+ALL: tuple[Benchmark[Any], ...] = (
+    training.BENCHMARK,
+    frontier_time.BENCHMARK,
+    nested.BENCHMARK,
+    workers.BENCHMARK,
+    startup.BENCHMARK,
+    overhead.BENCHMARK,
+    studies.BENCHMARK,
+    analysis.BENCHMARK,
+)
+"""In the page's order."""
 
 
-def main() -> None:
-    """Measure what is named, then write it down."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--json-dir", type=Path, help="write each document there as NAME.json")
-    parser.add_argument("--note", help="what else is to be known, such as other work beside it")
-    arguments = parser.parse_args()
-    usual = set(BENCHMARKS) - set(LONG)
-    names = [name for name in BENCHMARKS if name in (arguments.names or usual)]
-    if unknown := set(arguments.names) - set(BENCHMARKS):
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure what is named, store the results, write the page; return the exit status."""
+    options = _options(words)
+    failed = []
+    for benchmark in [] if options.render else _chosen(options.names):
+        print(f"measuring {benchmark.name}", file=sys.stderr)
+        try:
+            figures = measured(benchmark, smallest=options.smallest)
+        except subprocess.CalledProcessError:
+            failed.append(benchmark.name)
+            continue
+        result = results.Result(
+            benchmark=benchmark.name,
+            processor=processor(),
+            date=dt.date.today().isoformat(),
+            versions=versions(),
+            note=options.note,
+            figures=figures,
+        )
+        print(f"stored in {results.add(result, options.results)}", file=sys.stderr)
+    options.page.write_text(render(results.read(options.results), ALL), encoding="utf-8")
+    if failed:
+        print(f"failed: {', '.join(failed)}; the reasons are above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def measured(benchmark: Benchmark[Any], *, smallest: bool = False) -> Figures:
+    """Run one benchmark in a process of its own and return its figures.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If it fails; what it wrote to stderr is there already.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{benchmark.name}", "--json"]
+    done = subprocess.run(
+        [*command, *(["--smallest"] if smallest else [])],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    figures: Figures = json.loads(done.stdout)
+    return figures
+
+
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
+    names = [benchmark.name for benchmark in ALL]
+    usual = ", ".join(benchmark.name for benchmark in _chosen([]))
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run_all", description=__doc__.partition("\n")[0]
+    )
+    add = parser.add_argument
+    add(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"one of {', '.join(names)}; without a name: {usual}",
+    )
+    add("--note", help="what the reader must know, such as other work beside it")
+    add("--render", action="store_true", help="write the page, measure nothing")
+    add("--results", type=Path, default=results.RESULTS, help="the directory of results")
+    add("--page", type=Path, default=PAGE, help="the page to write")
+    add("--smallest", action="store_true", help="check that they run; the figures mean nothing")
+    options = parser.parse_args(words)
+    if unknown := set(options.names) - set(names):
         parser.error(f"no benchmark is named {', '.join(sorted(unknown))}")
-    date, note = f"{dt.date.today():%Y-%m-%d}", f"; {arguments.note}" if arguments.note else ""
-    sections = sections_of(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
-    for name in names:
-        print(f"measuring {name}", file=sys.stderr)
-        document = measured(name)
-        if arguments.json_dir is not None:
-            arguments.json_dir.mkdir(parents=True, exist_ok=True)
-            file = arguments.json_dir / f"{name}.json"
-            file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        sections[name] = f"{importlib.import_module(name).report(document)} Run on {date}{note}."
-        header = HEADER.format(names=", ".join(names), date=date, machine=in_words(), note=note)
-        # After each of them, so that what took minutes is not lost with a later one that fails.
-        PAGE.write_text(page_of(header, sections), encoding="utf-8")
+    if options.smallest and options.results.resolve() == results.RESULTS:
+        parser.error("figures of the smallest size mean nothing; name other --results and --page")
+    return options
 
 
-def measured(name: str) -> dict[str, Any]:
-    """Run one benchmark in a process of its own and tell its document."""
-    command = [sys.executable, str(HERE / f"{name}.py"), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
-
-
-def sections_of(page: str) -> dict[str, str]:
-    """Take a page apart: its sections by name."""
-    found = re.findall(r"^<!-- (\w+) -->\n(.*?)\n<!-- end \1 -->$", page, re.DOTALL | re.MULTILINE)
-    return {name: text.strip() for name, text in found}
-
-
-def page_of(header: str, sections: dict[str, str]) -> str:
-    """Put a page together, its sections in the order of the benchmarks."""
-    marked = [
-        f"<!-- {name} -->\n{sections[name]}\n<!-- end {name} -->"
-        for name in BENCHMARKS
-        if name in sections
-    ]
-    return "\n\n".join([header.strip(), *marked]) + "\n"
-
-
-def in_words() -> str:
-    """Tell the machine and the versions in a clause."""
-    told = machine()
-    versions = ", ".join(f"{name} {told[name]}" for name in ("python", "torch", "mlflow", "optuna"))
-    gpu = "no CUDA device" if told["cuda"] == "none" else told["cuda"]
-    return f"{told['processor']}, {told['threads']} threads, {gpu}, {versions}"
+def _chosen(names: Sequence[str]) -> list[Benchmark[Any]]:
+    return [each for each in ALL if (each.name in names if names else not each.long)]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,6 +7,7 @@ its parent's memory, and that of a benchmark with torch in it would hide what is
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 AE_SWEEP = (sys.executable, str(ROOT / "cli.py"))
+FOREIGN_VARIABLES = ("MLFLOW_TRACKING_URI", "AE_SWEEP_DEBUG")
+"""They would send a measured sweep to another store, or change what it does."""
 
 
 def timed(command: Sequence[str], *, cwd: Path | None = None) -> dict[str, float]:
-    """Run a command; tell ``seconds`` and ``peak_mb`` (10⁶ bytes).
+    """Run a command; return ``seconds`` and ``peak_mb`` (10⁶ bytes).
 
     Raises
     ------
@@ -32,14 +35,15 @@ def timed(command: Sequence[str], *, cwd: Path | None = None) -> dict[str, float
     done = subprocess.run(
         [sys.executable, "-S", __file__, *command],
         cwd=cwd,
+        env={key: text for key, text in os.environ.items() if key not in FOREIGN_VARIABLES},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()}")
-    told: dict[str, float] = json.loads(done.stdout)
-    return told
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
 
 
 def _run(command: list[str]) -> int:

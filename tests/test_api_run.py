@@ -16,7 +16,7 @@ from fakes import FakeTraining
 
 import ae_sweep
 from ae_sweep import training
-from ae_sweep.errors import ConfigError, ConflictError, NotStoredError
+from ae_sweep.errors import ConfigError, ConflictError, NotStoredError, TrainingDivergedError
 from ae_sweep.records import Outcome
 from ae_sweep.runner.execution import SweepPlanned
 from ae_sweep.sweep import InlineWorker, TrialEnded, TrialStarted, TrialValidated
@@ -185,9 +185,7 @@ def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(capsys: pytest.CaptureFixture
 def test_a_sweep_that_lacks_a_dim_is_stored_and_refused() -> None:
     diverges = FakeTraining(
         error=lambda config: (
-            training.trainer.TrainingDivergedError("loss nan at step 7")
-            if config.latent_dim == 4
-            else None
+            TrainingDivergedError("loss nan at step 7") if config.latent_dim == 4 else None
         )
     )
     with pytest.raises(NotStoredError, match=r"no trial finished for d=4; .* ae-sweep ui"):

@@ -40,7 +40,12 @@ def test_the_notebook_runs_on_a_sweep(real_sweep: Sweep, tmp_path: Path) -> None
     before = NOTEBOOK.read_bytes()
     done = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "execute.py"), "--check"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert NOTEBOOK.read_bytes() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+from matplotlib.text import Annotation
 
 from ae_sweep.plots import latent_plane_figure, render
 
@@ -19,11 +20,12 @@ def test_every_image_is_a_point_of_its_classs_colour_and_its_name_is_at_the_medi
     (cloud,) = axes.collections
     order = np.argsort(cloud.get_offsets()[:, 0])
     np.testing.assert_array_equal(cloud.get_offsets()[order], xy[np.argsort(xy[:, 0])])
-    colours = [tuple(colour) for colour in cloud.get_facecolors()[order]]
+    colours = [tuple(colour) for colour in cloud.get_facecolor()[order]]
     assert [len(set(colours[first : first + 50])) for first in (0, 50, 100)] == [1, 1, 1]
     assert len(set(colours)) == 3
     assert [text.get_text() for text in axes.texts] == ["0", "1", "2"]
     for label, text in enumerate(axes.texts):
+        assert isinstance(text, Annotation)
         np.testing.assert_allclose(text.xy, np.median(xy[label == LABELS], axis=0))
         assert text.get_position() == (0, 0)
     (legend,) = figure.legends
@@ -38,7 +40,7 @@ def test_no_class_is_drawn_over_another_and_no_name_over_a_name() -> None:
         RNG.normal(size=(400, 2)), labels, axes_names=["z1", "z2"], title="all in one place"
     )
     (axes,) = figure.axes
-    colours = axes.collections[0].get_facecolors()
+    colours = axes.collections[0].get_facecolor()
     first, last = colours[:100], colours[-100:]
     assert len(np.unique(first, axis=0)) == len(np.unique(last, axis=0)) == 4
     boxes = [text.get_window_extent() for text in axes.texts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
 from rated_records import frontier_of, rated_trial, vae
 
 from ae_sweep.errors import ConfigError
@@ -46,6 +47,7 @@ def test_repeats_have_bars_of_both_rate_and_distortion() -> None:
     again = [vae(8, 1, 9.0 + seed, 0.03 + 0.001 * seed, 8, seed=seed) for seed in (0, 1, 2)]
     (mse_axes, _) = frontier_figure(frontier_of(again)).axes
     (bars,) = mse_axes.containers
+    assert isinstance(bars, ErrorbarContainer)
     assert bars.has_xerr
     assert bars.has_yerr
     (mse_axes, _) = frontier_figure(frontier_of(again[:1])).axes

@@ -336,6 +336,7 @@ assert not {{"torch", "optuna", "matplotlib"}} & set(sys.modules), "heavy import
 
 def test_a_server_error_counts_as_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     import urllib.error
+    import urllib.request
     from email.message import Message
 
     def answer(code: int) -> Callable[..., object]:
@@ -344,8 +345,8 @@ def test_a_server_error_counts_as_unreachable(monkeypatch: pytest.MonkeyPatch) -
 
         return refuse
 
-    monkeypatch.setattr(connection.urllib.request, "urlopen", answer(503))
+    monkeypatch.setattr(urllib.request, "urlopen", answer(503))
     with pytest.raises(StoreError, match="503"):
         connection._check_reachable("http://server", "http://server")
-    monkeypatch.setattr(connection.urllib.request, "urlopen", answer(401))
+    monkeypatch.setattr(urllib.request, "urlopen", answer(401))
     connection._check_reachable("http://server", "http://server")

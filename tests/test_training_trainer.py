@@ -147,7 +147,7 @@ def test_a_training_leaves_torchs_switches_as_they_were(images) -> None:
 def test_a_training_that_is_closed_early_leaves_no_trainer_behind(images) -> None:
     generator = training.train(trial_config(), images, recipe=SMALL)
     next(generator)
-    trainer = weakref.ref(generator.gi_frame.f_locals["trainer"])
+    trainer = weakref.ref(generator.gi_frame.f_locals["trainer"])  # type: ignore[attr-defined]
     weights = weakref.ref(next(trainer().model.parameters()))
     generator.close()
     gc.collect()
