@@ -13,6 +13,7 @@ import platformdirs
 import torch
 
 from ae_sweep import data, training
+from ae_sweep.config import Hyperparameters
 from ae_sweep.data.split import split
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def ready_to_train() -> tuple[training.DeviceImages, training.Precision]:
     training.prepare_process()
     device = torch.device("cpu")
     precision = training.choose_precision(
-        device, model="conv", image_shape=(1, 28, 28), batch_size=training.RECIPE.batch_size
+        device, model="conv", image_shape=(1, 28, 28), batch_size=Hyperparameters.batch_size
     )
     return training.place(mnist(), device), precision
 

@@ -45,6 +45,10 @@ class SweepSettings(TypedDict, total=False):
     """Peak learning rates to choose from, or a log-uniform range."""
     epochs: Values
     """Numbers of epochs to choose from, or a range."""
+    batch_size: Values
+    """Images per optimiser step: sizes to choose from, or a log-uniform range."""
+    weight_decay: Values
+    """Weight decays to choose from, or a log-uniform range."""
     trials: int
     """Trials per study."""
     repeats: int
