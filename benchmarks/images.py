@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ae_sweep import data, training
+from ae_sweep.config import Hyperparameters
 from ae_sweep.data import generated
 from ae_sweep.data.split import split
 from ae_sweep.locations import cache_dir
@@ -40,7 +41,7 @@ def ready_to_train(images: Images) -> tuple[training.DeviceImages, training.Prec
     training.prepare_process()
     device = torch.device("cpu")
     precision = training.choose_precision(
-        device, model="conv", image_shape=(1, 28, 28), batch_size=training.RECIPE.batch_size
+        device, model="conv", image_shape=(1, 28, 28), batch_size=Hyperparameters.batch_size
     )
     dataset = data.load(images.dataset, cache_dir=cache_dir(), train_limit=images.train_limit)
     return training.place(dataset, device), precision

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ae_sweep import load_sweep, models
-from ae_sweep.config.parsing import parse_beta
+from ae_sweep.config import MODEL_SETTINGS
+from ae_sweep.config.parsing import parse_setting
 from ae_sweep.models import registry
 from ae_sweep.models.conv import conv_autoencoder
 from ae_sweep.records import Outcome
@@ -129,9 +130,10 @@ def test_a_model_with_a_setting_of_its_own_needs_no_option(
 
 
 def test_a_narrow_range_of_beta_is_five_ascending_values() -> None:
-    assert parse_beta(["0.01:100"]) == (0.01, 0.1, 1.0, 10.0, 100.0)
+    beta = MODEL_SETTINGS["beta"]
+    assert parse_setting("beta", beta, ["0.01:100"]).values == (0.01, 0.1, 1.0, 10.0, 100.0)
     for text in ("0.1:0.1001", "0.1234:0.1236"):
-        values = parse_beta([text])
+        values = parse_setting("beta", beta, [text]).values
         assert len(values) == 5
         assert list(values) == sorted(set(values))
 

@@ -197,9 +197,9 @@ def test_what_may_grow_is_no_part_of_a_sweeps_identity_and_all_else_is() -> None
         assert dataclasses.replace(config, **{key: value}).identity() != config.identity(), key
     single = dataclasses.replace(config, space=FIXED)
     assert dataclasses.replace(single, method="nested").identity() != single.identity()
-    setting = ModelSetting("beta", (0.1, 1.0))
-    assert dataclasses.replace(config, setting=setting).identity() == config.identity()
-    told = {*grown, *others, "name", "method", "setting"}
+    settings = (ModelSetting("beta", (0.1, 1.0)),)
+    assert dataclasses.replace(config, settings=settings).identity() == config.identity()
+    told = {*grown, *others, "name", "method", "settings"}
     unseen = {field.name for field in dataclasses.fields(config)} - told
     assert not unseen, "a new setting must be told to be part of the identity, or not"
 

@@ -291,11 +291,9 @@ def test_a_setting_that_cannot_be_is_refused(model: str, message: str) -> None:
 
 
 def test_a_models_default_setting_is_told() -> None:
-    assert models.default_setting("conv") is None
+    assert models.default_settings("conv") == ()
     for name, setting in (("vae", "beta"), ("vqvae", "codebook"), ("fsq", "codebook")):
-        told = models.default_setting(name)
-        assert told is not None
-        assert told.name == setting
+        assert [each.name for each in models.default_settings(name)] == [setting]
 
 
 @pytest.mark.parametrize("model", ["vae", "vqvae", "fsq"])

@@ -186,7 +186,9 @@ def test_measuring_leaves_the_model_in_its_mode_and_its_statistics_alone(mode: b
 
 
 def test_the_probe_tells_positive_times() -> None:
-    speed = training.measure_speed(2, tiny_images(), model="conv", precision=training.FP32)
+    speed = training.measure_speed(
+        2, tiny_images(), model="conv", precision=training.FP32, batch_size=16
+    )
     assert min(dataclasses.astuple(speed)) > 0
 
 

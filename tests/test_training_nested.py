@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from ae_sweep.records import EpochResult, TrialResult
 
 DIMS = (2, 8, 30)
-SMALL = dataclasses.replace(training.RECIPE, batch_size=8)
 STEPS_PER_EPOCH = 5
 """Of 40 images."""
 
@@ -41,7 +39,7 @@ def images() -> training.DeviceImages:
 
 
 def nested(images: Any, dims: tuple[int, ...] = DIMS) -> training.NestedTrainings:
-    return training.NestedTrainings(images, dims=dims, recipe=SMALL)
+    return training.NestedTrainings(images, dims=dims)
 
 
 def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResult]:
@@ -54,7 +52,7 @@ def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResul
 
 
 def result_of(trainings: training.NestedTrainings, dim: int, **changes: Any) -> TrialResult:
-    return consume(trainings(trial_config(latent_dim=dim, **changes)))[1]
+    return consume(trainings(trial_config(batch_size=8, latent_dim=dim, **changes)))[1]
 
 
 def digest(result: TrialResult) -> str:
@@ -88,8 +86,8 @@ def test_another_seed_rate_or_length_is_another_network(images, change: dict[str
 
 def test_the_first_dim_tells_of_the_networks_training_and_the_others_of_its_end(images) -> None:
     trainings = nested(images)
-    first, _ = consume(trainings(trial_config(latent_dim=8)))
-    second, _ = consume(trainings(trial_config(latent_dim=2)))
+    first, _ = consume(trainings(trial_config(batch_size=8, latent_dim=8)))
+    second, _ = consume(trainings(trial_config(batch_size=8, latent_dim=2)))
     assert [row.epoch for row in first if row.epoch <= 2] == [0.6, 1.0, 1.6, 2.0]
     assert [row.epoch for row in second if row.epoch <= 2] == [2.0]
     assert [row.step for row in second] == sorted(row.step for row in second)
@@ -113,7 +111,7 @@ def test_what_a_dim_leaves_is_an_ordinary_autoencoder_of_that_width(images, tmp_
         assert model.latent_dim == dim
         again = mean_squared_error(model, images.test_NCHW, precision=training.FP32)
         assert again == pytest.approx(result.test_mse, rel=1e-6)
-        ordinary = consume(training.train(trial_config(latent_dim=dim), images, recipe=SMALL))[1]
+        ordinary = consume(training.train(trial_config(batch_size=8, latent_dim=dim), images))[1]
         assert result.parameters == ordinary.parameters
 
 

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 TIMING = {"images_per_second", "epoch_seconds", "train_seconds"}
 BF16 = training.Precision("bf16", "to be tested")
-SMALL = dataclasses.replace(training.RECIPE, batch_size=8)
+
+
+def small_config(**changes: Any) -> TrialConfig:
+    """A trial in batches of eight images."""
+    return trial_config(**{"batch_size": 8} | changes)
 
 
 def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResult]:
@@ -48,7 +52,6 @@ def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResul
 
 def told(config: TrialConfig, images: Any = None, **settings: Any) -> dict[str, Any]:
     """Everything a training tells but its timing, as JSON-able values."""
-    settings = {"recipe": SMALL} | settings
     epochs, result = consume(training.train(config, images or tiny_images(), **settings))
     final = dataclasses.asdict(result)
     for name in ("weights", "originals", "reconstructions"):
@@ -81,8 +84,8 @@ def images() -> training.DeviceImages:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_training_repeats_to_the_last_digit(images, threads: int) -> None:
     torch.set_num_threads(threads)
-    first = told(trial_config(seed=3, epochs=1), images)
-    again = told(trial_config(seed=3, epochs=1), images)
+    first = told(small_config(seed=3, epochs=1), images)
+    again = told(small_config(seed=3, epochs=1), images)
     torch.set_num_threads(1)
     assert again == first
 
@@ -92,7 +95,7 @@ def test_a_fresh_process_gives_the_same_numbers(images) -> None:
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); import test_training_trainer as t;"
         "t.torch.set_num_threads(1);"
-        "print(json.dumps(t.told(t.trial_config(seed=3))))"
+        "print(json.dumps(t.told(t.small_config(seed=3))))"
     )
     fresh = subprocess.run(
         [sys.executable, "-c", code, str(Path(__file__).parent)],
@@ -101,24 +104,24 @@ def test_a_fresh_process_gives_the_same_numbers(images) -> None:
         check=True,
         timeout=600,
     )
-    here = told(trial_config(seed=3), images)
+    here = told(small_config(seed=3), images)
     assert json.loads(fresh.stdout) == json.loads(json.dumps(here))
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"lr": 3.9e-3}, {"epochs": 3}, {"latent_dim": 3}])
 def test_each_setting_changes_the_result(images, change: dict[str, Any]) -> None:
-    first, other = told(trial_config(), images), told(trial_config(**change), images)
+    first, other = told(small_config(), images), told(small_config(**change), images)
     assert first["result"]["weights"] != other["result"]["weights"]
     assert first["result"]["test_mse"] != other["result"]["test_mse"]
 
 
 def test_the_callers_random_state_is_neither_used_nor_changed(images) -> None:
-    first = told(trial_config(), images)
+    first = told(small_config(), images)
     torch.manual_seed(11)
     random.seed(12)
     np.random.seed(13)  # noqa: NPY002
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    assert told(trial_config(), images) == first
+    assert told(small_config(), images) == first
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     assert np.random.get_state()[1].tolist() == before[2]  # noqa: NPY002
@@ -137,7 +140,7 @@ def test_a_training_leaves_torchs_switches_as_they_were(images) -> None:
         )
 
     before = switches()
-    generator = training.train(trial_config(), images, recipe=SMALL, precision=BF16)
+    generator = training.train(small_config(), images, precision=BF16)
     next(generator)
     assert switches() == before
     generator.close()
@@ -145,7 +148,7 @@ def test_a_training_leaves_torchs_switches_as_they_were(images) -> None:
 
 
 def test_a_training_that_is_closed_early_leaves_no_trainer_behind(images) -> None:
-    generator = training.train(trial_config(), images, recipe=SMALL)
+    generator = training.train(small_config(), images)
     next(generator)
     trainer = weakref.ref(generator.gi_frame.f_locals["trainer"])  # type: ignore[attr-defined]
     weights = weakref.ref(next(trainer().model.parameters()))
@@ -156,7 +159,7 @@ def test_a_training_that_is_closed_early_leaves_no_trainer_behind(images) -> Non
 
 
 def test_nothing_is_trained_before_the_first_result_is_asked_for(images) -> None:
-    generator = training.train(trial_config(model="no such model"), images)
+    generator = training.train(small_config(model="no such model"), images)
     with pytest.raises(ConfigError, match="no such model"):
         next(generator)
 
@@ -165,9 +168,8 @@ def test_it_learns() -> None:
     images = tiny_images(train=256, side=16)
     epochs, result = consume(
         training.train(
-            trial_config(latent_dim=16, epochs=6),
+            trial_config(latent_dim=16, epochs=6, batch_size=32),
             images,
-            recipe=dataclasses.replace(SMALL, batch_size=32),
         )
     )
     mean_image = images.train_NCHW.float().div(255).mean(dim=0)
@@ -199,7 +201,7 @@ def test_it_pauses_exactly_at_the_ends_of_epochs_and_of_quarters(
     train: int, epochs: int, pauses: list[int], quarters: list[int | None]
 ) -> None:
     images = tiny_images(train=train)
-    results, final = consume(training.train(trial_config(epochs=epochs), images, recipe=SMALL))
+    results, final = consume(training.train(small_config(epochs=epochs), images))
     steps_per_epoch = max(train // 8, 1)
     assert [result.step for result in results] == pauses
     assert [result.quarter for result in results] == quarters
@@ -211,7 +213,7 @@ def test_it_pauses_exactly_at_the_ends_of_epochs_and_of_quarters(
 @pytest.mark.parametrize("train", [1, 3, 7, 8, 9, 40, 47])
 def test_an_epoch_shows_each_image_at_most_once_and_full_batches_only(train: int) -> None:
     images = tiny_images(train=train)
-    trainer = Trainer(trial_config(epochs=3), images, recipe=SMALL)
+    trainer = Trainer(small_config(epochs=3), images)
     orders = []
     for _ in range(3):
         batches = []
@@ -235,7 +237,7 @@ def test_the_learning_rate_warms_up_linearly_and_falls_by_half_a_cosine() -> Non
 
 
 def test_the_optimiser_runs_through_the_schedule_of_its_own_length(images) -> None:
-    trainer = Trainer(trial_config(epochs=2, lr=0.5), images, recipe=SMALL)
+    trainer = Trainer(small_config(epochs=2, lr=0.5), images)
     rates = []
     for _ in range(trainer.total_steps):
         trainer.take_step()
@@ -248,7 +250,7 @@ def test_the_optimiser_runs_through_the_schedule_of_its_own_length(images) -> No
 
 def test_an_absurd_learning_rate_is_told_with_step_and_rate(images) -> None:
     with pytest.raises(TrainingDivergedError) as error:
-        consume(training.train(trial_config(lr=1e38, epochs=4), images, recipe=SMALL))
+        consume(training.train(small_config(lr=1e38, epochs=4), images))
     assert "at step " in str(error.value)
     assert "(peak 1e+38)" in str(error.value)
     assert "smaller lr" in str(error.value)
@@ -267,7 +269,7 @@ def test_a_loss_that_is_no_number_is_told_with_its_step(
         return loss * bad if number == step else loss
 
     monkeypatch.setattr(Trainer, "take_step", broken)
-    generator = training.train(trial_config(lr=2e-3), images, recipe=SMALL)
+    generator = training.train(small_config(lr=2e-3), images)
     rate = 2e-3 * lr_factor(step / 10, warmup=0.25)
     with pytest.raises(
         TrainingDivergedError,
@@ -287,19 +289,19 @@ def test_a_measurement_that_is_no_number_fails_the_training(
     for module in ("evaluate", "trainer"):
         monkeypatch.setattr(f"ae_sweep.training.{module}.mean_squared_error", broken)
     with pytest.raises(TrainingDivergedError, match=f"{where} loss nan at step"):
-        consume(training.train(trial_config(), images, recipe=SMALL))
+        consume(training.train(small_config(), images))
 
 
 def test_a_perfect_reconstruction_has_no_psnr(images, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("evaluate", "trainer"):
         monkeypatch.setattr(f"ae_sweep.training.{module}.mean_squared_error", lambda *_, **__: 0.0)
-    epochs, result = consume(training.train(trial_config(), images, recipe=SMALL))
+    epochs, result = consume(training.train(small_config(), images))
     assert [epoch.val_psnr for epoch in epochs] == [None] * 4
     assert (result.test_mse, result.test_psnr) == (0.0, None)
 
 
 def test_a_result_tells_what_its_numbers_say(images) -> None:
-    epochs, result = consume(training.train(trial_config(latent_dim=4), images, recipe=SMALL))
+    epochs, result = consume(training.train(small_config(latent_dim=4), images))
     for epoch in epochs:
         assert epoch.val_psnr == pytest.approx(10 * math.log10(1 / epoch.val_mse))
         assert epoch.epoch_seconds == pytest.approx(40 / epoch.images_per_second)
@@ -323,7 +325,7 @@ def test_the_training_error_is_the_mean_over_the_batches_since_the_last_result(
         return torch.tensor(float(trainer.step))
 
     monkeypatch.setattr(Trainer, "take_step", numbered)
-    epochs, _ = consume(training.train(trial_config(), images, recipe=SMALL))
+    epochs, _ = consume(training.train(small_config(), images))
     assert [epoch.step for epoch in epochs] == [3, 5, 8, 10]
     assert [epoch.train_mse for epoch in epochs] == [2, 4.5, 7, 9.5]
 
@@ -333,7 +335,7 @@ def test_the_reported_test_error_is_that_of_the_model_handed_over(
     tmp_path: Path, precision: training.Precision
 ) -> None:
     images = tiny_images(side=28)
-    _, result = consume(training.train(trial_config(), images, recipe=SMALL, precision=precision))
+    _, result = consume(training.train(small_config(), images, precision=precision))
     file = tmp_path / "model.safetensors"
     file.write_bytes(result.weights)
     model = models.load(file)
@@ -352,8 +354,8 @@ def test_the_reported_test_error_is_that_of_the_model_handed_over(
 
 
 def test_bf16_is_another_arithmetic_than_fp32(images) -> None:
-    exact = told(trial_config(), images)["epochs"][-1]
-    rough = told(trial_config(), images, precision=BF16)["epochs"][-1]
+    exact = told(small_config(), images)["epochs"][-1]
+    rough = told(small_config(), images, precision=BF16)["epochs"][-1]
     assert rough["val_mse"] != exact["val_mse"]
     assert rough["val_mse"] == pytest.approx(exact["val_mse"], rel=0.1)
 

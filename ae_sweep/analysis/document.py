@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import model_setting, written_parameters
+from ae_sweep.config import model_settings, written_parameters
 from ae_sweep.records import RATE_BITS, RATE_MSE
 
 if TYPE_CHECKING:
@@ -71,9 +71,10 @@ def to_table(frontier: Frontier) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row for each point, with the columns Latent dim, Compression (pixels / latent_dim),
-        Test MSE, PSNR (dB), best lr, epochs. PSNR is NaN for a perfect reconstruction. Of a model
-        with a setting there is a column of its name after the first, and where the code has a rate,
-        Bits and MSE at bits stand before Test MSE.
+        Test MSE, PSNR (dB), best lr, epochs. PSNR is NaN for a perfect reconstruction. A
+        hyperparameter that is not at its default has a column like lr's. Of a model with settings
+        there is a column of each after the first, and where the code has a rate, Bits and MSE at
+        bits stand before Test MSE.
     """
     import pandas as pd  # noqa: PLC0415 - seconds that a process which only trains need not wait
 
@@ -97,10 +98,10 @@ def to_table(frontier: Frontier) -> pd.DataFrame:
 
 
 def _settings(points: Sequence[FrontierPoint]) -> dict[str, list[float]]:
-    pairs = [model_setting(point.model) for point in points]
-    if not all(value for _, value in pairs):
+    settings = [model_settings(point.model) for point in points]
+    if any(each.keys() != settings[0].keys() for each in settings):
         return {}
-    return {pairs[0][0]: [float(value) for _, value in pairs]}
+    return {name: [each[name] for each in settings] for name in settings[0]}
 
 
 def _rates(frontier: Frontier) -> dict[str, list[float]]:

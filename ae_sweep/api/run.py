@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from ae_sweep.api.stored import load_sweep
-from ae_sweep.config import PARAMETERS
+from ae_sweep.config import MODEL_SETTINGS, PARAMETERS
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import data_dir_at, open_at
@@ -45,6 +45,10 @@ class SweepSettings(TypedDict, total=False):
     """Peak learning rates to choose from, or a log-uniform range."""
     epochs: Values
     """Numbers of epochs to choose from, or a range."""
+    batch_size: Values
+    """Images per optimiser step: sizes to choose from, or a log-uniform range."""
+    weight_decay: Values
+    """Weight decays to choose from, or a log-uniform range."""
     trials: int
     """Trials per study."""
     repeats: int
@@ -219,7 +223,7 @@ def _request(
 
 
 def _check_names(given: dict[str, Any]) -> None:
-    names = {**SweepSettings.__annotations__, **PARAMETERS}
+    names = {**SweepSettings.__annotations__, **PARAMETERS, **MODEL_SETTINGS}
     for key in given:
         if key not in names:
             near = difflib.get_close_matches(key, names, n=1)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
-from ae_sweep.config import written_parameters
+from ae_sweep.config import MODEL_SETTINGS, written_parameters
 from ae_sweep.locations import open_at
 from ae_sweep.records import RATE_BITS, Outcome
-from ae_sweep.runner.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +81,7 @@ def _sweep_cells(record: SweepRecord) -> list[str]:
 
 def _model(record: SweepRecord) -> str:
     """Name a sweep's model, with what only some models have."""
-    settings = [f"{key}={record.config[key]}" for key in SETTINGS if key in record.config]
+    settings = [f"{key}={record.config[key]}" for key in MODEL_SETTINGS if key in record.config]
     return " ".join([record.config.get("model", "-"), *settings])
 
 

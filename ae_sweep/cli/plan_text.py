@@ -23,7 +23,7 @@ def plan_lines(estimate: Estimate) -> list[str]:
         f"sweep    {config.name}",
         (
             f"plan     {counted(len(config.conditions), 'study', 'studies')} "
-            f"(d = {', '.join(map(str, config.dims))}{_setting(config)}) × "
+            f"(d = {', '.join(map(str, config.dims))}{_settings(config)}) × "
             f"{counted(config.wanted_trials, 'trial')}{repeats}: {plan.trials} to train, "
             f"at most {counted(estimate.max_epochs, 'epoch')}"
         ),
@@ -50,11 +50,10 @@ def plan_lines(estimate: Estimate) -> list[str]:
     ]
 
 
-def _setting(config: SweepConfig) -> str:
-    setting = config.setting
-    if setting is None:
-        return ""
-    return f"; {setting.name} = {', '.join(str(setting).split())}"
+def _settings(config: SweepConfig) -> str:
+    return "".join(
+        f"; {setting.name} = {', '.join(str(setting).split())}" for setting in config.settings
+    )
 
 
 def _method_lines(config: SweepConfig) -> list[str]:

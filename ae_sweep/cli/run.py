@@ -11,7 +11,11 @@ import typer
 from ae_sweep.cli.console import print_json, say
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
 from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, whole_number
-from ae_sweep.cli.table_options import with_table_options
+from ae_sweep.cli.table_options import (
+    searched_options,
+    setting_options,
+    with_table_options,
+)
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.locations import data_dir_at, open_at
 from ae_sweep.runner.settings import DEFAULTS, DIMS_OF_CODEBOOKS
@@ -30,7 +34,7 @@ def _default(option: str) -> str:
 
 
 @handled
-@with_table_options(after="dims")
+@with_table_options({"dims": searched_options, "model": setting_options})
 def run(
     dims: Annotated[
         list[str] | None,
@@ -85,24 +89,6 @@ def run(
             + _default("model"),
         ),
     ] = None,
-    beta: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--beta",
-            metavar="B ... | LO:HI",
-            help="Of vae: weights of the rate (KL divergence), one study each for every dim; of a "
-            "range, five. [default: 0.1]",
-        ),
-    ] = None,
-    codebook: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--codebook",
-            metavar="K ...",
-            help="Of vqvae and fsq: how many different tokens there are, one study each for every "
-            "dim, which is the number of tokens. [default: 256]",
-        ),
-    ] = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
     ] = DEFAULT_DEVICE,
@@ -146,7 +132,7 @@ def run(
     json_output: JsonOption = False,
     **table_options: Any,
 ) -> None:
-    """Run a tracked sweep: one Optuna study for each latent dim and value of the model's setting.
+    """Run a tracked sweep: one Optuna study for each latent dim and value of the model's settings.
 
     Each study tunes learning rate and epochs; every trial becomes an MLflow run with its picture
     and model.
@@ -161,7 +147,6 @@ def run(
     given = {
         **table_options, "dims": dims, "trials": trials, "repeats": repeats,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
-        "beta": beta, "codebook": codebook,
         "sampler": sampler, "pruner": pruner, "method": method,
     }  # fmt: skip
 

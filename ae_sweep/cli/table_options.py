@@ -1,4 +1,4 @@
-"""Options of a command that come from tables: one for each searched parameter."""
+"""Options of a command that come from tables: hyperparameters and settings of models."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from ae_sweep.config import PARAMETERS
+from ae_sweep.config import MODEL_SETTINGS, PARAMETERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 P = ParamSpec("P")
 
 
-def with_table_options(*, after: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Give a command the options of the tables, which it takes as ``**table_options``.
+def with_table_options(
+    tables: Mapping[str, Callable[[], list[inspect.Parameter]]],
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Give a command the options of tables, which it takes as ``**table_options``.
 
-    Typer reads options from a signature; this one has the tables' options behind the parameter
-    ``after``, so that ``--help`` shows them there.
+    Typer reads options from a signature; this one has the options of a table behind the parameter
+    that the table's key names, so that ``--help`` shows them there.
     """
 
     def extend(command: Callable[P, None]) -> Callable[P, None]:
@@ -28,8 +30,8 @@ def with_table_options(*, after: str) -> Callable[[Callable[P, None]], Callable[
         for parameter in own.parameters.values():
             if parameter.kind is not parameter.VAR_KEYWORD:
                 parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
-            if parameter.name == after:
-                parameters += _searched()
+            if parameter.name in tables:
+                parameters += tables[parameter.name]()
         command.__signature__ = own.replace(  # type: ignore[attr-defined]
             parameters=parameters
         )
@@ -38,19 +40,24 @@ def with_table_options(*, after: str) -> Callable[[Callable[P, None]], Callable[
     return extend
 
 
-def _searched() -> list[inspect.Parameter]:
+def searched_options() -> list[inspect.Parameter]:
+    """Return an option for each hyperparameter."""
     return [
-        _option(
-            name,
-            parameter.option,
-            metavar=parameter.metavar,
-            text=f"{parameter.help} [default: {parameter.search}]",
-        )
-        for name, parameter in PARAMETERS.items()
+        _option(name, metavar=each.metavar, text=f"{each.help} [default: {each.search}]")
+        for name, each in PARAMETERS.items()
     ]
 
 
-def _option(name: str, option: str, *, metavar: str, text: str) -> inspect.Parameter:
+def setting_options() -> list[inspect.Parameter]:
+    """Return an option for each setting of a model."""
+    return [
+        _option(name, metavar=each.metavar, text=f"{each.help} [default: {each.default}]")
+        for name, each in MODEL_SETTINGS.items()
+    ]
+
+
+def _option(name: str, *, metavar: str, text: str) -> inspect.Parameter:
+    option = f"--{name.replace('_', '-')}"
     annotation = Annotated[list[str] | None, typer.Option(option, metavar=metavar, help=text)]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation

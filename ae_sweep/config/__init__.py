@@ -6,7 +6,15 @@ from ae_sweep.config.hyperparameters import (
     Parameter,
     written_parameters,
 )
-from ae_sweep.config.model import Condition, ModelSetting, model_family, model_setting
+from ae_sweep.config.model import (
+    MODEL_SETTINGS,
+    Condition,
+    ModelSetting,
+    ModelSpec,
+    SettingOption,
+    model_family,
+    model_settings,
+)
 from ae_sweep.config.space import Domain, SearchSpace
 from ae_sweep.config.sweep import (
     NAME_PATTERN,
@@ -34,6 +42,7 @@ __all__ = [
     "MAX_COUNT",
     "MAX_PORT",
     "MAX_SEED",
+    "MODEL_SETTINGS",
     "NAME_PATTERN",
     "PARAMETERS",
     "Choices",
@@ -42,11 +51,13 @@ __all__ = [
     "Hyperparameters",
     "MethodName",
     "ModelSetting",
+    "ModelSpec",
     "Parameter",
     "PrunerName",
     "Range",
     "SamplerName",
     "SearchSpace",
+    "SettingOption",
     "SweepConfig",
     "TrialConfig",
     "as_flat_dict",
@@ -56,6 +67,6 @@ __all__ = [
     "check_port",
     "digest",
     "model_family",
-    "model_setting",
+    "model_settings",
     "written_parameters",
 ]

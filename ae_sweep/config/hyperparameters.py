@@ -136,6 +136,38 @@ class Hyperparameters:
         )
     )
     """Passes over the training images."""
+    batch_size: int = field(
+        default=128,
+        metadata=row(
+            label="Batch",
+            best_label="batch size",
+            cell="d",
+            phrase="batch size {}".format,
+            help="Images per optimiser step: sizes to choose from, or a log-uniform range.",
+            metavar="N ... | LO:HI",
+            examples=("64 128 256", "32:512"),
+            scale="log",
+            good=128,
+            check=lambda size: check_count("batch size", size),
+        ),
+    )
+    """Images per optimiser step; what is left over at the end of an epoch is not used in it."""
+    weight_decay: float = field(
+        default=0.0,
+        metadata=row(
+            label="Decay",
+            best_label="weight decay",
+            cell=".2e",
+            phrase="weight decay {:.3g}".format,
+            help="Weight decays to choose from, or a log-uniform range; not of biases and norms.",
+            metavar="W ... | LO:HI",
+            examples=("0 0.01 0.1", "1e-3:1e-1"),
+            scale="log",
+            good=0.0,
+            check=check_weight_decay,
+        ),
+    )
+    """Share of a weight that is taken off in a step, per unit of learning rate."""
 
     def __post_init__(self) -> None:
         for name, parameter in PARAMETERS.items():

@@ -1,18 +1,67 @@
-"""A model's name with its setting, and the condition that one study measures."""
+"""A model with its settings, their options, and the condition that one study measures."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model of the registry with any number of settings; prints as ``vae beta=0.1``."""
+
+    family: str
+    """Its name in the registry."""
+    settings: tuple[tuple[str, float], ...] = ()
+    """Names and values, in the order of the model's definition."""
+
+    @classmethod
+    def parse(cls, text: str) -> ModelSpec:
+        """Read the printed form.
+
+        Raises
+        ------
+        ConfigError
+            If a word after the family is not a name, an equals sign and a number.
+        """
+        family, *words = text.split(" ")
+        return cls(family, tuple(_setting(family, word) for word in words))
+
+    def __str__(self) -> str:
+        words = (f"{name}={setting_text(value)}" for name, value in self.settings)
+        return " ".join([self.family, *words])
+
+
+def setting_text(value: float) -> str:
+    """Write a setting's value as it stands in a model's name."""
+    return f"{value:.12g}"
+
+
+def _setting(family: str, word: str) -> tuple[str, float]:
+    name, equals, value = word.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = None
+    if not (name and equals) or number is None:
+        raise ConfigError(f"the model {family!r} has no setting {shorten(word)}")
+    return name, number
 
 
 @dataclass(frozen=True)
 class ModelSetting:
-    """What only some models have, a VAE's beta or a tokenizer's codebook: one model for each value.
+    """A setting that only some models have, with its values in a sweep: one model for each.
 
-    It decides what is measured, as the latent dimension does, and so is not tuned away.
+    A VAE's beta or a tokenizer's codebook. It decides what is measured, as the latent dimension
+    does, and so is not tuned away.
     """
 
     name: str
@@ -28,11 +77,56 @@ class ModelSetting:
             raise ConfigError(f"{self.name} must be ascending and distinct, got {self}")
 
     def __str__(self) -> str:
-        return " ".join(f"{value:.12g}" for value in self.values)
+        return " ".join(map(setting_text, self.values))
 
-    def models(self, name: str) -> tuple[str, ...]:
-        """Return a model's name with each value, as in ``vae beta=0.1``."""
-        return tuple(f"{name} {self.name}={value:.12g}" for value in self.values)
+
+def all_models(family: str, settings: Sequence[ModelSetting]) -> tuple[str, ...]:
+    """Return a model's name with each combination of its settings' values."""
+    names = [setting.name for setting in settings]
+    combinations = itertools.product(*(setting.values for setting in settings))
+    return tuple(
+        str(ModelSpec(family, tuple(zip(names, values, strict=True)))) for values in combinations
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingOption:
+    """How a model's setting is given to a sweep."""
+
+    kind: type[int] | type[float]
+    help: str
+    default: str
+    """As ``--help`` shows it; the model's definition decides."""
+    examples: tuple[str, ...]
+    """Values as they are typed, and a range if one may be given."""
+    range_values: int | None = None
+    """Number of values, of equal ratios, that a range ``LO:HI`` stands for; None: no range."""
+
+    @property
+    def metavar(self) -> str:
+        """The values in ``--help``."""
+        sign = "K" if self.kind is int else "B"
+        return f"{sign} ... | LO:HI" if self.range_values else f"{sign} ..."
+
+
+MODEL_SETTINGS: Mapping[str, SettingOption] = {
+    "beta": SettingOption(
+        kind=float,
+        help="Of vae: weights of the rate (KL divergence), one study each for every dim; of a "
+        "range, five.",
+        default="0.1",
+        examples=("0.01 0.1 1", "0.001:1"),
+        range_values=5,
+    ),
+    "codebook": SettingOption(
+        kind=int,
+        help="Of vqvae and fsq: how many different tokens there are, one study each for every "
+        "dim, which is the number of tokens.",
+        default="256",
+        examples=("16 256",),
+    ),
+}
+"""Settings of models by name, each an option of its own; several models may share one."""
 
 
 def model_family(model: str) -> str:
@@ -40,10 +134,12 @@ def model_family(model: str) -> str:
     return model.partition(" ")[0]
 
 
-def model_setting(model: str) -> tuple[str, str]:
-    """Return the setting in a model's name: ``beta``, ``0.1`` of ``vae beta=0.1``; else empty."""
-    name, _, value = model.partition(" ")[2].partition("=")
-    return name, value
+def model_settings(model: str) -> dict[str, float]:
+    """Return the settings in a model's name; none where they cannot be read."""
+    try:
+        return dict(ModelSpec.parse(model).settings)
+    except ConfigError:  # a store may hold anything
+        return {}
 
 
 @dataclass(frozen=True)
@@ -52,17 +148,14 @@ class Condition:
 
     latent_dim: int
     model: str
-    """With its setting, if it has one: ``vae beta=0.1``."""
+    """With its settings, if it has any: ``vae beta=0.1``."""
 
     @property
-    def order(self) -> tuple[int, str, float]:
-        """By what conditions are put in a row: latent_dim, then the setting as a number."""
-        _, value = model_setting(self.model)
-        try:
-            return self.latent_dim, model_family(self.model), float(value or 0)
-        except ValueError:
-            return self.latent_dim, self.model, math.inf  # a store may hold anything
+    def order(self) -> tuple[int, str, tuple[float, ...]]:
+        """Sort key of conditions: latent_dim, then the settings as numbers."""
+        values = tuple(model_settings(self.model).values())
+        return self.latent_dim, model_family(self.model) if values else self.model, values
 
     def __str__(self) -> str:
-        name, value = model_setting(self.model)
-        return f"d={self.latent_dim} {name}={value}" if name else f"d={self.latent_dim}"
+        settings = self.model.partition(" ")[2]
+        return f"d={self.latent_dim} {settings}" if settings else f"d={self.latent_dim}"

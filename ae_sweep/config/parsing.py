@@ -5,19 +5,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
-from ae_sweep.config import Choices, Range
+from ae_sweep.config import Choices, ModelSetting, Range
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ae_sweep.config import Domain, Parameter
+    from ae_sweep.config import Domain, Parameter, SettingOption
 
 Number = TypeVar("Number", int, float)
 
 MAX_WORKERS = 64
-BETAS_OF_A_RANGE = 5
 
 
 def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -49,39 +48,38 @@ def parse_domain(parameter: Parameter, texts: Sequence[str]) -> Domain:
     return _parse(texts, parameter.kind, option, form)
 
 
-def parse_beta(texts: Sequence[str]) -> tuple[float, ...]:
-    """Read weights of a VAE's rate; of a range ``LO:HI``, five of equal ratios, ends included.
+def parse_setting(name: str, option: SettingOption, texts: Sequence[str]) -> ModelSetting:
+    """Read the values of a model's setting; a range stands for values of equal ratios.
 
     Raises
     ------
     ConfigError
-        If one is no number, or a range is reversed, mixed with other values or begins at 0.
+        If one is not a number of its kind, or a range is reversed, mixed with other values or
+        begins at 0.
     """
-    form = "a number or a range, as in --beta 0.01 0.1 1 or --beta 0.001:1"
-    beta = _parse(texts, float, "--beta", form)
-    if isinstance(beta, Choices):
-        return beta.values
-    if beta.low <= 0:
-        raise ConfigError(f"--beta {beta} has values of equal ratios, and must begin above 0")
-    ratio = (beta.high / beta.low) ** (1 / (BETAS_OF_A_RANGE - 1))
-    exact = [beta.low * ratio**step for step in range(1, BETAS_OF_A_RANGE - 1)]
+    typed = f"--{name.replace('_', '-')}"
+    number = "a whole number" if option.kind is int else "a number"
+    shown = " or ".join(f"{typed} {example}" for example in option.examples)
+    if not option.range_values:
+        form = f"{number}, as in {shown}"
+        numbers = {_number(text, option.kind, typed, form) for text in texts}
+        # By way of a text, which may be too long for a float: that is infinite then, and refused.
+        return ModelSetting(name, tuple(float(str(each)) for each in sorted(numbers)))
+    domain = _parse(texts, option.kind, typed, f"{number} or a range, as in {shown}")
+    if isinstance(domain, Choices):
+        return ModelSetting(name, tuple(map(float, domain.values)))
+    if domain.low <= 0:
+        raise ConfigError(f"{typed} {domain} has values of equal ratios, and must begin above 0")
+    return ModelSetting(name, _spread(domain, option.range_values))
+
+
+def _spread(domain: Range[int] | Range[float], count: int) -> tuple[float, ...]:
+    """Return values of equal ratios, ends included, written short where that keeps them apart."""
+    ratio = (domain.high / domain.low) ** (1 / (count - 1))
+    exact = [domain.low * ratio**step for step in range(1, count - 1)]
     short = [float(f"{value:.3g}") for value in exact]
-    ascending = all(before < after for before, after in pairwise([beta.low, *short, beta.high]))
-    return (beta.low, *(short if ascending else exact), beta.high)
-
-
-def parse_codebook(texts: Sequence[str]) -> tuple[float, ...]:
-    """Read sizes of a codebook, ascending and distinct.
-
-    Raises
-    ------
-    ConfigError
-        If one is no whole number.
-    """
-    form = "a whole number, as in --codebook 16 256"
-    sizes = {_number(text, int, "--codebook", form) for text in texts}
-    # By way of a text, which may be too long for a float: that is infinite then, and refused.
-    return tuple(float(str(size)) for size in sorted(sizes))
+    ascending = all(before < after for before, after in pairwise([domain.low, *short, domain.high]))
+    return (domain.low, *(short if ascending else exact), domain.high)
 
 
 def some_dims(texts: Sequence[str] | None) -> tuple[int, ...] | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ae_sweep.config.hyperparameters import PARAMETERS
 from ae_sweep.config.values import Choices, Range, bounds
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import unknown_name
+
+if TYPE_CHECKING:
+    from ae_sweep.config.hyperparameters import Hyperparameters
 
 Domain: TypeAlias = Choices[Any] | Range[Any]
 
@@ -51,6 +54,10 @@ class SearchSpace:
     def written(self) -> dict[str, Domain]:
         """What identifies the space and what studies choose: all but what is at its default."""
         return {name: domain for name, domain in self.domains if not self.is_default(name)}
+
+    def values_of(self, hyperparameters: Hyperparameters) -> dict[str, int | float]:
+        """Return the values that a study of this space chooses, by name."""
+        return {name: getattr(hyperparameters, name) for name in self.written}
 
     def is_default(self, name: str) -> bool:
         """Return whether a hyperparameter is fixed at its default."""

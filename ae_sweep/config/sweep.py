@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ae_sweep.config.hyperparameters import PARAMETERS, Hyperparameters
-from ae_sweep.config.model import Condition, ModelSetting
+from ae_sweep.config.model import Condition, ModelSetting, all_models
 from ae_sweep.config.values import MAX_SEED, Range, check_count, check_seed
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import shorten, unknown_name
@@ -26,8 +26,9 @@ PrunerName = Literal["median", "hyperband", "none"]
 
 MethodName = Literal["separate", "nested"]
 
-MAY_GROW = ("dims", "beta", "codebook", "trials", "repeats")
-"""Settings that may change under one name; all others decide whether it is the same sweep."""
+MAY_GROW = ("dims", "trials", "repeats")
+"""What may change under one name, with the values of the model's settings; all others decide
+whether it is the same sweep."""
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -43,7 +44,7 @@ class TrialConfig:
     seed: int = 0
     """Seeds initial weights and the order of the images."""
     model: str = "conv"
-    """A name of the model registry, with its setting if it has one: ``vae beta=0.1``."""
+    """A name of the model registry, with its settings if it has any: ``vae beta=0.1``."""
 
     def __post_init__(self) -> None:
         if self.latent_dim < 1:
@@ -78,8 +79,8 @@ class SweepConfig:
     """Train on this many images only; None takes all."""
     model: str = "conv"
     """A name of the model registry."""
-    setting: ModelSetting | None = None
-    """The values of what only this model has."""
+    settings: tuple[ModelSetting, ...] = ()
+    """Values of the settings that only this model has; each combination is a model."""
     sampler: SamplerName = "tpe"
     """How a study chooses."""
     pruner: PrunerName = "median"
@@ -123,8 +124,8 @@ class SweepConfig:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The model with each value of its setting."""
-        return (self.model,) if self.setting is None else self.setting.models(self.model)
+        """The model with each combination of its settings' values."""
+        return all_models(self.model, self.settings)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -141,8 +142,8 @@ class SweepConfig:
 
     def identity(self) -> dict[str, str]:
         """Return what may not change under one name, as texts."""
-        flat = as_flat_dict(self)
-        return {key: text for key, text in flat.items() if key not in ("name", *MAY_GROW)}
+        left_out = {"name", *MAY_GROW, *(setting.name for setting in self.settings)}
+        return {key: text for key, text in as_flat_dict(self).items() if key not in left_out}
 
 
 def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) -> list[str]:
@@ -175,9 +176,8 @@ def as_flat_dict(config: SweepConfig) -> dict[str, str]:
     """Return a sweep's whole configuration as parameter names and texts."""
     flat = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     flat.pop("space")
-    setting: ModelSetting | None = flat.pop("setting")
-    if setting is not None:
-        flat[setting.name] = setting
+    settings: tuple[ModelSetting, ...] = flat.pop("settings")
+    flat |= {setting.name: setting for setting in settings}
     flat |= config.space.written
     flat["dims"] = " ".join(map(str, config.dims))
     return {key: str(value) for key, value in flat.items()}

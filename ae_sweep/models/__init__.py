@@ -5,7 +5,7 @@ from ae_sweep.models.nested import NestedAutoencoder, check_nested
 from ae_sweep.models.registry import (
     build,
     check_name,
-    default_setting,
+    default_settings,
     names,
     parameter_count,
 )
@@ -21,7 +21,7 @@ __all__ = [
     "build",
     "check_name",
     "check_nested",
-    "default_setting",
+    "default_settings",
     "load",
     "names",
     "parameter_count",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ae_sweep.config import ModelSetting, model_family, model_setting
+from ae_sweep.config import ModelSetting, ModelSpec, model_family
+from ae_sweep.config.model import setting_text
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import shorten, unknown_name
 from ae_sweep.models.conv import conv_autoencoder
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Builder(Protocol):
     """Builds a model of one architecture.
 
-    A third argument, a number with a default, is the model's setting: with ``beta``, the model
+    Further arguments, numbers with a default, are the model's settings: with ``beta``, the model
     ``vae`` becomes the models ``vae beta=0.01``, ``vae beta=0.1`` and so on.
     """
 
@@ -59,18 +60,19 @@ def check_name(name: str) -> None:
     _builder(name)
 
 
-def default_setting(name: str) -> ModelSetting | None:
-    """Return the setting of a model with its default value; None for a model without one.
+def default_settings(name: str) -> tuple[ModelSetting, ...]:
+    """Return the settings of a model with their default values, in the order of its definition.
 
     Raises
     ------
     ConfigError
         If there is no model of that name.
     """
-    for parameter in inspect.signature(_family_builder(name)).parameters.values():
-        if parameter.name not in ("latent_dim", "image_shape"):
-            return ModelSetting(parameter.name, (float(parameter.default),))
-    return None
+    return tuple(
+        ModelSetting(parameter.name, (float(parameter.default),))
+        for parameter in inspect.signature(_family_builder(name)).parameters.values()
+        if parameter.name not in ("latent_dim", "image_shape")
+    )
 
 
 def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0) -> Autoencoder:
@@ -79,7 +81,7 @@ def build(name: str, *, latent_dim: int, image_shape: ImageShape, seed: int = 0)
     Parameters
     ----------
     name
-        Name of the model, with a setting that is not the default: ``vae beta=0.1``.
+        Name of the model, with the settings that are not at their default: ``vae beta=0.1``.
     seed
         Seed of the initial weights, which depend on nothing else; the caller's random state does
         not change.
@@ -111,19 +113,14 @@ def parameter_count(name: str, *, latent_dim: int, image_shape: ImageShape) -> i
 
 
 def _builder(name: str) -> Builder:
-    builder, family = _family_builder(name), model_family(name)
-    if name == family:
-        return builder
-    setting = default_setting(family)
-    key, value = model_setting(name)
-    try:
-        number = float(value)
-    except ValueError:
-        number = None
-    if setting is None or key != setting.name or number is None:
-        raise ConfigError(f"the model {family!r} has no setting {shorten(f'{key}={value}')}")
-    with_setting: Builder = functools.partial(builder, **{key: number})  # type: ignore[arg-type]
-    return with_setting
+    builder = _family_builder(name)
+    spec = ModelSpec.parse(name)
+    known = {setting.name for setting in default_settings(spec.family)}
+    for key, value in spec.settings:
+        if key not in known:
+            word = f"{key}={setting_text(value)}"
+            raise ConfigError(f"the model {spec.family!r} has no setting {shorten(word)}")
+    return functools.partial(builder, **dict(spec.settings))  # type: ignore[arg-type]
 
 
 def _family_builder(name: str) -> Builder:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ae_sweep.config import PARAMETERS, ModelSetting, SearchSpace, SweepConfig
+from ae_sweep.config import MODEL_SETTINGS, PARAMETERS, ModelSetting, SearchSpace, SweepConfig
 from ae_sweep.config.parsing import (
-    parse_beta,
-    parse_codebook,
     parse_dims,
     parse_domain,
+    parse_setting,
 )
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.messages import shorten
@@ -44,11 +43,6 @@ NESTED_DEFAULTS: Mapping[str, str] = {
 """Those of ``--method nested``, which has nothing to search."""
 DIMS_OF_CODEBOOKS = "2 8 32 128"
 """Default dims of models that make tokens: each holds several numbers."""
-SETTINGS: Mapping[str, Callable[[Sequence[str]], tuple[float, ...]]] = {
-    "beta": parse_beta,
-    "codebook": parse_codebook,
-}
-"""Options that only some models have."""
 
 
 def make_config(
@@ -82,7 +76,7 @@ def make_config(
     def text(option: str) -> str:
         return _text(given.get(option), stored.get(option, defaults[option]))
 
-    # What needs no more than reading comes first: finding the model's setting takes seconds.
+    # What needs no more than reading comes first: finding the model's settings takes seconds.
     space = SearchSpace(
         **{
             name: parse_domain(parameter, text(name).split())
@@ -90,8 +84,8 @@ def make_config(
         }
     )
     parse_dims(text("dims").split())
-    setting = _setting(text("model"), given, stored)
-    if setting is not None and setting.name == "codebook":
+    settings = _settings(text("model"), given, stored)
+    if any(setting.name == "codebook" for setting in settings):
         defaults["dims"] = DIMS_OF_CODEBOOKS
     texts = {option: text(option) for option in defaults}
     dims, repeated = parse_dims(texts["dims"].split())
@@ -109,7 +103,7 @@ def make_config(
             None if texts["train_limit"] == "None" else _whole("train_limit", texts, name)
         ),
         model=texts["model"],
-        setting=setting,
+        settings=settings,
         sampler=cast("SamplerName", texts["sampler"]),
         pruner=cast("PrunerName", texts["pruner"]),
         method=cast("MethodName", texts["method"]),
@@ -134,8 +128,7 @@ def _whole(option: str, texts: Mapping[str, str], name: str) -> int:
 def _check_growth(config: SweepConfig, stored: Mapping[str, str]) -> None:
     """Refuse to leave out what is stored: it would be forgotten, though it was trained."""
     wanted = {"dims": {*map(str, config.dims)}}
-    if config.setting is not None:
-        wanted[config.setting.name] = set(str(config.setting).split())
+    wanted |= {setting.name: set(str(setting).split()) for setting in config.settings}
     for option, values in wanted.items():
         missing = [text for text in stored.get(option, "").split() if text not in values]
         if missing:
@@ -146,10 +139,10 @@ def _check_growth(config: SweepConfig, stored: Mapping[str, str]) -> None:
             )
 
 
-def _setting(
+def _settings(
     model: str, given: Mapping[str, Any], stored: Mapping[str, str]
-) -> ModelSetting | None:
-    """Make the setting of a model: what is given, else what is stored, else its default.
+) -> tuple[ModelSetting, ...]:
+    """Make the settings of a model: what is given, else what is stored, else the defaults.
 
     Raises
     ------
@@ -158,19 +151,26 @@ def _setting(
     """
     from ae_sweep import models
 
-    default = models.default_setting(model)
-    own = default.name if default else None
-    for option in SETTINGS:
-        if given.get(option) and option != own:
-            has = f"whose setting is --{own}" if own else "which has none"
-            raise ConfigError(f"--{option} is no setting of the model {model!r}, {has}")
-    if default is None:
-        return None
-    parse = SETTINGS.get(default.name)
-    if parse is None:  # a model that was added without an option
-        return default
-    texts = _text(given.get(default.name), stored.get(default.name, str(default))).split()
-    return ModelSetting(default.name, parse(texts))
+    defaults = models.default_settings(model)
+    own = [f"--{default.name.replace('_', '-')}" for default in defaults]
+    for name in MODEL_SETTINGS:
+        option = f"--{name.replace('_', '-')}"
+        if given.get(name) and option not in own:
+            has = {
+                0: "which has none",
+                1: f"whose setting is {''.join(own)}",
+            }.get(len(own), f"whose settings are {', '.join(own)}")
+            raise ConfigError(f"{option} is no setting of the model {model!r}, {has}")
+    return tuple(
+        parse_setting(
+            default.name,
+            MODEL_SETTINGS[default.name],
+            _text(given.get(default.name), stored.get(default.name, str(default))).split(),
+        )
+        if default.name in MODEL_SETTINGS
+        else default  # a model that was added without an option
+        for default in defaults
+    )
 
 
 def stored_settings(name: str, store: Store) -> Mapping[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ae_sweep import data, models, training
+from ae_sweep.config import PARAMETERS, bounds
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir
 from ae_sweep.runner.precision_cache import remembered_precision
@@ -64,7 +66,8 @@ class SweepSetup:
     def parameters(self) -> dict[str, str | int | float]:
         """Return the run parameters that the setup decides: batch size, precision, method."""
         return {
-            "batch_size": min(training.RECIPE.batch_size, self.card.train_images),
+            # Of trials whose batch size is at its default; another is a hyperparameter of its own.
+            "batch_size": min(PARAMETERS["batch_size"].default, self.card.train_images),
             "precision": self.precision.name,
             "precision_reason": self.precision.reason,
             "method": self.config.method,
@@ -73,8 +76,17 @@ class SweepSetup:
     def speed(self, dim: int) -> training.Speed:
         """Time a few training steps in this process."""
         return training.measure_speed(
-            dim, self.images, model=self.config.models[-1], precision=self.precision
+            dim,
+            self.images,
+            model=self.config.models[-1],
+            precision=self.precision,
+            batch_size=self.timed_batch_size,
         )
+
+    @property
+    def timed_batch_size(self) -> int:
+        """The smallest batch size of the sweep, with which an epoch takes longest."""
+        return int(min(bounds(self.config.space["batch_size"])))
 
     def worker_spec(self, number: int, *, threads: int) -> WorkerSpec:
         """Return all that a worker process needs.
@@ -91,6 +103,7 @@ class SweepSetup:
             cache_dir=cache_dir(),
             data_dir=self.data_dir,
             model=self.config.models[-1],
+            batch_size=self.timed_batch_size,
             device=self.devices[number % len(self.devices)],
             precision=self.precision,
             threads=threads,
@@ -136,6 +149,7 @@ def prepare(
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
     has = training.memory_bytes(device)
     needed = _check_memory(config, image_shape=dataset.card.image_shape, has=has)
+    needed += _check_batches(config, dataset.card, has=has)
     most_workers = len(devices) * (has // (needed + PROCESS_BYTES))
     if workers is not None and workers > max(most_workers, 1):
         raise ConfigError(
@@ -144,15 +158,7 @@ def prepare(
             f"{len(devices) * has / GIGABYTE:,.0f} GB; give at most --workers {most_workers or 1}"
         )
     training.prepare_process()
-    batch_size, image_shape = training.RECIPE.batch_size, dataset.card.image_shape
-    precision = remembered_precision(
-        f"{training.hardware(device)} {config.model} {image_shape} batch={batch_size}",
-        lambda: training.choose_precision(
-            device, model=config.model, image_shape=image_shape, batch_size=batch_size
-        ),
-        cache=cache_dir(),
-        announce=announce,
-    )
+    precision = _precision(config, device_name, dataset.card, announce=announce)
     return SweepSetup(
         config=config,
         dataset=dataset,
@@ -161,6 +167,66 @@ def prepare(
         precision=precision,
         most_workers=most_workers,
     )
+
+
+def _precision(
+    config: SweepConfig,
+    device_name: str,
+    card: DatasetCard,
+    *,
+    announce: Callable[[str], None],
+) -> training.Precision:
+    """Return the precision that is right at the ends of the batch sizes; float32 if one wants it.
+
+    A product of matrices may be wrong or slow at one size and not at another.
+    """
+    device = training.resolve_device(device_name)
+    for batch_size in sorted(set(bounds(config.space["batch_size"]))):
+        precision = remembered_precision(
+            f"{training.hardware(device)} {config.model} {card.image_shape} batch={batch_size}",
+            partial(
+                training.choose_precision,
+                device,
+                model=config.model,
+                image_shape=card.image_shape,
+                batch_size=batch_size,
+            ),
+            cache=cache_dir(),
+            announce=announce,
+        )
+        if precision.name == "fp32":
+            break
+    return precision
+
+
+def _check_batches(config: SweepConfig, card: DatasetCard, *, has: int) -> int:
+    """Return the bytes of activations that the largest batch needs beyond the default's.
+
+    Raises
+    ------
+    ConfigError
+        If a batch size that was asked for is larger than the data set, or than the memory.
+    """
+    space = config.space
+    largest = int(max(bounds(space["batch_size"])))
+    if not space.is_default("batch_size") and largest > card.train_images:
+        raise ConfigError(
+            f"a batch of {largest} images is more than the {card.train_images} training images; "
+            f"give at most --batch-size {card.train_images}"
+        )
+    beyond = largest - PARAMETERS["batch_size"].default
+    if beyond <= 0:
+        return 0
+    each = max(
+        training.activation_bytes(model, latent_dim=config.dims[0], image_shape=card.image_shape)
+        for model in config.models
+    )
+    if beyond * each > has:
+        raise ConfigError(
+            f"a batch of {largest} images needs about {beyond * each / GIGABYTE:,.0f} GB of "
+            f"activations, and the device has {has / GIGABYTE:,.0f} GB; give a smaller --batch-size"
+        )
+    return int(beyond * each)
 
 
 def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> int:

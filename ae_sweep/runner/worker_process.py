@@ -26,6 +26,8 @@ class WorkerSpec:
     train_limit: int | None
     cache_dir: Path
     data_dir: Path | None
+    batch_size: int
+    """At which the speed is measured."""
     model: str
     """Whose speed is measured."""
     device: str
@@ -63,7 +65,11 @@ def _measure(
     training.use_threads(probe.threads)
     yield  # until all that measure at once are here
     return training.measure_speed(
-        probe.latent_dim, images, model=spec.model, precision=spec.precision
+        probe.latent_dim,
+        images,
+        model=spec.model,
+        precision=spec.precision,
+        batch_size=spec.batch_size,
     )
 
 

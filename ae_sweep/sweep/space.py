@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ae_sweep.config import Domain, Parameter, PrunerName, SamplerName, SearchSpace
 
 
+MAX_LISTED = 10**6
+"""Configurations that are worth a list, which takes memory and seconds."""
+
+
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return a space as Optuna's distributions by name; what is at its default is left out."""
     return {name: _distribution(PARAMETERS[name], domain) for name, domain in space.written.items()}
@@ -39,9 +43,9 @@ def known_good(space: SearchSpace) -> Hyperparameters:
 def all_params(space: SearchSpace) -> list[Hyperparameters]:
     """List every configuration of a finite space, the known good one first.
 
-    A space with a continuous range has no such list: it is empty.
+    A space with a continuous range, or of more than a million, has no such list: it is empty.
     """
-    if space.size is None:
+    if space.size is None or space.size > MAX_LISTED:
         return []
     names = [name for name, _ in space.domains]
     product = [

@@ -174,7 +174,7 @@ class ConditionStudy:
     def _ask(self, slot: int, planned: Hyperparameters | None) -> Ask:
         # Enqueued even without a plan: so a trial has its slot from the first moment, whenever the
         # process is killed.
-        params = {} if planned is None else planned.written()
+        params = {} if planned is None else self._config.space.values_of(planned)
         self._study.enqueue_trial(params, user_attrs={"slot": slot})
         trial = self._study.ask(distributions(self._config.space))
         return Ask(trial, Hyperparameters(**trial.params))
@@ -182,7 +182,8 @@ class ConditionStudy:
     def _unseen(self, seed: int, trials: Sequence[FrozenTrial]) -> Hyperparameters:
         rng = random.Random(seed)  # noqa: S311 - no secret
         space = self._config.space
-        if space.size is None:
+        every = all_params(space)
+        if not every:
             return draw(space, rng)
         seen = [_configuration(trial) for trial in trials if self._is_whole(trial)]
         taken = [
@@ -190,7 +191,6 @@ class ConditionStudy:
             for trial in trials
             if self._is_whole(trial) and trial.state in (*FILLED, TrialState.RUNNING)
         ]
-        every = all_params(space)
         return rng.choice(
             [each for each in every if each not in seen]
             or [each for each in every if each not in taken]
@@ -206,7 +206,7 @@ class ConditionStudy:
 
 def _twin(ask: Ask, slot: int, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     # Parameters first: of thousands of trials, hardly any has those of the new one.
-    params = ask.params.written()
+    params = ask.trial.params  # read from the database each time
     return next((t for t in trials if t.params == params and _slot(t) != slot), None)
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from ae_sweep.config import PARAMETERS, as_flat_dict, model_setting
+from ae_sweep.config import PARAMETERS, as_flat_dict, model_settings
+from ae_sweep.config.model import setting_text
 from ae_sweep.errors import ConfigError, TrainingDivergedError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.tracking import models, names
@@ -391,17 +392,20 @@ def _trial_parameters(
         **({names.CHOSEN_PARAMETER: " ".join(chosen)} if chosen else {}),
         "seed": point.seed,
         "model": point.model,
-        **_setting(point.model),
+        **_settings(point.model),
         "recipe": point.recipe,
         "dataset_digest": point.dataset_digest,
     }
     return {key: str(value) for key, value in values.items()}
 
 
-def _setting(model: str) -> dict[str, str]:
-    """Return a model's setting by its name, to be filtered by and plotted in the UI."""
-    name, value = model_setting(model)
-    return {name: value} if name.isidentifier() else {}
+def _settings(model: str) -> dict[str, str]:
+    """Return a model's settings by name, to be filtered by and plotted in the UI."""
+    return {
+        name: setting_text(value)
+        for name, value in model_settings(model).items()
+        if name.isidentifier()
+    }
 
 
 def _log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:

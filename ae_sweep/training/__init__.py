@@ -20,7 +20,13 @@ from ae_sweep.training.nested import (
 )
 from ae_sweep.training.precision import FP32, Precision, choose_precision
 from ae_sweep.training.recipe import RECIPE, Recipe, recipe_name
-from ae_sweep.training.speed import Speed, between, measure_speed, training_bytes
+from ae_sweep.training.speed import (
+    Speed,
+    activation_bytes,
+    between,
+    measure_speed,
+    training_bytes,
+)
 from ae_sweep.training.trainer import Training, train
 
 __all__ = [
@@ -33,6 +39,7 @@ __all__ = [
     "Recipe",
     "Speed",
     "Training",
+    "activation_bytes",
     "alike_devices",
     "available_devices",
     "between",

@@ -1,4 +1,4 @@
-"""Owns the optimiser: Muon for the matrices of a model, Adam for everything else.
+"""The optimiser: Muon for the matrices of a model, Adam for everything else.
 
 Shapes: R rows (outputs) and S columns (inputs times kernel taps) of a weight seen as a matrix.
 """
@@ -38,19 +38,28 @@ class MuonAndAdam:
         Its trainable parameters are optimised; the others are left alone.
     recipe
         Decay rates, and Muon's learning rate relative to Adam's.
+    weight_decay
+        Decoupled (AdamW, Loshchilov and Hutter 2019): a step with Adam's learning rate lr first
+        multiplies every weight of two or more dimensions by 1 - lr * weight_decay, whichever
+        optimiser it belongs to. Biases and the gains of norms are not decayed.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, *, weight_decay: float = 0.0) -> None:
         self.recipe = recipe
+        self.weight_decay = weight_decay
         self.matrices = [_Matrix(weight) for weight in _muon_weights(model)]
         taken = {id(matrix.weight) for matrix in self.matrices}
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
         self.adam = torch.optim.Adam(rest, betas=recipe.betas, fused=True)
         self.trained = [*rest, *(matrix.weight for matrix in self.matrices)]
+        self.decayed = [parameter for parameter in self.trained if parameter.ndim > 1]
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Take one step with Adam's learning rate ``lr``, then forget the gradients."""
+        if self.weight_decay:
+            for parameter in self.decayed:
+                parameter.mul_(1 - lr * self.weight_decay)
         self.adam.param_groups[0]["lr"] = lr
         self.adam.step()
         for matrix in self.matrices:

@@ -1,4 +1,4 @@
-"""Owns the recipe: everything about a training that no sweep varies."""
+"""The recipe: everything about a training that no sweep varies."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ class Recipe:
 
     version: str
     """Part of a point's identity: another number where results would differ."""
-    batch_size: int
-    """Images per optimiser step; what is left over at the end of an epoch is not used in it."""
     warmup: float
     """Share of the schedule in which the learning rate rises linearly to its peak."""
     betas: tuple[float, float]
@@ -30,7 +28,6 @@ class Recipe:
 
 RECIPE = Recipe(
     version="2",
-    batch_size=128,
     warmup=0.25,
     betas=(0.9, 0.99),
     muon_lr_ratio=20.0,
@@ -39,7 +36,7 @@ RECIPE = Recipe(
 
 
 def recipe_name(config: SweepConfig) -> str:
-    """Return what a point calls the recipe of a sweep.
+    """Return the recipe's name in the identity of a sweep's trials.
 
     The dims of a nested training share their weights, so that all of them decide each result.
     """

@@ -1,4 +1,4 @@
-"""Owns the short measurement from which a sweep's time is foretold."""
+"""Throughput benchmark for time estimates, and the memory of a training."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WARM_UP_STEPS = 4
 TIMED_STEPS = 12
+MEASURED_IMAGES = 2
+"""Of which activations are counted: batch norm takes no single one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,12 @@ class Speed:
     epoch_seconds: float
     """One pass over the training images."""
     validation_seconds: float
-    """One look at the validation images."""
+    """One pass over the validation images."""
     test_seconds: float
-    """One look at the test images."""
+    """One pass over the test images."""
 
     def trial_seconds(self, epochs: int) -> float:
-        """Foretell a whole training of so many epochs, without tracking."""
+        """Estimate the seconds of a whole training, without tracking."""
         validations = epochs + QUARTERS - math.gcd(epochs, QUARTERS)
         return (
             epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
@@ -47,11 +49,13 @@ class Speed:
 
 
 def measure_speed(
-    latent_dim: int, images: DeviceImages, *, model: str, precision: Precision
+    latent_dim: int, images: DeviceImages, *, model: str, precision: Precision, batch_size: int
 ) -> Speed:
     """Time a few training steps and one evaluation batch of one latent dimension."""
     config = TrialConfig(
-        latent_dim=latent_dim, hyperparameters=Hyperparameters(lr=1e-3, epochs=1), model=model
+        latent_dim=latent_dim,
+        hyperparameters=Hyperparameters(lr=1e-3, epochs=1, batch_size=batch_size),
+        model=model,
     )
     trainer = Trainer(config, images, precision=precision)
     _seconds(trainer, WARM_UP_STEPS)
@@ -68,9 +72,31 @@ def measure_speed(
 def training_bytes(model: str, *, latent_dim: int, image_shape: models.ImageShape) -> int:
     """Estimate the memory of a training in bytes: weights, gradients, Adam's two moments.
 
-    Activations, which do not grow with latent_dim, are not counted.
+    Activations, which do not grow with latent_dim, are not counted; see `activation_bytes`.
     """
     return 4 * 4 * models.parameter_count(model, latent_dim=latent_dim, image_shape=image_shape)
+
+
+def activation_bytes(model: str, *, latent_dim: int, image_shape: models.ImageShape) -> int:
+    """Measure what a training step keeps of one image for its backward pass, in bytes.
+
+    By one forward pass of two images on the CPU, in float32.
+    """
+    network = models.build(model, latent_dim=latent_dim, image_shape=image_shape)
+    weights = {parameter.data_ptr() for parameter in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images_BCHW = torch.zeros((MEASURED_IMAGES, *image_shape))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        rebuilt = network.training_pass(images_BCHW, torch.Generator().manual_seed(0))
+    del rebuilt
+    return sum(kept.values()) // MEASURED_IMAGES
 
 
 def _seconds(trainer: Trainer, steps: int) -> float:
@@ -86,7 +112,7 @@ def _measure_test(trainer: Trainer, x_NCHW: Tensor) -> None:
 
 
 def _seconds_of(measure: Callable[[Tensor], object], x_NCHW: Tensor) -> float:
-    """Foretell from a batch, warmed up, how long all of some images take."""
+    """Estimate from one batch, after a warm-up, how long all of some images take."""
     sample_NCHW = x_NCHW[:BATCH]
     measure(sample_NCHW)
     started = time.perf_counter()

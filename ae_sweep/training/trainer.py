@@ -104,10 +104,12 @@ class TrainingLoop(ABC):
         self.recipe = recipe
         model.to(images.device)
         model.to(memory_format=torch.channels_last)
-        self.optimiser = MuonAndAdam(model, recipe)
+        self.optimiser = MuonAndAdam(
+            model, recipe, weight_decay=config.hyperparameters.weight_decay
+        )
         self.order = torch.Generator().manual_seed(config.seed)
         self.noise = torch.Generator(images.device).manual_seed(config.seed)
-        self.batch_size = min(recipe.batch_size, len(images.train_NCHW))
+        self.batch_size = min(config.hyperparameters.batch_size, len(images.train_NCHW))
         self.steps_per_epoch = len(images.train_NCHW) // self.batch_size
         self.total_steps = max(1, round(self.steps_per_epoch * epochs))
         self.step = 0
