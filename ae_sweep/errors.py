@@ -1,7 +1,6 @@
-"""Owns the errors a user can meet: what happened, with the value, and what to do next.
+"""Errors that a user can meet: what happened, with the value, and what to do next.
 
-Each carries the exit code of the command line's contract. They are raised low and caught once,
-in ``ae_sweep.cli``.
+Each has an exit code of the command line. They are raised low and caught once, in ``ae_sweep.cli``.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from typing import ClassVar
 
 
 class AeSweepError(Exception):
-    """Base of all errors that are told to the user as one message."""
+    """Base of all errors that are shown to the user as one message."""
 
     exit_code: ClassVar[int] = 1
 
 
 class ConfigError(AeSweepError):
-    """A setting that cannot be: wrong usage."""
+    """A setting with an impossible value: wrong usage."""
 
     exit_code: ClassVar[int] = 2
 
@@ -31,6 +30,10 @@ class DeviceError(AeSweepError):
     """A device that this machine does not have."""
 
     exit_code: ClassVar[int] = 3
+
+
+class DeviceLostError(DeviceError):
+    """A GPU that has failed; nothing can be computed on it any more in this process."""
 
 
 class StoreError(AeSweepError):
@@ -69,3 +72,12 @@ class TrainingDivergedError(AeSweepError):
     Raised in a training, it fails that trial and the sweep goes on. Raised where a result is
     written, which a training has checked before, it ends the sweep.
     """
+
+
+class TrainingFailedError(AeSweepError):
+    """A training that the machine could not carry out: no memory, or a failing kernel.
+
+    It fails that trial and the sweep goes on.
+    """
+
+    exit_code: ClassVar[int] = 3

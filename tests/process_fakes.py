@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from fakes import difficulty, epoch_result, trial_result
 
-from ae_sweep.errors import DataError, TrainingDivergedError
+from ae_sweep.errors import (
+    DataError,
+    DeviceLostError,
+    TrainingDivergedError,
+    TrainingFailedError,
+)
 from ae_sweep.sweep import ProcessWorker
 
 if TYPE_CHECKING:
@@ -23,9 +28,13 @@ if TYPE_CHECKING:
 
 ERRORS = {
     "diverges": TrainingDivergedError("loss nan at step 7"),
-    "has no memory": RuntimeError("CUDA out of memory"),
-    "says nothing": RuntimeError(""),
+    "has no memory": TrainingFailedError("out of memory (CUDA out of memory)"),
+    "says nothing": TrainingFailedError(""),
     "has a bug": TypeError("a bug"),
+    "has a wrong shape": RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"),
+    "loses its device": DeviceLostError(
+        "the device failed: CUDA error: unspecified launch failure"
+    ),
 }
 
 

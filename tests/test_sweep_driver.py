@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 
 from ae_sweep import sweep
 from ae_sweep.config import Choices, Range, SearchSpace
-from ae_sweep.errors import StoreError, TrainingDivergedError
+from ae_sweep.errors import StoreError, TrainingDivergedError, TrainingFailedError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated, space, studies, study
 
@@ -320,29 +320,31 @@ def test_a_configuration_that_failed_is_not_tried_in_another_slot(
 ) -> None:
     for seed in range(5):
         new_memory()
-        training = FakeTraining(error=lambda _config: RuntimeError("out of memory"))
+        training = FakeTraining(error=lambda _config: TrainingFailedError("out of memory"))
         config = sweep_config(trials=6, seed=seed)
         run_sweep(None, config, training=training, tracker=FakeTracker())
         assert len(set(training.started)) == len(training.started) == 12
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("CUDA out of memory"), RuntimeError(""), TrainingDivergedError("nan")]
+    "error",
+    [TrainingFailedError("out of memory"), TrainingFailedError(""), TrainingDivergedError("nan")],
 )
 def test_a_sweep_whose_trials_all_fail_ends_without_repeats(storage: Any, error: Exception) -> None:
     training, tracker = FakeTraining(error=lambda _config: error), FakeTracker()
     config = sweep_config(trials=2, repeats=2)
     events = run_sweep(None, config, training=training, tracker=tracker)
     assert tracker.outcomes() == [Outcome.FAILED] * 4
-    assert {log.reason for log in tracker.logs} == {str(error) or "RuntimeError"}
+    assert {log.reason for log in tracker.logs} == {str(error) or "TrainingFailedError"}
     assert sum(isinstance(event, TrialEnded) for event in events) == 4
     assert states(storage) == {TrialState.FAIL}
 
 
-def test_a_mistake_in_the_program_ends_the_sweep_and_leaves_nothing_running(storage: Any) -> None:
-    training = FakeTraining(error=lambda _config: TypeError("a bug"))
+@pytest.mark.parametrize("bug", [TypeError("a bug"), RuntimeError("shapes cannot be multiplied")])
+def test_a_bug_ends_the_sweep_and_leaves_nothing_running(storage: Any, bug: Exception) -> None:
+    training = FakeTraining(error=lambda _config: bug)
     tracker = FakeTracker()
-    with pytest.raises(TypeError, match="a bug"):
+    with pytest.raises(type(bug), match=str(bug)):
         run_sweep(None, sweep_config(), training=training, tracker=tracker)
     assert tracker.outcomes() == [Outcome.INTERRUPTED]
     assert states(storage) == {TrialState.FAIL}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import pytest
 from fakes import trial_config
 from process_fakes import open_fake, train, wait_for, wait_until_gone
 
-from ae_sweep.errors import WorkerError
+from ae_sweep.errors import DeviceLostError, TrainingFailedError, WorkerError
 from ae_sweep.sweep import Child, InlineWorker, ProcessWorker, run_together
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
@@ -177,12 +178,45 @@ def test_a_training_that_fails_is_told_as_an_inline_worker_tells_it(
     assert events(two, 1) == events(inline, 1)
 
 
-def test_a_mistake_in_the_program_is_raised_with_the_traceback_of_the_process(two: Any) -> None:
-    two.submit(0, new_config(model="has a bug"))
-    with pytest.raises(RuntimeError, match="in a worker process: TypeError: a bug") as caught:
-        events(two, 1)
-    assert "in train" in caught.value.__notes__[0]
-    two.stop(0)
+BUGS = {"has a bug": "TypeError: a bug", "has a wrong shape": "mat1 and mat2 shapes cannot be mul"}
+
+
+@pytest.mark.parametrize("kind", ["inline", "processes"])
+@pytest.mark.parametrize("how", BUGS)
+def test_a_bug_is_raised_with_the_traceback_of_the_training_and_is_no_failed_trial(
+    two: Any, place: Path, how: str, kind: str
+) -> None:
+    worker: Worker = two if kind == "processes" else InlineWorker(partial(train, place))
+    worker.submit(0, new_config(model=how))
+    with pytest.raises((RuntimeError, TypeError)) as caught:
+        events(worker, 1)
+    printed = "".join(traceback.format_exception(caught.value))  # what --debug prints
+    assert BUGS[how] in printed
+    assert "process_fakes.py" in printed
+    assert "in train" in printed
+    worker.stop(0)
+    worker.submit(1, new_config())
+    assert isinstance(events(worker, 1)[-1], JobFinished), "the worker is not the worse for it"
+
+
+def test_a_process_whose_device_failed_gets_no_further_job(two: Any, place: Path) -> None:
+    lost, later = new_config(model="loses its device"), [new_config(), new_config()]
+    two.submit(0, lost)
+    (failed,) = [event for event in events(two, 1) if isinstance(event, JobFailed)]
+    assert failed.reason == "the device failed: CUDA error: unspecified launch failure"
+    for job, config in enumerate(later, start=1):
+        two.submit(job, config)
+    events(two, 2)
+    pids = {wait_for(place / f"{config.seed}-1") for config in later}
+    assert wait_for(place / f"{lost.seed}-1") not in pids
+
+
+def test_an_inline_worker_whose_device_failed_ends_the_sweep(place: Path) -> None:
+    worker = InlineWorker(partial(train, place))
+    worker.submit(0, new_config(model="loses its device"))
+    with pytest.raises(DeviceLostError, match="unspecified launch failure"):
+        events(worker, 1)
+    worker.close()
 
 
 @pytest.mark.slow
@@ -211,8 +245,10 @@ def test_a_process_that_cannot_be_set_up_is_one_error_and_not_tried_again(
 ) -> None:
     with ProcessWorker([partial(open_fake, place, how)]) as worker:
         worker.submit(0, trial_config())
-        with pytest.raises(WorkerError, match=reason):
+        with pytest.raises(WorkerError, match=reason) as caught:
             worker.next_event()
+    printed = "".join(traceback.format_exception(caught.value))
+    assert ("in open_fake" in printed) is (how == "has a bug"), "a bug has the child's traceback"
     assert len(multiprocessing.active_children()) <= 2, "those of the other tests"
 
 
@@ -269,7 +305,7 @@ def test_children_that_work_together_wait_for_each_other(tmp_path: Path) -> None
 def open_pair(place: Path, name: str) -> Any:
     def work(job: int) -> Any:
         if job == 0:
-            raise RuntimeError("no job 0")
+            raise TrainingFailedError("no job 0")
         (place / f"{job}-{name}").touch()
         time.sleep(0.2 if name == "second" else 0)
         yield

@@ -1,7 +1,8 @@
-"""One network that is an autoencoder of several widths at once, by its first d latents.
+"""A network that is an autoencoder of several widths at once, each by its first d latents alone.
 
 Nested dropout (Rippel et al. 2014, arXiv:1402.0915) in the form of slimmable networks (Yu et al.
-2019, arXiv:1812.08928): the widths share every weight, and each has BatchNorm layers of its own.
+2019, arXiv:1812.08928): the widths share every weight, and behind the bottleneck each has
+normalisation layers of its own.
 
 Shapes: B batch, C channels, H height, W width of an image, F features, D latents.
 """
@@ -9,8 +10,7 @@ Shapes: B batch, C channels, H height, W width of an image, F features, D latent
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ae_sweep.models.autoencoder import ImageShape
+
+
+NORMS = (
+    nn.modules.batchnorm._NormBase,  # noqa: SLF001 - BatchNorm and InstanceNorm, all of them
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
 
 
 class NestedAutoencoder(nn.Module):
@@ -43,7 +51,7 @@ class NestedAutoencoder(nn.Module):
     Raises
     ------
     ConfigError
-        If there is no such model, or its bottleneck is not made of two linear layers.
+        If there is no such model, or its bottleneck is not two linear layers.
     """
 
     def __init__(
@@ -104,19 +112,22 @@ def check_nested(name: str, *, dims: Sequence[int], image_shape: ImageShape) -> 
     Raises
     ------
     ConfigError
-        If there is no such model, its bottleneck is not made of two linear layers, or its other
-        layers depend on the bottleneck's width.
+        If there is no such model, its bottleneck is not two linear layers, or anything else of it
+        depends on how wide that is.
     """
     with torch.device("meta"):
-        narrow, wide = (
+        parts = [
             _parts(registry.build(name, latent_dim=dim, image_shape=image_shape), name=name)
-            for dim in (dims[0], dims[-1])
-        )
-    if [p.shape for p in narrow.trunk.parameters()] != [p.shape for p in wide.trunk.parameters()]:
-        raise ConfigError(
-            f"the model {name!r} cannot be trained nested: its hidden layers depend on the latent "
-            "dimension; leave --method out"
-        )
+            for dim in dims
+        ]
+    first = _shared_structure(parts[0])
+    for dim, other in zip(dims, parts, strict=True):
+        differing = _first_difference(first, _shared_structure(other))
+        if differing is not None:
+            raise ConfigError(
+                f"the model {name!r} cannot be trained nested: its layer {differing} depends on "
+                f"the latent dimension ({dims[0]} and {dim} differ); leave --method out"
+            )
 
 
 class _Parts(NamedTuple):
@@ -136,12 +147,62 @@ def _parts(model: Autoencoder, *, name: str) -> _Parts:
         )
     encoder, decoder = model.encoder, model.decoder
     if isinstance(encoder, nn.Sequential) and isinstance(decoder, nn.Sequential):
-        into, out_of = encoder[-1], decoder[0]
-        if isinstance(into, nn.Linear) and isinstance(out_of, nn.Linear):
+        into = encoder[-1] if len(encoder) else None
+        out_of = decoder[0] if len(decoder) else None
+        if _is_linear(into) and _is_linear(out_of):
             return _Parts(encoder[:-1], into, out_of, decoder[1:])
     raise ConfigError(
-        f"the model {name!r} cannot be trained nested: its bottleneck is not two linear layers"
+        f"the model {name!r} cannot be trained nested: its bottleneck is not two linear layers "
+        "with biases; leave --method out"
     )
+
+
+def _is_linear(layer: nn.Module | None) -> TypeGuard[nn.Linear]:
+    # No subclass: it may compute something else from its weight.
+    return type(layer) is nn.Linear and layer.bias is not None
+
+
+Structure: TypeAlias = "dict[str, object]"
+"""What each layer of a network is, by its name in the network."""
+
+
+def _shared_structure(parts: _Parts) -> Structure:
+    """Describe all that the widths have in common: everything but the width of the bottleneck."""
+    return {
+        **{f"encoder.{name}": each for name, each in _structure(parts.trunk).items()},
+        **{f"decoder.{name}": each for name, each in _structure(parts.tail).items()},
+        "at the bottleneck": (parts.into.in_features, parts.out_of.out_features),
+    }
+
+
+def _structure(layers: nn.Sequential) -> Structure:
+    return {name: _description(layer) for name, layer in layers.named_modules() if name}
+
+
+def _description(layer: nn.Module) -> object:
+    """Describe one layer without those inside it: class, settings, parameters, buffers."""
+    settings = {key: value for key, value in vars(layer).items() if _is_plain(value)}
+    parameters = {
+        key: (tuple(parameter.shape), parameter.dtype, parameter.requires_grad)
+        for key, parameter in layer.named_parameters(recurse=False)
+    }
+    buffers = {
+        key: (tuple(buffer.shape), buffer.dtype)
+        for key, buffer in layer.named_buffers(recurse=False)
+    }
+    return type(layer), settings, parameters, buffers
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_plain(each) for each in value)
+    return isinstance(value, bool | int | float | str | None)
+
+
+def _first_difference(first: Structure, other: Structure) -> str | None:
+    """Return the name of a layer that only one network has, or that differs between them."""
+    names = dict.fromkeys([*first, *other])
+    return next((name for name in names if first.get(name) != other.get(name)), None)
 
 
 def _blocks(weight: Tensor, sizes: list[int], *, axis: int) -> nn.ParameterList:
@@ -150,8 +211,18 @@ def _blocks(weight: Tensor, sizes: list[int], *, axis: int) -> nn.ParameterList:
 
 
 def _with_own_norms(layers: nn.Sequential) -> nn.Sequential:
+    """Copy layers so that norms at any depth, and every buffer, are the copy's own.
+
+    All other weights stay the same tensors. A buffer is a state, such as running statistics, and
+    each width has its own.
+    """
     own = {
-        name: copy.deepcopy(layer) if isinstance(layer, nn.BatchNorm2d) else layer
-        for name, layer in layers.named_children()
+        id(parameter)
+        for layer in layers.modules()
+        if isinstance(layer, NORMS)
+        for parameter in layer.parameters()
     }
-    return nn.Sequential(OrderedDict(own))
+    shared: dict[int, object] = {
+        id(parameter): parameter for parameter in layers.parameters() if id(parameter) not in own
+    }
+    return copy.deepcopy(layers, shared)

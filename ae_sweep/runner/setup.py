@@ -145,11 +145,11 @@ def prepare(
         train_limit=config.train_limit,
         announce=announce,
     )
-    if config.method == "nested":
-        models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
     has = training.memory_bytes(device)
     needed = _check_memory(config, image_shape=dataset.card.image_shape, has=has)
     needed += _check_batches(config, dataset.card, has=has)
+    if config.method == "nested":
+        models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
     most_workers = len(devices) * (has // (needed + PROCESS_BYTES))
     if workers is not None and workers > max(most_workers, 1):
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""Owns one worker process: started, spoken with over a pipe, ended; both its sides are here.
+"""One worker process: its start, the messages over its pipe, its end; both sides are here.
 
-A child works on one job at a time. A job is a generator: at each yield the child hands the value
-over and waits to be told whether to go on, so that the parent's decisions reach it at once.
+A child works on one job at a time. A job is a generator: at each yield the child sends the value
+and waits for an answer, whether to go on, so that the parent's decisions reach it at once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ae_sweep.errors import AeSweepError, WorkerError
+from ae_sweep.errors import AeSweepError, DeviceLostError, WorkerError
 from ae_sweep.isolation import starting_python
+from ae_sweep.sweep.worker import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +43,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Yielded:
-    """A job has yielded and waits to be told whether to go on."""
+    """A job has yielded and waits for the answer whether to go on."""
 
     value: Any
 
@@ -56,14 +57,16 @@ class Returned:
 
 @dataclass(frozen=True)
 class Refused:
-    """A job could not go on, for a reason that is its own."""
+    """A job could not go on, for a reason of its own."""
 
     reason: str
+    spoilt: bool = False
+    """Whether the process can do no further job."""
 
 
 @dataclass(frozen=True)
 class Crashed:
-    """The program has a mistake."""
+    """The program has a bug."""
 
     reason: str
     trace: str
@@ -71,7 +74,7 @@ class Crashed:
 
 @dataclass(frozen=True)
 class Died:
-    """The process is gone."""
+    """The process has ended."""
 
     reason: str
 
@@ -110,11 +113,11 @@ class Child:
 
     @property
     def handles(self) -> tuple[Connection, int]:
-        """What ``multiprocessing.connection.wait`` finds ready once there is something to read."""
+        """What becomes ready for ``multiprocessing.connection.wait`` with the next message."""
         return self._pipe, self._process.sentinel
 
     def is_alive(self) -> bool:
-        """Tell whether the process runs."""
+        """Return whether the process runs."""
         return self._process.is_alive()
 
     def begin(self, job: Any) -> None:
@@ -130,14 +133,14 @@ class Child:
         self._send(False)
 
     def receive(self) -> Message:
-        """Wait for the next message; the last one tells the end of the process.
+        """Wait for the next message; the last one is ``Died``.
 
         Raises
         ------
         WorkerError
             If the child could not be set up, or died before it was.
         RuntimeError
-            If the program has a mistake; the child's traceback is its note.
+            If the program has a bug; the child's traceback is its note.
         """
         message = self._receive()
         if isinstance(message, Ready):
@@ -148,7 +151,10 @@ class Child:
                 "give fewer --workers"
             )
         elif not self._ready and isinstance(message, Refused | Crashed):
-            raise WorkerError(f"a worker process could not be set up: {message.reason}")
+            failure = WorkerError(f"a worker process could not be set up: {message.reason}")
+            if isinstance(message, Crashed):
+                failure.add_note(message.trace)
+            raise failure
         elif isinstance(message, Crashed):
             error = RuntimeError(f"in a worker process: {message.reason}")
             error.add_note(message.trace)
@@ -164,7 +170,7 @@ class Child:
         atexit.unregister(self.kill)
 
     def _send(self, message: Any) -> None:
-        # That nobody is there to read it is told by the next message received.
+        # Where nobody is left to read it, the next message received is Died.
         with contextlib.suppress(OSError):
             self._pipe.send(message)
 
@@ -188,7 +194,7 @@ class Child:
 
 
 def run_together(children: Sequence[Child], job: Any) -> list[Any]:
-    """Have every child do the same job, and tell what each returned.
+    """Have every child do the same job, and return what each returned.
 
     They wait for each other where the job yields, so that what follows happens at once.
 
@@ -196,6 +202,8 @@ def run_together(children: Sequence[Child], job: Any) -> list[Any]:
     ------
     WorkerError
         If one could not be set up, could not do it, or died.
+    RuntimeError
+        If the program has a bug.
     """
     for child in children:
         child.begin(job)
@@ -216,7 +224,7 @@ def _next(child: Child) -> Any:
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    # A child inherits this, so that Ctrl-C cannot reach it before it knows what to make of it.
+    # A child inherits this, so that Ctrl-C cannot end it before it has set up its handlers.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
     try:
         yield
@@ -247,8 +255,8 @@ def _end_with_parent() -> None:
 def _set_up(pipe: Connection) -> Work | None:
     try:
         work: Work = pipe.recv()()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
-        pipe.send(_told(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
+        pipe.send(_failure(error))
         return None
     pipe.send(Ready())
     return work
@@ -261,17 +269,16 @@ def _carry_out(work: Work, job: Any, pipe: Connection) -> Message | None:
             value = next(steps)
         except StopIteration as end:
             return Returned(end.value)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
-            return _told(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent reports it
+            return _failure(error)
         pipe.send(Yielded(value))
         if not pipe.recv():
             steps.close()
             return None
 
 
-def _told(error: Exception) -> Refused | Crashed:
-    # torch reports a lack of memory and failing kernels as RuntimeError.
-    if isinstance(error, AeSweepError | RuntimeError):
-        return Refused(str(error) or type(error).__name__)
+def _failure(error: Exception) -> Refused | Crashed:
+    if isinstance(error, AeSweepError):
+        return Refused(reason_of(error), spoilt=isinstance(error, DeviceLostError))
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return Crashed(reason, "".join(traceback.format_exception(error)))

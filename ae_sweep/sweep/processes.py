@@ -1,4 +1,4 @@
-"""Owns the worker that trains in processes, several jobs at a time."""
+"""The worker that trains in processes, several jobs at a time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Seat:
-    """Room for one process, which is started when it is needed, again where it is gone."""
+    """Room for one process, which is started when it is needed, and again where it has ended."""
 
     factory: Factory
     child: Child | None = None
     job: int | None = None
     paused: bool = False
-    """Whether the job waits to be told if it is to go on."""
+    """Whether the job waits for an answer whether to go on."""
 
     def begin(self, job: int, config: TrialConfig) -> None:
         """Give a job to the process."""
@@ -51,8 +51,10 @@ class _Seat:
             case Returned(value=result):
                 self.job = None
                 return JobFinished(job, result)
-            case Refused(reason=reason):
+            case Refused(reason=reason, spoilt=spoilt):
                 self.job = None
+                if spoilt:
+                    self.dismiss()
                 return JobFailed(job, reason)
             case Died(reason=reason):
                 self.dismiss()
@@ -78,14 +80,15 @@ class _Seat:
 class ProcessWorker:
     """Trains in processes of its own, one job in each, started by spawn.
 
-    A process that dies breaks the job it had and no other. After each ``JobValidated`` its job
+    A process that dies fails the job it had and no other; so does one whose GPU fails, and the
+    next job gets a new process. After each ``JobValidated`` its job
     waits until the caller asks for the next event or stops it, so that a decision to stop is never
     late. Leave the context to end all processes.
 
     Parameters
     ----------
     factories
-        One for each process: called in it once, gives what trains there. A function of a module
+        One for each process: called in it once, returns what trains there. A function of a module
         or a ``functools.partial`` of one, with arguments that can be pickled.
     """
 
@@ -121,7 +124,7 @@ class ProcessWorker:
         WorkerError
             If a process cannot be started or set up.
         RuntimeError
-            If the program has a mistake.
+            If the program has a bug; the process's traceback is its note.
         """
         for seat in self._seats:
             seat.resume()

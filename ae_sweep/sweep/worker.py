@@ -1,7 +1,10 @@
-"""Owns how trainings are carried out: one small interface, whatever runs them.
+"""Workers, which carry out trainings: their interface, and the one that trains in this process.
 
-A worker is given jobs and asked for the next event of any of them. The inline worker trains in this
-process, one job at a time; others (processes, a cluster) fit behind the same three methods.
+A worker is given jobs and asked for the next event of any of them. Others (processes, a cluster)
+fit behind the same methods.
+
+A job fails by an ``AeSweepError``: the sweep goes on without it. Anything else that a training
+raises is a bug, and ``next_event`` raises it.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ae_sweep.config import TrialConfig
-from ae_sweep.errors import AeSweepError
+from ae_sweep.errors import AeSweepError, DeviceLostError
 from ae_sweep.records import EpochResult, TrialResult
 
 Train = Callable[[TrialConfig], Generator[EpochResult, None, TrialResult]]
@@ -55,13 +58,26 @@ class Worker(Protocol):
         """Begin a training under a number of the caller's."""
 
     def next_event(self) -> WorkerEvent:
-        """Wait for the next event of any job that was submitted and has not ended."""
+        """Wait for the next event of any job that was submitted and has not ended.
+
+        Raises
+        ------
+        AeSweepError
+            If no job can be trained any more.
+        Exception
+            If the program has a bug.
+        """
 
     def stop(self, job: int) -> None:
         """Give a job up; no event of it follows."""
 
     def close(self) -> None:
         """Give up all jobs and end what was started for them."""
+
+
+def reason_of(error: AeSweepError) -> str:
+    """Return why a job failed, in words."""
+    return str(error) or type(error).__name__
 
 
 class InlineWorker:
@@ -78,15 +94,24 @@ class InlineWorker:
         self._trainings[job] = self._train(config)
 
     def next_event(self) -> WorkerEvent:
-        """Train on to the next validation, or to the end."""
+        """Train on to the next validation, or to the end.
+
+        Raises
+        ------
+        DeviceLostError
+            If the GPU has failed: it is of no use to this process any more.
+        Exception
+            If the program has a bug.
+        """
         job, training = next(iter(self._trainings.items()))
         try:
             return JobValidated(job, next(training))
         except StopIteration as end:
             event: WorkerEvent = JobFinished(job, end.value)
-        # torch reports a lack of memory and failing kernels as RuntimeError: they fail the trial.
-        except (AeSweepError, RuntimeError) as error:
-            event = JobFailed(job, f"{error}" or type(error).__name__)
+        except DeviceLostError:
+            raise
+        except AeSweepError as error:
+            event = JobFailed(job, reason_of(error))
         del self._trainings[job]
         return event
 

@@ -1,4 +1,4 @@
-"""Owns the images as the trainer uses them: on the device, as bytes until a batch is made."""
+"""Images as the trainer uses them: on the device, as bytes until a batch is made."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from ae_sweep.training.failures import environment_errors
 
 if TYPE_CHECKING:
     from ae_sweep.data import ImageDataset
@@ -39,10 +41,18 @@ class DeviceImages:
         return self.card.image_shape
 
 
+@environment_errors()
 def place(dataset: ImageDataset, device: torch.device) -> DeviceImages:
     """Copy a data set to the device, once for all trials.
 
     The labels choose which test images are shown, two of each class; they are not used otherwise.
+
+    Raises
+    ------
+    TrainingFailedError
+        If there is not enough memory for them.
+    DeviceLostError
+        If the GPU fails.
     """
     shown = _picture_indices(dataset.test_labels_N)
     return DeviceImages(

@@ -1,4 +1,4 @@
-"""Owns the training of all latent dims at once: one nested network, cut and fine-tuned for each."""
+"""Training of all latent dims at once: one nested network, cut and fine-tuned for each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.models import NestedAutoencoder, TrainingPass
 from ae_sweep.records import QUARTERS
+from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.recipe import RECIPE, Recipe
 from ae_sweep.training.trainer import Trainer, Training, TrainingLoop
@@ -68,7 +69,7 @@ class NestedTrainings:
         EpochResult
             Of that dim, after each epoch and quarter of the network's training that happens
             meanwhile, at the end of that training, and at the ends of the fine-tuning's quarters.
-            None tells a quarter: there is nothing to compare it with.
+            None has a quarter: there is nothing to compare it with.
 
         Returns
         -------
@@ -82,9 +83,21 @@ class NestedTrainings:
             At the first loss that is NaN or infinite.
         ConfigError
             If the model cannot be nested.
+        TrainingFailedError
+            If there is not enough memory, or a library of torch fails.
+        DeviceLostError
+            If the GPU fails.
         """
+        with environment_errors():
+            return (yield from self._train(config))
+
+    def _train(self, config: TrialConfig) -> Training:
         trunk = self._trunk_for(config)
-        yield from trunk.train_at(config.latent_dim)
+        try:
+            yield from trunk.train_at(config.latent_dim)
+        except (RuntimeError, MemoryError):
+            self._trunk = None  # it may have stopped in the middle of a step
+            raise
         tuning = Trainer(
             config,
             self._images,
@@ -122,7 +135,7 @@ class NestedTrainings:
 
 
 def nested_trial_seconds(speeds: Mapping[int, Speed], latent_dim: int, epochs: int) -> float:
-    """Foretell one dim's fine-tuning and its equal share of the network's training.
+    """Estimate one dim's fine-tuning and its equal share of the network's training.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Owns the choice of arithmetic: bfloat16 where it proves right and faster, else fp32."""
+"""Choice of arithmetic: bfloat16 where it proves right and faster, else fp32."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from ae_sweep import models
+from ae_sweep.training.failures import environment_errors
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -37,13 +38,14 @@ class Precision:
         return torch.bfloat16 if self.name == "bf16" else torch.float32
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """Give the context in which a forward pass runs in this precision."""
+        """Return the context in which a forward pass runs in this precision."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.name == "bf16")
 
 
 FP32 = Precision("fp32", "asked for")
 
 
+@environment_errors()
 def choose_precision(
     device: torch.device, *, model: str, image_shape: models.ImageShape, batch_size: int
 ) -> Precision:
@@ -51,8 +53,15 @@ def choose_precision(
 
     On the model's real shapes, one gradient in bfloat16 is compared with the same in float32, since
     torch releases have had wrong bfloat16 convolutions on some processors; then both are timed, in
-    turns. A clock may tell otherwise another time: whoever wants a machine always to choose the
-    same keeps the answer.
+    turns. A second timing may come out otherwise: whoever wants a machine always to choose the same
+    keeps the answer.
+
+    Raises
+    ------
+    TrainingFailedError
+        If there is not enough memory, or a library of torch fails.
+    DeviceLostError
+        If the GPU fails.
     """
     missing = why_no_bf16(device)
     if missing:

@@ -1,11 +1,16 @@
-"""Throughput benchmark for time estimates, and the memory of a training."""
+"""Throughput benchmark for time estimates.
+
+Noise only ever adds time, so each quantity is measured in short rounds of which the best counts. On
+a processor a round counts by the time that its thread was computing: while other programs keep the
+processor busy, every round is slow, and the clock on the wall would measure them instead.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -13,6 +18,7 @@ from ae_sweep import models
 from ae_sweep.config import Hyperparameters, TrialConfig
 from ae_sweep.records import QUARTERS
 from ae_sweep.training.evaluate import BATCH, mean_squared_error, rate, validation
+from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.trainer import Trainer
 
@@ -24,9 +30,11 @@ if TYPE_CHECKING:
     from ae_sweep.training.images import DeviceImages
 
 WARM_UP_STEPS = 4
-TIMED_STEPS = 12
 MEASURED_IMAGES = 2
 """Of which activations are counted: batch norm takes no single one."""
+STEPS_PER_ROUND = 3
+ROUNDS = 4
+EVALUATION_ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,33 +47,46 @@ class Speed:
     """One pass over the validation images."""
     test_seconds: float
     """One pass over the test images."""
+    spread: float = 0.0
+    """Share by which the slowest round of training steps took longer on the clock than the best one
+    took to compute. Near 0 on a quiet machine; 1 if it took twice as long."""
 
     def trial_seconds(self, epochs: int) -> float:
-        """Estimate the seconds of a whole training, without tracking."""
+        """Estimate a whole training of some epochs, without tracking."""
         validations = epochs + QUARTERS - math.gcd(epochs, QUARTERS)
         return (
             epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
         )
 
 
+@environment_errors()
 def measure_speed(
     latent_dim: int, images: DeviceImages, *, model: str, precision: Precision, batch_size: int
 ) -> Speed:
-    """Time a few training steps and one evaluation batch of one latent dimension."""
+    """Time a few training steps and one evaluation batch of one latent dimension.
+
+    Raises
+    ------
+    TrainingFailedError
+        If there is not enough memory, or a library of torch fails.
+    DeviceLostError
+        If the GPU fails.
+    """
     config = TrialConfig(
         latent_dim=latent_dim,
         hyperparameters=Hyperparameters(lr=1e-3, epochs=1, batch_size=batch_size),
         model=model,
     )
     trainer = Trainer(config, images, precision=precision)
-    _seconds(trainer, WARM_UP_STEPS)
-    step_seconds = _seconds(trainer, TIMED_STEPS) / TIMED_STEPS
+    _take_steps(trainer, WARM_UP_STEPS)
+    steps = _best_of(ROUNDS, lambda: _take_steps(trainer, STEPS_PER_ROUND), device=images.device)
     return Speed(
-        epoch_seconds=step_seconds * trainer.steps_per_epoch,
+        epoch_seconds=steps.best_seconds / STEPS_PER_ROUND * trainer.steps_per_epoch,
         validation_seconds=_seconds_of(
             lambda x: validation(trainer.model, x, precision=precision), images.val_NCHW
         ),
         test_seconds=_seconds_of(lambda x: _measure_test(trainer, x), images.test_NCHW),
+        spread=max(steps.slowest_seconds / steps.best_seconds - 1, 0.0),
     )
 
 
@@ -99,11 +120,31 @@ def activation_bytes(model: str, *, latent_dim: int, image_shape: models.ImageSh
     return sum(kept.values()) // MEASURED_IMAGES
 
 
-def _seconds(trainer: Trainer, steps: int) -> float:
-    started = time.perf_counter()
+class _Rounds(NamedTuple):
+    best_seconds: float
+    """Computing, in the round with the least of it."""
+    slowest_seconds: float
+    """On the clock."""
+
+
+def _best_of(rounds: int, work: Callable[[], object], *, device: torch.device) -> _Rounds:
+    """Time some work several times; it must wait for the device by itself."""
+    timings = [_timed(work) for _ in range(rounds)]
+    # A GPU's time is not its thread's: that one waits for it.
+    best = min(computing if device.type == "cpu" else clock for clock, computing in timings)
+    return _Rounds(best, max(clock for clock, _ in timings))
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that some work took on the clock, and those that this thread computed."""
+    clock, computing = time.perf_counter(), time.thread_time()
+    work()
+    return time.perf_counter() - clock, time.thread_time() - computing
+
+
+def _take_steps(trainer: Trainer, steps: int) -> None:
     loss = torch.stack([trainer.take_step() for _ in range(steps)]).sum()
     loss.item()  # waits for a GPU
-    return time.perf_counter() - started
 
 
 def _measure_test(trainer: Trainer, x_NCHW: Tensor) -> None:
@@ -112,16 +153,18 @@ def _measure_test(trainer: Trainer, x_NCHW: Tensor) -> None:
 
 
 def _seconds_of(measure: Callable[[Tensor], object], x_NCHW: Tensor) -> float:
-    """Estimate from one batch, after a warm-up, how long all of some images take."""
+    """Estimate from one batch, warmed up, how long all of some images take."""
     sample_NCHW = x_NCHW[:BATCH]
     measure(sample_NCHW)
-    started = time.perf_counter()
-    measure(sample_NCHW)
-    return (time.perf_counter() - started) * len(x_NCHW) / len(sample_NCHW)
+    rounds = _best_of(EVALUATION_ROUNDS, lambda: measure(sample_NCHW), device=x_NCHW.device)
+    return rounds.best_seconds * len(x_NCHW) / len(sample_NCHW)
 
 
 def between(low: Speed, high: Speed, share: float) -> Speed:
-    """Interpolate two speeds linearly, ``share`` of the way from ``low`` to ``high``."""
+    """Interpolate two speeds linearly, ``share`` of the way from ``low`` to ``high``.
+
+    The spread is the larger one.
+    """
 
     def mix(first: float, second: float) -> float:
         return first + share * (second - first)
@@ -130,4 +173,5 @@ def between(low: Speed, high: Speed, share: float) -> Speed:
         epoch_seconds=mix(low.epoch_seconds, high.epoch_seconds),
         validation_seconds=mix(low.validation_seconds, high.validation_seconds),
         test_seconds=mix(low.test_seconds, high.test_seconds),
+        spread=max(low.spread, high.spread),
     )

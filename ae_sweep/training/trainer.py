@@ -1,4 +1,4 @@
-"""Owns the training of one trial: a generator of results, the decisions left to who consumes it."""
+"""Training of one trial: a generator of results; its consumer decides whether it goes on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.records import QUARTERS, EpochResult, Reconstructions, TrialResult
 from ae_sweep.training.evaluate import Validation, mean_squared_error, rate, validation
+from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.images import as_bytes, as_floats
 from ae_sweep.training.optimiser import MuonAndAdam
 from ae_sweep.training.precision import FP32, Precision
@@ -69,12 +70,17 @@ def train(
         At the first loss that is NaN or infinite, with its step and learning rate.
     ConfigError
         If the model is unknown or cannot take such images.
+    TrainingFailedError
+        If there is not enough memory, or a library of torch fails.
+    DeviceLostError
+        If the GPU fails.
     """
-    trainer = Trainer(config, images, precision=precision, recipe=recipe)
-    for pause in trainer.pauses:  # no schedule is without one
-        result = trainer.train_until(pause)
-        yield result
-    return trainer.finish(result)
+    with environment_errors():
+        trainer = Trainer(config, images, precision=precision, recipe=recipe)
+        for pause in trainer.pauses:  # no schedule is without one
+            result = trainer.train_until(pause)
+            yield result
+        return trainer.finish(result)
 
 
 class TrainingLoop(ABC):
@@ -162,15 +168,15 @@ class TrainingLoop(ABC):
         seconds = time.perf_counter() - started
         self.train_seconds += seconds
         speed = (pause - first) * self.batch_size / seconds
-        told = self.validate()
+        measured = self.validate()
         return EpochResult(
             epoch=pause / self.steps_per_epoch,
             step=pause,
             quarter=self._quarter_ends.get(pause),
             train_mse=train_mse,
-            val_mse=told.mse,
-            val_psnr=psnr_db(told.mse),
-            val_penalty=told.penalty,
+            val_mse=measured.mse,
+            val_psnr=psnr_db(measured.mse),
+            val_penalty=measured.penalty,
             images_per_second=speed,
             epoch_seconds=self.steps_per_epoch * self.batch_size / speed,
         )
@@ -180,9 +186,9 @@ class TrainingLoop(ABC):
         x_BCHW = as_floats(self.images.train_NCHW[self._next_batch()])
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             with self.precision.autocast(self.images.device):
-                told = self.rebuild(x_BCHW)
-            loss = nn.functional.mse_loss(told.y_BCHW.float(), x_BCHW)
-            self.objective(loss, told.penalty).backward()
+                rebuilt = self.rebuild(x_BCHW)
+            loss = nn.functional.mse_loss(rebuilt.y_BCHW.float(), x_BCHW)
+            self.objective(loss, rebuilt.penalty).backward()
         self.optimiser.step(self._learning_rate(self.step))
         self.step += 1
         return loss.detach()
@@ -201,10 +207,10 @@ class TrainingLoop(ABC):
 
     def _measured(self, model: Autoencoder) -> Validation:
         """Measure a model on the validation images."""
-        told = validation(model, self.images.val_NCHW, precision=self.precision)
-        self._finite(told.mse, "validation loss")
-        self._finite(told.penalty, "validation penalty")
-        return told
+        measured = validation(model, self.images.val_NCHW, precision=self.precision)
+        self._finite(measured.mse, "validation loss")
+        self._finite(measured.penalty, "validation penalty")
+        return measured
 
     def _finite_mean(self, losses_N: Tensor) -> float:
         wrong = torch.nonzero(~torch.isfinite(losses_N))
