@@ -1,6 +1,7 @@
-"""The object that MLflow's ``pyfunc`` flavour loads: a model file behind ``predict``.
+"""A stored model behind ``predict``, as MLflow's ``pyfunc`` flavour loads it.
 
-MLflow imports this module by its name and calls ``_load_pyfunc``; nothing is unpickled.
+A logged model carries a copy of this module and calls ``_load_pyfunc``; models of version 0.1.0
+have none and import it from ae-sweep. Nothing is unpickled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Owns how a trained model becomes a logged model: safetensors behind MLflow's pyfunc flavour.
+"""Logged models: a safetensors file and what loads it, behind MLflow's pyfunc flavour.
 
-No pickle, no export, no subprocess; docs/decisions/0002-logged-models.md has the reasons and the
-costs.
+No pickle, no export, no subprocess; docs/decisions/0002-logged-models.md and
+0013-models-carry-their-source.md have the reasons and the costs.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from ae_sweep.tracking import names
+from ae_sweep.tracking.model_source import model_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlflow import MlflowClient
 
-LOADER_MODULE = "ae_sweep.models.serving"
-"""Has ``_load_pyfunc``, which gets the path of the safetensors file."""
 WEIGHTS_FILE = "model.safetensors"
-PINNED_PACKAGES = ("ae-sweep", "mlflow", "numpy", "safetensors", "torch")
-"""What loading a model needs."""
+PINNED_PACKAGES = ("mlflow", "numpy", "safetensors", "torch")
+"""Packages that loading a model needs."""
 
 
 def log_model(
@@ -125,13 +124,17 @@ def _save(
 ) -> None:
     file = folder.parent / WEIGHTS_FILE
     file.write_bytes(weights)
+    source = model_source()
+    for name, content in source.files.items():
+        (folder.parent / name).write_bytes(content)
     with warnings.catch_warnings():
         # It misses an input example, which would make it load the model and predict.
         warnings.filterwarnings("ignore", message=".*input example was not provided")
         mlflow.pyfunc.save_model(
             str(folder),
             mlflow_model=description,
-            loader_module=LOADER_MODULE,
+            loader_module=source.loader_module,
+            code_paths=[str(folder.parent / name) for name in source.files],
             data_path=str(file),
             pip_requirements=_requirements(),
             signature=_signature(image_shape),
