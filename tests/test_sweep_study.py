@@ -582,21 +582,22 @@ def test_a_database_that_was_cut_off_while_it_was_made_is_completed(path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("write", "reason", "advice"),
+    ("write", "reason", "name", "advice"),
     [
-        ("create_new_trial", "database or disk is full", "free some space"),
-        ("set_trial_user_attr", "database is locked", "end the other program"),
-        ("set_trial_state_values", "disk I/O error", "--store"),
+        ("create_new_trial", "database or disk is full", "SQLITE_FULL", "free some space"),
+        ("set_trial_user_attr", "database is locked", "SQLITE_BUSY", "end the other program"),
+        ("set_trial_state_values", "disk I/O error", "SQLITE_IOERR_WRITE", "check the disk"),
     ],
 )
 def test_a_database_that_fails_during_a_sweep_is_an_error_of_the_store(
-    path: Path, monkeypatch: pytest.MonkeyPatch, write: str, reason: str, advice: str
+    path: Path, monkeypatch: pytest.MonkeyPatch, write: str, reason: str, name: str, advice: str
 ) -> None:
     study = open_one(path)
     broken = study.ask(0)
 
     def break_down(*_: object, **__: object) -> None:
         cause = sqlite3.OperationalError(reason)
+        cause.sqlite_errorname = name
         raise optuna.exceptions.StorageInternalError("An exception is raised") from cause
 
     monkeypatch.setattr(optuna.storages.RDBStorage, write, break_down)
