@@ -128,12 +128,24 @@ class Command:
 
 
 class Server(contextlib.ExitStack):
-    """Forks commands from a process that has imported what they need (``command_server``)."""
+    """Forks commands from a process that has imported what they need (``command_server``).
+
+    It is started with the first command.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.callback(self._channel.close)
+        self._opened: socket.socket | None = None
+
+    @property
+    def _channel(self) -> socket.socket:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.callback(ours.close)
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("command_server.py")),
@@ -145,7 +157,8 @@ class Server(contextlib.ExitStack):
                 start_new_session=True,
             )  # fmt: skip
         self.callback(process.wait)
-        self.callback(self._channel.shutdown, socket.SHUT_RDWR)
+        self.callback(ours.shutdown, socket.SHUT_RDWR)
+        return ours
 
     def start(
         self,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tracking_support as support
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +91,8 @@ def check_agree(stored: Stored, undisturbed: Stored) -> None:
 
 def empty_store(place: Path) -> Path:
     """Copy an empty store of MLflow to where the small sweep has its own."""
+    import tracking_support as support
+
     return support.fresh_store(place, name="store").root
 
 

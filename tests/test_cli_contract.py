@@ -166,7 +166,8 @@ def test_debug_shows_the_traceback_and_keeps_message_and_exit_code(cli: Callable
 def test_debug_is_understood_after_the_command_too(
     process: Callable[..., Any], tmp_path: Path
 ) -> None:
-    done = process("run", "--dims", "0", "--debug", cwd=tmp_path)
+    launcher = LAUNCHERS["python cli.py"]
+    done = process("ui", "--port", "0", "--debug", cwd=tmp_path, command=launcher)
     assert done.code == 2
     assert "Traceback (most recent call last)" in done.err
 
@@ -207,7 +208,8 @@ def test_colours_and_escape_codes_are_for_terminals_only(
 ) -> None:
     words = ["data", "shapes"]
     assert ESCAPE in _on_a_terminal(words, cwd=tmp_path)
-    done = process(*words, cwd=tmp_path, changes={"TERM": "xterm"})
+    launcher = LAUNCHERS["python cli.py"]
+    done = process(*words, cwd=tmp_path, changes={"TERM": "xterm"}, command=launcher)
     assert ESCAPE not in done.out + done.err
     colour = re.compile(rf"{ESCAPE}\[[0-9;]*(3[0-9]|4[0-9]|9[0-7])[;m]")
     assert not colour.search(_on_a_terminal(words, cwd=tmp_path, NO_COLOR="1"))

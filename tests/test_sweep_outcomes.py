@@ -76,7 +76,9 @@ def test_a_nested_sweep_is_tracked_as_any_and_compared_with_separate_trainings(
         "run", "--dataset", "shapes", "--train-limit", "512", "--epochs", "1", "--store", "store"
     )  # fmt: skip
     nested = (*common, "--method", "nested", "--name", "nested")
-    separate = process(*common, "--dims", "2", "--trials", "1", "--name", "small", cwd=place)
+    separate = process(
+        *common, "--dims", "2", "--trials", "1", "--name", "small", cwd=place, known_speed=True
+    )
     assert separate.code == 0, separate.err
     done = process(*nested, "--dims", "2", "4", cwd=place)
     assert done.code == 0, done.err
@@ -94,11 +96,13 @@ def test_a_nested_sweep_is_tracked_as_any_and_compared_with_separate_trainings(
         assert models[run["id"]]["mse"] == pytest.approx(run["metrics"]["test_mse"], rel=1e-4), (
             model_id
         )
-    again = process("run", "--name", "nested", "--resume", "--store", "store", cwd=place)
+    again = process(
+        "run", "--name", "nested", "--resume", "--store", "store", cwd=place, known_speed=True
+    )
     assert again.code == 0, again.err
     assert "0 to train" in again.err
     assert again.out == done.out
-    grown = process(*nested, "--dims", "2", "4", "8", "--resume", cwd=place)
+    grown = process(*nested, "--dims", "2", "4", "8", "--resume", cwd=place, known_speed=True)
     assert grown.code == 4
     assert "nested 2 4, not" in grown.err
     shown = process("frontier", "nested", "--beside", "small", "--store", "store", cwd=place)

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import sqlite3
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 from fakes import careless_sqlite, fresh_optuna_file, of_conv, optuna_trials, sweep_config
 from optuna.trial import TrialState
+from study_support import CONTINUOUS, error_of, fill, open_one
 
-from ae_sweep.config import Choices, Hyperparameters, Range, SearchSpace
-from ae_sweep.errors import ConflictError, StoreError
-from ae_sweep.sweep import ConditionStudy, check_conflict, filled_slots, open_studies, studies
+from ae_sweep.config import Hyperparameters, Range, SearchSpace
+from ae_sweep.sweep import filled_slots, open_studies, studies
 from ae_sweep.sweep.space import all_params, distributions, known_good
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ae_sweep.config import SweepConfig
-    from ae_sweep.sweep.study import Ask
 
-CONTINUOUS = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Range(2, 9))
 SAMPLERS = ["tpe", "random", "gp"]
 
 
@@ -45,27 +40,6 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.InMemoryStorage()
     monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
-
-
-def open_one(path: Path, **changes: Any) -> ConditionStudy:
-    config = sweep_config(**{"dims": (2,)} | changes)
-    (study,) = open_studies(path, config, identity=config.identity())
-    return study
-
-
-def error_of(ask: Ask) -> float:
-    """Lowest at the highest lr and the most epochs, so that a model is drawn to the bounds."""
-    return 1 / ask.params.lr + 1 / ask.params.epochs
-
-
-def fill(study: ConditionStudy, *, error: Any = error_of) -> list[Hyperparameters]:
-    """Train every open slot; tell what was suggested."""
-    suggested = []
-    for slot in study.open_slots():
-        ask = study.ask(slot)
-        study.complete(ask, val_objective=error(ask))
-        suggested.append(ask.params)
-    return suggested
 
 
 def test_there_is_one_study_per_dim_under_the_sweeps_name(path: Path) -> None:
@@ -302,87 +276,6 @@ def test_a_trial_of_someone_elses_that_failed_leaves_a_finite_study_something_to
     assert len(set(map(repr, fill(study)))) == 6
 
 
-def test_pruner_never_compares_two_latent_dims(in_memory: None, path: Path) -> None:
-    config = sweep_config(pruner="median")
-    low, high = open_studies(path, config, identity=config.identity())
-    good = high.ask(0)
-    for quarter in range(1, 5):
-        assert not high.report(good, quarter=quarter, val_objective=0.001)
-    high.complete(good, val_objective=0.001)
-    # A hundred times worse than anything at d=8, and the best there is at d=2.
-    only = low.ask(0)
-    assert not any(low.report(only, quarter=quarter, val_objective=0.1) for quarter in range(1, 5))
-    low.complete(only, val_objective=0.1)
-    worse = high.ask(1)
-    assert high.report(worse, quarter=1, val_objective=0.01)
-    better = low.ask(1)
-    assert not low.report(better, quarter=1, val_objective=0.09)
-
-
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_a_trial_is_compared_at_equal_quarters_alone(
-    in_memory: None, path: Path, pruner: str
-) -> None:
-    # Errors fall from quarter to quarter. Were last values compared with first ones, the second
-    # trial, better at each quarter, would look hopeless.
-    study = open_one(path, pruner=pruner, trials=6)
-    for slot, factor in enumerate((1.0, 0.9, 0.8)):
-        ask = study.ask(slot)
-        for quarter, error in enumerate((1.0, 0.5, 0.3, 0.2), start=1):
-            assert not study.report(ask, quarter=quarter, val_objective=error * factor)
-        study.complete(ask, val_objective=0.2 * factor)
-
-
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_a_pruner_stops_what_is_worse_at_each_quarter(
-    in_memory: None, path: Path, pruner: str
-) -> None:
-    space = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Choices((2,)))
-    study = open_one(path, pruner=pruner, trials=40, space=space)
-    stopped_at = []
-    for slot in range(20):
-        ask = study.ask(slot)
-        for quarter in range(1, 5):
-            if study.report(ask, quarter=quarter, val_objective=slot + 1 / quarter) and quarter < 4:
-                study.prune(ask)
-                stopped_at.append(quarter)
-                break
-        else:
-            study.complete(ask, val_objective=slot)
-    assert stopped_at
-    if pruner == "median":
-        assert stopped_at == [1] * 19
-    else:
-        assert set(stopped_at) == {1, 2}
-        assert len(stopped_at) < 19, "a bracket of hyperband stops nothing early"
-
-
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_a_trial_that_failed_is_nothing_to_be_compared_with(
-    in_memory: None, path: Path, pruner: str
-) -> None:
-    study = open_one(path, pruner=pruner, trials=6)
-    first = study.ask(0)
-    assert not any(
-        study.report(first, quarter=quarter, val_objective=1.0) for quarter in range(1, 5)
-    )
-    study.complete(first, val_objective=1.0)
-    failed = study.ask(2)
-    study.report(failed, quarter=1, val_objective=0.1)
-    study.fail(failed, reason="interrupted")
-    better_than_the_first = study.ask(3)
-    assert not study.report(better_than_the_first, quarter=1, val_objective=0.9)
-
-
-def test_without_a_pruner_nothing_is_stopped(in_memory: None, path: Path) -> None:
-    study = open_one(path, pruner="none", trials=6)
-    for slot in range(6):
-        ask = study.ask(slot)
-        for quarter in range(1, 5):
-            assert not study.report(ask, quarter=quarter, val_objective=10.0**slot)
-        study.complete(ask, val_objective=10.0**slot)
-
-
 def test_the_best_is_the_earliest_of_the_lowest_among_complete_trials(
     in_memory: None, path: Path
 ) -> None:
@@ -426,213 +319,3 @@ def test_filled_slots_are_counted_without_writing(path: Path) -> None:
 def test_two_hundred_trials_are_asked_and_told(in_memory: None, path: Path) -> None:
     study = open_one(path, space=CONTINUOUS, trials=200)
     assert len(set(map(repr, fill(study)))) == 200
-
-
-def conflict(path: Path, config: SweepConfig, *, resume: bool = True, **identity: Any) -> str:
-    with pytest.raises(ConflictError) as refusal:
-        check_conflict(path, config, identity=config.identity() | identity, resume=resume)
-    assert refusal.value.exit_code == 4
-    assert "\n" not in str(refusal.value)
-    return str(refusal.value)
-
-
-def test_a_stored_name_is_refused_unless_it_is_resumed(path: Path) -> None:
-    open_one(path)
-    assert "'first' is stored already; add --resume" in conflict(path, sweep_config(), resume=False)
-    check_conflict(path, sweep_config(), identity=sweep_config().identity(), resume=True)
-
-
-def test_another_space_under_one_name_is_refused_with_the_setting_named(path: Path) -> None:
-    open_one(path)
-    other = SearchSpace(lr=Choices((1e-3,)), epochs=Choices((2, 4)))
-    message = conflict(path, sweep_config(space=other))
-    assert "settings: lr is 0.001 0.004 0.01, not 0.001;" in message
-    assert "epochs" not in message
-    message = conflict(path, sweep_config(seed=3, train_limit=100))
-    assert "seed is 0, not 3" in message
-    assert "train-limit is not given, not 100" in message
-    assert "recipe is not given, not 2" in conflict(path, sweep_config(), recipe="2")
-
-
-def _as_version_0_1_0_wrote_it(config: SweepConfig) -> dict[str, str | int | None]:
-    flat = config.identity()
-    return {
-        "space_lr": flat["lr"],
-        "space_epochs": flat["epochs"],
-        "seed": config.seed,
-        "train_limit": config.train_limit,
-        **{key: flat[key] for key in ("dataset", "model", "sampler", "pruner")},
-        "recipe": "1",
-    }
-
-
-@pytest.mark.parametrize("limit", [None, 100])
-def test_a_sweep_that_an_older_version_stored_is_resumed_and_compared(
-    path: Path, limit: int | None
-) -> None:
-    config = sweep_config(dims=(2,), train_limit=limit)
-    study = optuna.create_study(study_name="first/d=2", storage=f"sqlite:///{path}")
-    study.set_user_attr("identity", _as_version_0_1_0_wrote_it(config))
-    identity = config.identity() | {"recipe": "1"}
-    check_conflict(path, config, identity=identity, resume=True)
-    message = conflict(path, replace(config, train_limit=7, seed=3), recipe="2")
-    assert "recipe is 1, not 2; seed is 0, not 3; train-limit is " in message
-    open_studies(path, config, identity=identity)
-    check_conflict(path, config, identity=identity, resume=True)
-
-
-def test_dims_trials_and_repeats_may_grow_under_one_name(path: Path) -> None:
-    open_one(path)
-    grown = sweep_config(dims=(2, 8, 32), trials=9, repeats=2)
-    check_conflict(path, grown, identity=grown.identity(), resume=True)
-    assert len(open_studies(path, grown, identity=grown.identity())) == 3
-
-
-def test_a_name_is_not_taken_by_one_that_begins_alike(path: Path) -> None:
-    open_one(path, name="first-2")
-    check_conflict(path, sweep_config(), identity={}, resume=False)
-
-
-def test_a_study_that_was_cut_off_while_it_was_made_is_no_conflict(path: Path) -> None:
-    optuna.create_study(study_name="first/d=2", storage=f"sqlite:///{path}")
-    check_conflict(path, sweep_config(), identity=sweep_config().identity(), resume=True)
-
-
-def test_checking_writes_nothing(tmp_path: Path) -> None:
-    missing = tmp_path / "store" / "optuna.db"
-    check_conflict(missing, sweep_config(), identity={}, resume=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_is_no_database_is_told_in_one_line_and_kept(tmp_path: Path) -> None:
-    file = tmp_path / "optuna.db"
-    file.write_text("my holiday diary, and nothing that SQLite could read\n" * 40)
-    before = file.read_bytes()
-    for use in (
-        lambda: check_conflict(file, sweep_config(), identity={}, resume=False),
-        lambda: open_studies(file, sweep_config(), identity={}),
-    ):
-        with pytest.raises(StoreError, match=r"optuna\.db cannot be used as .*database") as told:
-            use()
-        assert "not a database" in str(told.value)
-        assert "--store" in str(told.value)
-        assert "\n" not in str(told.value)
-    assert file.read_bytes() == before
-
-
-def test_a_store_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for path in (tmp_path / "file" / "optuna.db", tmp_path):
-        with pytest.raises(StoreError, match="cannot be used as Optuna's database"):
-            open_studies(path, sweep_config(), identity={})
-
-
-def test_a_sweep_leaves_other_studies_of_the_file_alone(path: Path) -> None:
-    own = optuna.create_study(study_name="my own", storage=f"sqlite:///{path}")
-    own.enqueue_trial({"x": 1.0})
-    trial = own.ask()
-    fill(open_one(path))
-    (mine,) = optuna_trials(path, "my own")
-    assert (mine.number, mine.state.name) == (trial.number, "RUNNING")
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
-
-
-def _foreign(place: Path) -> Path:
-    file = place / "optuna.db"
-    with sqlite3.connect(file) as connection:
-        connection.execute("CREATE TABLE diary (day TEXT)")
-    connection.close()
-    return file
-
-
-def test_a_database_of_another_program_is_refused_and_kept_as_it_is(tmp_path: Path) -> None:
-    file = _foreign(tmp_path)
-    before = file.read_bytes()
-    for use in (
-        lambda: check_conflict(file, sweep_config(), identity={}, resume=False),
-        lambda: filled_slots(file, sweep_config()),
-        lambda: open_studies(file, sweep_config(), identity={}),
-    ):
-        with pytest.raises(StoreError, match=r"is a database, but not Optuna's.*--store"):
-            use()
-    assert file.read_bytes() == before
-
-
-def test_an_empty_file_counts_as_no_database_until_a_study_is_opened(tmp_path: Path) -> None:
-    file = tmp_path / "optuna.db"
-    file.touch()
-    check_conflict(file, sweep_config(), identity={}, resume=False)
-    assert filled_slots(file, sweep_config()) == {}
-    assert file.read_bytes() == b""
-    open_one(file)
-    assert filled_slots(file, sweep_config()) == of_conv({2: 0})
-
-
-def test_a_database_that_was_cut_off_while_it_was_made_is_completed(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE version_info")
-        connection.execute("DROP TABLE trial_values")
-    connection.close()
-    before = path.read_bytes()
-    assert filled_slots(path, sweep_config()) == {}
-    assert path.read_bytes() == before
-    assert open_one(path).filled() == 0
-
-
-@pytest.mark.parametrize(
-    ("write", "reason", "advice"),
-    [
-        ("create_new_trial", "database or disk is full", "free some space"),
-        ("set_trial_user_attr", "database is locked", "end the other program"),
-        ("set_trial_state_values", "disk I/O error", "--store"),
-    ],
-)
-def test_a_database_that_fails_during_a_sweep_is_an_error_of_the_store(
-    path: Path, monkeypatch: pytest.MonkeyPatch, write: str, reason: str, advice: str
-) -> None:
-    study = open_one(path)
-    broken = study.ask(0)
-
-    def break_down(*_: object, **__: object) -> None:
-        cause = sqlite3.OperationalError(reason)
-        raise optuna.exceptions.StorageInternalError("An exception is raised") from cause
-
-    monkeypatch.setattr(optuna.storages.RDBStorage, write, break_down)
-    monkeypatch.setattr(type(study._study._storage), write, break_down)
-
-    def go_on() -> None:
-        study.fail(broken, reason="loss nan")
-        study.ask(0)
-
-    with pytest.raises(StoreError) as told:
-        go_on()
-    assert str(path) in str(told.value)
-    assert reason in str(told.value)
-    assert advice in str(told.value)
-    assert told.value.exit_code == 3
-
-
-class Gone:
-    """Stands for whatever needs a database that is not to be had any more."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise optuna.exceptions.StorageInternalError("gone")
-
-
-def test_every_public_method_of_a_study_translates_the_errors_of_its_database(path: Path) -> None:
-    study = open_one(path)
-    ask = replace(study.ask(0), trial=Gone())
-    study._study = Gone()  # type: ignore[assignment]
-    calls: dict[str, dict[str, Any]] = {
-        "open_slots": {}, "filled": {}, "ask": {"slot": 1}, "best": {}, "reap": {},
-        "report": {"ask": ask, "quarter": 1, "val_objective": 1.0},
-        "complete": {"ask": ask, "val_objective": 1.0},
-        "prune": {"ask": ask},
-        "fail": {"ask": ask, "reason": "x"},
-    }  # fmt: skip
-    assert set(calls) == {name for name in vars(ConditionStudy) if not name.startswith("_")}
-    for name, arguments in calls.items():
-        with pytest.raises(StoreError, match="gone"):
-            getattr(study, name)(**arguments)

@@ -74,6 +74,8 @@ def test_a_creation_that_fails_leaves_no_database(
     def cut_off(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
+    # MLflow's part takes seconds, and another test has it.
+    monkeypatch.setattr(database, "_fill", lambda file, _: file.touch())
     monkeypatch.setattr(database, "_publish", cut_off)
     with pytest.raises(StoreError, match=r"No space left on device; free some space"):
         tracking.open_for_writing(Store(tmp_path / "mlruns"))
