@@ -1,4 +1,4 @@
-"""Owns how a trained model becomes a logged model: safetensors behind MLflow's pyfunc flavour.
+"""Trained models as logged models: safetensors behind MLflow's pyfunc flavour.
 
 No pickle, no export, no subprocess; docs/decisions/0002-logged-models.md has the reasons and the
 costs.
@@ -126,7 +126,7 @@ def _save(
     file = folder.parent / WEIGHTS_FILE
     file.write_bytes(weights)
     with warnings.catch_warnings():
-        # It misses an input example, which would make it load the model and predict.
+        # MLflow asks for an input example, with which it would load the model and predict.
         warnings.filterwarnings("ignore", message=".*input example was not provided")
         mlflow.pyfunc.save_model(
             str(folder),
