@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ae_sweep import sqlite_files
 from ae_sweep.sqlite_files import advice_on, readable
 
 if TYPE_CHECKING:
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the system answer as on a read-only mount; test_readonly_store has a real one."""
     access = os.access
-    monkeypatch.setattr(
-        sqlite_files.os, "access", lambda path, mode: mode != os.W_OK and access(path, mode)
-    )
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
 
 
 def rows(path: Path) -> list[tuple[int]]:
