@@ -94,8 +94,9 @@ def readable(file: Path) -> ReadableFile:
     version = f"{status.st_mtime_ns}-{status.st_size}-{log_bytes}"
     if not log_bytes:
         return _immutable(file, version)
+    # Beside a program that is writing, its index of the log is used; else SQLite would make one.
     shared = ReadableFile(file, {"mode": "ro"})
-    if _can_be_queried(shared):
+    if file.with_name(f"{file.name}-shm").exists() and _can_be_queried(shared):
         return shared
     return _immutable(_merged_copy(file, version), version)
 

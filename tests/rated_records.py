@@ -1,4 +1,4 @@
-"""Trials of models whose code has a rate, as the store tells them, and their frontier."""
+"""Trials of models whose code has a rate, as the store returns them, and their frontier."""
 
 from __future__ import annotations
 

@@ -25,8 +25,11 @@ from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
+from ae_sweep.analysis.rows import TRIAL_KEYS, TRIAL_MEASURES, trial_rows
 
 __all__ = [
+    "TRIAL_KEYS",
+    "TRIAL_MEASURES",
     "FinishedTrial",
     "Frontier",
     "FrontierPoint",
@@ -62,6 +65,7 @@ __all__ = [
     "table_rows",
     "to_document",
     "to_table",
+    "trial_rows",
     "verdict",
     "worst",
 ]

@@ -8,10 +8,8 @@ import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from ae_sweep.config import PARAMETERS
 from ae_sweep.errors import ConfigError, DataError, NotStoredError, StoreError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
-from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,24 +186,11 @@ class Sweep:
         """
         import pandas as pd
 
-        chosen = ("model", "latent_dim", *PARAMETERS, "seed")
-        measured = ("val_mse", "val_objective", "test_mse", "test_psnr", "train_seconds")
-        rows = [
-            {
-                "name": trial.name,
-                "outcome": str(trial.outcome),
-                "role": str(trial.role),
-                **dataclasses.asdict(trial.point.hyperparameters),
-                **{key: getattr(trial.point, key) for key in ("model", "latent_dim", "seed")},
-                **{key: getattr(trial, key) for key in measured},
-                "rate_bits": trial.rate.get(RATE_BITS),
-                "run_id": trial.run_id,
-            }
-            for trial in self.trials
-        ]
-        columns = ["name", "outcome", "role", *chosen, *measured, "rate_bits", "run_id"]
-        floats = dict.fromkeys((*measured, "rate_bits"), "float64")
-        return pd.DataFrame(rows, columns=columns).astype(floats)
+        from ae_sweep import analysis
+
+        rows = analysis.trial_rows(self.trials)
+        floats = dict.fromkeys(analysis.TRIAL_MEASURES, "float64")
+        return pd.DataFrame(rows, columns=list(analysis.TRIAL_KEYS)).astype(floats)
 
     def frontier_table(self) -> pd.DataFrame:
         """Return the curve as a table, one row a point.

@@ -14,7 +14,7 @@ from rich.text import Text
 from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from ae_sweep import tables
 
 MAX_TABLE_WIDTH = 10_000
 """In columns; a sweep's list of dims alone can take thousands."""
@@ -35,23 +35,19 @@ def print_json(document: object) -> None:
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(table: tables.Table) -> None:
     """Print a table to stdout; numbers are right-aligned."""
-    body = [list(row) for row in rows]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        numeric = all(_looks_numeric(row[index]) for row in body)
-        table.add_column(
-            Text(visible(column)), justify="right" if numeric else "left", no_wrap=True
+    printed = Table(box=None, pad_edge=False, header_style="bold")
+    for column in table.columns:
+        printed.add_column(
+            Text(visible(column.title)),
+            justify="right" if column.is_numeric else "left",
+            no_wrap=True,
         )
-    for row in body:
-        table.add_row(*(Text(visible(cell, MAX_TABLE_WIDTH)) for cell in row))
+    for row in table.texts():
+        printed.add_row(*(Text(visible(cell, MAX_TABLE_WIDTH)) for cell in row))
     console = Console(highlight=False, markup=False)
     # Wider than the terminal rather than truncated: it is data.
     options = console.options.update(max_width=MAX_TABLE_WIDTH)
-    console.width = Measurement.get(console, options, table).maximum
-    console.print(table)
-
-
-def _looks_numeric(text: str) -> bool:
-    return not text or text.lstrip("+-")[:1].isdigit() or text in ("-", "perfect")
+    console.width = Measurement.get(console, options, printed).maximum
+    console.print(printed)

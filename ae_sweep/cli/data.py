@@ -40,7 +40,6 @@ def data(
         )
         return
     say(f"{located.name}: {located.source}; every file verified")
-    print_table(
-        ["File", "Bytes", "SHA-256"],
-        [[str(f.path), str(f.content_bytes), f.content_sha256] for f in located.files],
-    )
+    from ae_sweep import tables
+
+    print_table(tables.files(located.files))

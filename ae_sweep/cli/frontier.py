@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.console import print_json, say
+from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
@@ -40,8 +40,8 @@ def frontier(
     if csv and json_output:
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
 
-    from ae_sweep import analysis, plots, tracking
-    from ae_sweep.cli.frontier_text import comparison, findings, print_frontier
+    from ae_sweep import analysis, plots, tables, tracking
+    from ae_sweep.cli.frontier_text import comparison, findings
 
     curve = load_sweep(sweep, store=store, announce=say).frontier
     other = _other(beside, store=store)
@@ -55,9 +55,9 @@ def frontier(
     if json_output:
         print_json(analysis.to_document(curve))
     elif csv:
-        typer.echo(tracking.table_csv(analysis.table_rows(curve)), nl=False)
+        typer.echo(tracking.table_csv(tables.frontier_table(curve).records()), nl=False)
     else:
-        print_frontier(curve)
+        print_table(tables.frontier_table(curve))
     for line in findings(curve):
         say(line)
     for line in comparison(curve, other) if other else ():

@@ -1,22 +1,18 @@
-"""Owns how a frontier is shown: as a table, and in words."""
+"""What is found in a frontier, in words."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ae_sweep import analysis
-from ae_sweep.cli.console import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from ae_sweep.analysis import Frontier
 
 
 def comparison(frontier: Frontier, other: Frontier) -> list[str]:
-    """Tell the test MSE of each point as a share of the other's at the same dim and setting.
+    """Write the test MSE of each point as a share of the other's at the same dim and setting.
 
     Where the other has one point at that dim, it is compared whatever its setting.
     """
@@ -31,27 +27,6 @@ def comparison(frontier: Frontier, other: Frontier) -> list[str]:
     if not shares:
         return [f"{other.sweep} has none of these latent dims and settings: nothing is compared"]
     return [f"test MSE against {other.sweep}: {', '.join(shares)}"]
-
-
-def print_frontier(frontier: Frontier) -> None:
-    """Print one row a point."""
-    rows = analysis.table_rows(frontier)
-    print_table(list(rows[0]), [_cells(row) for row in rows])
-
-
-FORMS: Mapping[str, Callable[[Any], str]] = {
-    "Compression": "{:.4g}×".format,
-    "Bits": "{:.1f}".format,
-    "MSE at bits": "{:.5f}".format,
-    "Test MSE": "{:.5f}".format,
-    "PSNR (dB)": lambda psnr: "perfect" if math.isnan(psnr) else f"{psnr:.2f}",
-    "best lr": "{:.2e}".format,
-}
-"""How a column's values are written; any other's as a plain number."""
-
-
-def _cells(row: dict[Any, Any]) -> list[str]:
-    return [FORMS.get(column, "{:g}".format)(value) for column, value in row.items()]
 
 
 def findings(frontier: Frontier) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import print_json, print_table, say
@@ -12,9 +12,6 @@ from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, DimsOption, JsonOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config.parsing import some_dims
-
-if TYPE_CHECKING:
-    from ae_sweep.analysis import FrontierPoint, ProbeResult
 
 
 @handled
@@ -38,7 +35,7 @@ def identity(
     check_out(out)
     wanted = some_dims(dims)
 
-    from ae_sweep import inspection
+    from ae_sweep import inspection, tables
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     test = inspection.identity_test(opened, opened.points(wanted))
@@ -49,21 +46,8 @@ def identity(
     if json_output:
         print_json(test.document())
     else:
-        columns = ["Latents", "Probe", "MSE", "PSNR (dB)", "Exact pixels", "Rebuilt", "PCA MSE"]
-        print_table(columns, [_cells(point, result) for point, result in test.results])
+        print_table(tables.copy_test(test.results))
     for line in test.findings:
         say(line)
     log_or_say(opened, test)
     say(f"figure: {path}")
-
-
-def _cells(point: FrontierPoint, result: ProbeResult) -> list[str]:
-    return [
-        str(point.condition),
-        result.probe,
-        f"{result.mse:.5f}",
-        "perfect" if result.psnr is None else f"{result.psnr:.2f}",
-        f"{result.exact:.1%}",
-        f"{result.rebuilt:.1%}",
-        f"{result.pca_mse:.5f}",
-    ]

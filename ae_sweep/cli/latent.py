@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,12 +19,6 @@ from ae_sweep.cli.options import (
     whole_number,
 )
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
-
-if TYPE_CHECKING:
-    from ae_sweep.inspection import MeasuredSpace
-
-PAIRS = 3
-"""Of overlapping classes that have room in the table; --json has all of them."""
 
 
 @handled
@@ -58,7 +52,7 @@ def latent(
     Example: ae-sweep latent --dim 2
     """
     check_out(out)
-    from ae_sweep import inspection
+    from ae_sweep import inspection, tables
 
     opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
     point = opened.nearest(2) if dim is None else opened.best_at(dim)
@@ -69,28 +63,8 @@ def latent(
     if json_output:
         print_json(spaces.document())
     else:
-        print_table(
-            [
-                "Latents", "k-NN", "Linear probe", "Silhouette", "Active", "Correlation",
-                "Most often taken for each other",
-            ],
-            [_cells(each) for each in spaces.spaces],
-        )  # fmt: skip
+        print_table(tables.latent_spaces(spaces.measured()))
     for line in spaces.findings:
         say(line)
     log_or_say(opened, plane, spaces)
     say(f"figure: {path}")
-
-
-def _cells(measured: MeasuredSpace) -> list[str]:
-    space = measured.space
-    correlation = space.mean_correlation
-    return [
-        str(measured.point.condition),
-        f"{space.knn_accuracy:.1%}",
-        f"{space.probe_accuracy:.1%}",
-        f"{space.silhouette:.3f}",
-        f"{space.active_latents}/{space.latent_width}",
-        "-" if correlation is None else f"{correlation:.3f}",
-        ", ".join(map(str, space.overlaps[:PAIRS])) or "-",
-    ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ae_sweep.cli.console import print_json, say
+from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
 from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, whole_number
 from ae_sweep.cli.table_options import (
@@ -196,8 +196,7 @@ def _train(request: SweepRequest, estimate: Estimate, interrupts: Interrupts) ->
 
 
 def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output: bool) -> None:
-    from ae_sweep import analysis
-    from ae_sweep.cli.frontier_text import print_frontier
+    from ae_sweep import analysis, tables
 
     config, store = request.config, request.store
     if json_output:
@@ -210,7 +209,7 @@ def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output
             }
         )
     else:
-        print_frontier(finished.frontier)
+        print_table(tables.frontier_table(finished.frontier))
     say("")
     say(f"next: ae-sweep frontier {config.name}{store.option}   the curve as a figure")
     say(f"      ae-sweep ui{store.option}   runs, pictures and models in the browser")

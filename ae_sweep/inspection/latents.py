@@ -73,6 +73,10 @@ class LatentSpaces(Inspection):
             )
         return (found,)
 
+    def measured(self) -> list[tuple[FrontierPoint, LatentSpace]]:
+        """Return each point with its latent space."""
+        return [(each.point, each.space) for each in self.spaces]
+
     def of(self, point: FrontierPoint) -> MeasuredSpace:
         """Return the latent space of one of the points."""
         return next(each for each in self.spaces if each.point.run_id == point.run_id)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep import analysis, plots
-from ae_sweep.config import written_parameters
+from ae_sweep import analysis, plots, tables
 from ae_sweep.inspection import Drawing
 from ae_sweep.records import RATE_BITS, RATE_MSE
-from ae_sweep.report.page import Cell, Dot, Section, Table, make_picture
+from ae_sweep.report.page import Dot, Section, make_picture, make_table
 from ae_sweep.report.words import psnr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from ae_sweep.analysis import FrontierPoint
     from ae_sweep.api import Sweep
+    from ae_sweep.report.page import Table
 
 NEAR = 0.012
 """Share of a picture's side within which two points cannot be pointed at apart."""
@@ -34,6 +34,7 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
     else:
         axis = "latent dimension"
         values = [f"{point.condition}: {point.test_mse:.5f}" for point in frontier.points]
+    codes = tables.codes(frontier.points)
     picture = make_picture(
         figure,
         kind="svg",
@@ -46,7 +47,7 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
         title="Rate and distortion",
         text=[_axis_in_words(opened)],
         pictures=[picture],
-        tables=_code_tables(frontier.points, link),
+        tables=[] if codes is None else [make_table(codes, link=link)],
         found=[Drawing(sweep=opened.name, file="frontier.png", figure=figure)],
     )
 
@@ -111,58 +112,4 @@ def _axis_in_words(opened: Sweep) -> str:
 
 def points_table(opened: Sweep, link: Callable[[str], str]) -> Table:
     """List the points of the curve, one per row."""
-    frontier = opened.frontier
-    rated = frontier.has_rate
-    searched = written_parameters(point.hyperparameters for point in frontier.points)
-    rate_columns = ["Bits", "MSE at bits"] if rated else []
-    return Table(
-        caption="The best of each condition by validation, measured on the test images",
-        columns=[
-            "Condition", "Pixels per latent", *rate_columns, "Test MSE", "± sd", "Seeds",
-            "PSNR (dB)", "dB per doubling", *(each.label for each in searched), "Trials",
-        ],
-        rows=[
-            [
-                Cell(str(point.condition), link(point.run_id)),
-                Cell(f"{point.compression_ratio:.4g}"),
-                *(_rate_cells(point) if rated else []),
-                Cell(f"{point.test_mse:.5f}"),
-                Cell("–" if point.test_mse_std is None else f"{point.test_mse_std:.5f}"),
-                Cell(str(point.seeds)),
-                Cell("perfect" if point.test_psnr is None else f"{point.test_psnr:.2f}"),
-                Cell("–" if point.db_per_doubling is None else f"{point.db_per_doubling:+.2f}"),
-                *(
-                    Cell(format(getattr(point.hyperparameters, each.name), each.cell))
-                    for each in searched
-                ),
-                Cell(f"{point.trials_finished} of {point.trials_total}"),
-            ]
-            for point in frontier.points
-        ],
-    )  # fmt: skip
-
-
-def _rate_cells(point: FrontierPoint) -> list[Cell]:
-    return [
-        Cell(f"{point.rate[key]:{form}}") for key, form in ((RATE_BITS, ".1f"), (RATE_MSE, ".5f"))
-    ]
-
-
-def _code_tables(points: Sequence[FrontierPoint], link: Callable[[str], str]) -> list[Table]:
-    """List all that was measured of the codes, where anything was."""
-    keys = list(dict.fromkeys(key for point in points for key in point.rate))
-    if not keys:
-        return []
-    return [
-        Table(
-            caption="The code, measured on the test images",
-            columns=["Condition", *(key.replace("_", " ") for key in keys)],
-            rows=[
-                [
-                    Cell(str(point.condition), link(point.run_id)),
-                    *(Cell(f"{point.rate[key]:.5g}" if key in point.rate else "–") for key in keys),
-                ]
-                for point in points
-            ],
-        )
-    ]
+    return make_table(tables.points(opened.frontier), link=link)

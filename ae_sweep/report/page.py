@@ -7,16 +7,19 @@ network.
 from __future__ import annotations
 
 import base64
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ae_sweep import plots
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from ae_sweep import tables
     from ae_sweep.errors import AeSweepError
     from ae_sweep.inspection import Inspection
 
@@ -89,6 +92,31 @@ class Section:
     """What the section shows and can be logged."""
     error: AeSweepError | None = None
     """Why the section could not be made."""
+
+
+def make_table(
+    table: tables.Table, *, link: Callable[[str], str] | None = None, folded: bool = False
+) -> Table:
+    """Put a table into the page.
+
+    Parameters
+    ----------
+    link
+        Returns the address of a run, to which the first cell of its row leads.
+    folded
+        Whether the table is closed until the reader opens it.
+    """
+    addresses = [None if link is None else link(run_id) for run_id in table.run_ids]
+    return Table(
+        caption=table.caption,
+        columns=[column.heading for column in table.columns],
+        rows=[
+            [Cell(visible(first), address), *(Cell(visible(text)) for text in others)]
+            for (first, *others), address in itertools.zip_longest(table.texts(dash="–"), addresses)
+        ],
+        folded=folded,
+        numeric=any(column.is_numeric for column in table.columns),
+    )
 
 
 def make_picture(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep import inspection
-from ae_sweep.report.page import Cell, Section, Table, make_picture
-from ae_sweep.report.words import number, sentence
+from ae_sweep import inspection, tables
+from ae_sweep.report.page import Section, make_picture, make_table
+from ae_sweep.report.words import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,33 +45,8 @@ def latent_section(opened: Sweep) -> Section:
     point = opened.nearest(2)
     plane = inspection.latent_plane(opened, point)
     spaces = inspection.latent_spaces(opened, opened.points())
-    measured = Table(
-        caption="How well latents separate the classes; no training used the labels",
-        columns=["Condition", "k-NN", "Linear probe", "Silhouette", "Active", "Correlation"],
-        rows=[
-            [
-                Cell(str(each.point.condition)),
-                Cell(f"{each.space.knn_accuracy:.1%}"),
-                Cell(f"{each.space.probe_accuracy:.1%}"),
-                Cell(f"{each.space.silhouette:.3f}"),
-                Cell(f"{each.space.active_latents} of {each.space.latent_width}"),
-                Cell(number(each.space.mean_correlation)),
-            ]
-            for each in spaces.spaces
-        ],
-    )
-    most = max((len(each.space.overlaps) for each in spaces.spaces), default=0)
-    overlaps = Table(
-        caption="Pairs of classes that are most often taken for each other, and how often",
-        columns=["Condition", *(f"{place}." for place in range(1, most + 1))],
-        rows=[
-            [
-                Cell(str(each.point.condition)),
-                *(Cell(_pair(each, place)) for place in range(most)),
-            ]
-            for each in spaces.spaces
-        ],
-    )
+    measured = spaces.measured()
+    overlaps = tables.overlaps(measured)
     return Section(
         name="latent",
         title="Latent space",
@@ -90,15 +65,12 @@ def latent_section(opened: Sweep) -> Section:
                 caption=sentence(spaces.of(point).overlapping),
             )
         ],
-        tables=[measured, overlaps] if most else [measured],
+        tables=[
+            make_table(tables.latent_spaces(measured).without("overlaps")),
+            *([make_table(overlaps)] if len(overlaps.columns) > 1 else []),
+        ],
         found=[plane, spaces],
     )
-
-
-def _pair(each: inspection.MeasuredSpace, place: int) -> str:
-    if place >= len(each.space.overlaps):
-        return "–"
-    return str(each.space.overlaps[place])
 
 
 def manifold_section(opened: Sweep) -> Section:
@@ -138,8 +110,10 @@ def identity_section(opened: Sweep) -> Section:
         name="identity",
         title="Has it learned to copy?",
         text=[
-            ("A network that copies rebuilds any image; one that has learned its images rebuilds "
-            "those alone. Rebuilt is the share of the variance."),
+            (
+                "A network that copies rebuilds any image; one that has learned its images "
+                "rebuilds those alone. Rebuilt is the share of the variance."
+            ),
             *map(sentence, test.notes),
         ],
         findings=[*map(sentence, test.findings)],
@@ -151,28 +125,9 @@ def identity_section(opened: Sweep) -> Section:
                 caption=f"{test.shown.condition}: each probe over its reconstruction.",
             )
         ],
-        tables=[
-            Table(
-                caption="Every probe of every condition",
-                columns=["Condition", "Probe", "MSE", "PSNR (dB)", "Exact pixels", "Rebuilt",
-                         "PCA's MSE"],
-                rows=[
-                    [
-                        Cell(str(point.condition)),
-                        Cell(result.probe),
-                        Cell(f"{result.mse:.5f}"),
-                        Cell("perfect" if result.psnr is None else f"{result.psnr:.2f}"),
-                        Cell(f"{result.exact:.1%}"),
-                        Cell(f"{result.rebuilt:.1%}"),
-                        Cell(f"{result.pca_mse:.5f}"),
-                    ]
-                    for point, result in test.results
-                ],
-                folded=True,
-            )
-        ],
+        tables=[make_table(tables.copy_test(test.results), folded=True)],
         found=[test],
-    )  # fmt: skip
+    )
 
 
 def _spread(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:

@@ -16,8 +16,3 @@ def psnr(point: FrontierPoint) -> str:
 def sentence(text: str) -> str:
     """Make a sentence of a finding, which begins small unless with a condition."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text[:2] != "d=" else f"{text}."
-
-
-def number(value: float | None, form: str = ".3f") -> str:
-    """Write a number, or a dash for none."""
-    return "–" if value is None else format(value, form)

@@ -1,0 +1,33 @@
+"""Tables of every result, made once; terminal, CSV and the report print them."""
+
+from ae_sweep.tables.inspected import copy_test, latent_spaces, overlaps
+from ae_sweep.tables.stored import (
+    codes,
+    files,
+    frontier_table,
+    importances,
+    pairs,
+    points,
+    started,
+    sweeps,
+    trials,
+)
+from ae_sweep.tables.table import Column, Share, Table
+
+__all__ = [
+    "Column",
+    "Share",
+    "Table",
+    "codes",
+    "copy_test",
+    "files",
+    "frontier_table",
+    "importances",
+    "latent_spaces",
+    "overlaps",
+    "pairs",
+    "points",
+    "started",
+    "sweeps",
+    "trials",
+]
