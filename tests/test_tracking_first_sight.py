@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ae_sweep import analysis, tracking
-from ae_sweep.config import ModelSetting
+from ae_sweep.config import Hyperparameters, ModelSetting
 from ae_sweep.errors import StoreError
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import curve, description, names, views
@@ -50,8 +50,7 @@ def point(latent_dim: int, test_mse: float, **changes: Any) -> FrontierPoint:
         "latent_dim": latent_dim,
         "model": "conv",
         "compression_ratio": 784 / latent_dim,
-        "lr": 0.004,
-        "epochs": 2,
+        "hyperparameters": Hyperparameters(lr=0.004, epochs=2),
         "val_mse": test_mse,
         "test_mse": test_mse,
         "test_mse_std": None,
@@ -136,7 +135,7 @@ def test_a_code_with_a_rate_has_a_curve_for_each_value_of_its_setting(
     for each in frontier.points:
         beta = each.model.partition("=")[2]
         assert curves[f"frontier/rate_bits/beta {beta}"][each.latent_dim] == each.rate["bits"]
-    sweep = start(opened, model="vae", setting=ModelSetting("beta", betas))
+    sweep = start(opened, model="vae", settings=(ModelSetting("beta", betas),))
     finish(sweep, frontier.points)
     for key, wanted in curves.items():
         assert dict(history(client, sweep.run_id, key)) == wanted
