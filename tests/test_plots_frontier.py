@@ -1,5 +1,6 @@
 """The frontier's figure: what it shows, and that nothing in it can break it."""
 
+import dataclasses
 import subprocess
 import sys
 from itertools import pairwise
@@ -252,3 +253,29 @@ def test_another_frontier_beside_is_a_line_of_its_own_within_both_panels():
         assert all(bottom < y < top for y in drawn.get_ydata())
         assert drawn.get_marker() != best(axes)[0].get_marker(), "told apart in greyscale"
     assert line(frontier_figure(first).axes[0], "beside") is None
+
+
+def of_models(count):
+    """A frontier of a model with a setting of several values, and no rate."""
+    records = []
+    for width in range(1, count + 1):
+        for dim, mse in FACTS.items():
+            record = trial(dim, mse * (1 + 0.1 * width))
+            point = dataclasses.replace(record.point, model=f"other width={width}")
+            records.append(dataclasses.replace(record, point=point, run_id=f"{dim}-{width}"))
+    return frontier(records)
+
+
+@pytest.mark.parametrize("count", [2, 8, 11])
+def test_each_combination_of_settings_is_a_line_of_its_own_with_its_name(count):
+    figure = frontier_figure(of_models(count))
+    for axes in figure.axes:
+        lines = [each for each in axes.lines if each.get_gid() == "best"]
+        assert [list(each.get_xdata()) for each in lines] == [list(FACTS)] * count
+        assert len({each.get_color() for each in lines}) == count
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    named = [f"other width={width}" for width in range(1, min(count, 8) + 1)]
+    assert labels[: len(named)] == named
+    assert ("and 3 more models" in labels) == (count == 11)
+    beside = frontier_figure(frontier([trial(8, 0.01)]), beside=of_models(count))
+    assert sum(each.get_gid() == "beside" for each in beside.axes[0].lines) == count

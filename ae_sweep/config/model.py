@@ -94,6 +94,7 @@ class SettingOption:
     """How a model's setting is given to a sweep."""
 
     kind: type[int] | type[float]
+    metavar: str
     help: str
     default: str
     """As ``--help`` shows it; the model's definition decides."""
@@ -102,16 +103,11 @@ class SettingOption:
     range_values: int | None = None
     """Number of values, of equal ratios, that a range ``LO:HI`` stands for; None: no range."""
 
-    @property
-    def metavar(self) -> str:
-        """The values in ``--help``."""
-        sign = "K" if self.kind is int else "B"
-        return f"{sign} ... | LO:HI" if self.range_values else f"{sign} ..."
-
 
 MODEL_SETTINGS: Mapping[str, SettingOption] = {
     "beta": SettingOption(
         kind=float,
+        metavar="B ... | LO:HI",
         help="Of vae: weights of the rate (KL divergence), one study each for every dim; of a "
         "range, five.",
         default="0.1",
@@ -120,6 +116,7 @@ MODEL_SETTINGS: Mapping[str, SettingOption] = {
     ),
     "codebook": SettingOption(
         kind=int,
+        metavar="K ...",
         help="Of vqvae and fsq: how many different tokens there are, one study each for every "
         "dim, which is the number of tokens.",
         default="256",

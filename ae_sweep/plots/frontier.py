@@ -7,6 +7,8 @@ from bisect import bisect
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
@@ -17,7 +19,7 @@ from ae_sweep.plots.rate import rate_figure
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, VERMILLION, paper_style, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -37,6 +39,8 @@ MSE_MARGIN = 1.5
 """Factor on the MSE, likewise."""
 PSNR_MARGIN_DB = 2.0
 CURVE_SAMPLES = 200
+MOST_NAMED_LINES = 8
+"""Number of models whose names fit below the panels."""
 DASHED = (0, (4, 2))
 MANY_POINTS = 15
 """Number of points above which they are drawn smaller, so that they stay distinct."""
@@ -51,7 +55,8 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
     the knee ringed, the number of pixels a dotted line. A perfect reconstruction has neither a
     logarithm nor a PSNR: an arrow at the panel's edge marks its latent_dim.
 
-    Where all codes have a rate in bits, that is the axis instead (`rate_figure`).
+    Where all codes have a rate in bits, that is the axis instead (`rate_figure`). Of a model with
+    settings, each combination of their values is a line of its own.
 
     Parameters
     ----------
@@ -66,7 +71,8 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
     Raises
     ------
     ConfigError
-        If a curve has several points at one latent_dim.
+        If one of two curves has a rate in bits, with several points at one latent_dim, and the
+        other has none.
     """
     if frontier.has_rate and (beside is None or beside.has_rate):
         return rate_figure(frontier, beside=beside)
@@ -90,7 +96,7 @@ def frontier_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Fi
 
 def _refuse_several(frontier: Frontier | None) -> None:
     dims = [point.latent_dim for point in _points_of(frontier)]
-    if frontier is not None and len(set(dims)) < len(dims):
+    if frontier is not None and frontier.has_rate and len(set(dims)) < len(dims):
         raise ConfigError(
             f"{frontier.sweep} has several points at one latent dimension, so that its curve is "
             "one over bits; draw it beside a sweep whose code has a rate in bits too"
@@ -143,14 +149,16 @@ def _draw_mse(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
     trials = [(trial.latent_dim, trial.test_mse) for trial in frontier.all_trials]
     axes.set_yscale("log")
     _draw_trials(axes, [(dim, mse) for dim, mse in trials if mse > 0])
-    _draw_best(axes, drawn, [point.test_mse for point in drawn], _mse_bars(drawn))
+    for colour, points in _lines(frontier, drawn):
+        _draw_best(axes, points, [point.test_mse for point in points], _mse_bars(points), colour)
     if frontier.fit is not None:
         dims_S = _curve_dims(frontier.fit)
         _draw_fit(axes, dims_S, frontier.fit.distortion(dims_S))
     _ring_knee(axes, frontier, {point.latent_dim: point.test_mse for point in drawn})
     _mark_perfect(axes, frontier, edge=0.0, marker="v")
     others = [(point.latent_dim, point.test_mse) for point in _points_of(beside)]
-    _draw_beside(axes, [(dim, mse) for dim, mse in others if mse > 0])
+    for _, points in _lines(beside, [point for point in _points_of(beside) if point.test_mse > 0]):
+        _draw_beside(axes, [(point.latent_dim, point.test_mse) for point in points])
     _set_mse_range(axes, [mse for _, mse in (*trials, *others) if mse > 0])
     axes.set_ylabel("test MSE per pixel")
     _label_pixels(axes, frontier.pixels, y=0.98)
@@ -162,7 +170,9 @@ def _draw_psnr(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
     rated = [(dim, psnr) for dim, psnr in psnrs if psnr is not None]
     levels = [point.test_psnr for point in drawn if point.test_psnr is not None]
     _draw_trials(axes, rated)
-    _draw_best(axes, drawn, levels, _psnr_bars(drawn))
+    for colour, points in _lines(frontier, drawn):
+        heights = [point.test_psnr for point in points if point.test_psnr is not None]
+        _draw_best(axes, points, heights, _psnr_bars(points), colour)
     if frontier.fit is not None:
         dims_S = _curve_dims(frontier.fit)
         _draw_fit(axes, dims_S, -10 * np.log10(frontier.fit.distortion(dims_S)))
@@ -174,7 +184,10 @@ def _draw_psnr(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
         for point in _points_of(beside)
         if point.test_psnr is not None
     ]
-    _draw_beside(axes, others)
+    rated_beside = [point for point in _points_of(beside) if point.test_psnr is not None]
+    for _, points in _lines(beside, rated_beside):
+        heights = [point.test_psnr for point in points if point.test_psnr is not None]
+        _draw_beside(axes, list(zip([p.latent_dim for p in points], heights, strict=True)))
     _set_psnr_range(axes, [psnr for _, psnr in (*rated, *others)])
     axes.set_ylabel("test PSNR (dB)")
     _label_pixels(axes, frontier.pixels, y=0.02)
@@ -200,6 +213,24 @@ def _points_of(beside: Frontier | None) -> tuple[FrontierPoint, ...]:
     return beside.points if beside else ()
 
 
+def _lines(
+    frontier: Frontier | None, drawn: Sequence[FrontierPoint]
+) -> Iterator[tuple[str, list[FrontierPoint]]]:
+    """Yield the points of each model with its colour, blue where there is only one."""
+    for model, colour in _colours(frontier).items():
+        points = [point for point in drawn if point.model == model]
+        if points or len(drawn) == 0:
+            yield colour, points
+
+
+def _colours(frontier: Frontier | None) -> dict[str, str]:
+    models = list(dict.fromkeys(point.model for point in _points_of(frontier)))
+    if len(models) < 2:
+        return dict.fromkeys(models, BLUE)
+    shades = colormaps["viridis"](np.linspace(0.0, 0.85, len(models)))
+    return {model: to_hex(shade) for model, shade in zip(models, shades, strict=True)}
+
+
 def _draw_beside(axes: Axes, points: Sequence[tuple[int, float]]) -> None:
     if points:
         axes.plot(
@@ -219,12 +250,13 @@ def _draw_best(
     points: Sequence[FrontierPoint],
     values: Sequence[float],
     bars: tuple[list[float], list[float]],
+    colour: str,
 ) -> None:
     axes.errorbar(
         [point.latent_dim for point in points],
         values,
         yerr=bars if any(bars[1]) else None,
-        color=BLUE,
+        color=colour,
         linewidth=1.1,
         marker="o",
         markersize=4.2 if len(points) <= MANY_POINTS else 2.8,
@@ -346,15 +378,19 @@ def _legend(frontier: Frontier, beside: Frontier | None) -> list[Line2D]:
     """Add a legend of what is drawn and nothing else."""
     repeated = any(point.test_mse_std is not None for point in frontier.points)
     best = "best by validation" + (", mean ± sd over seeds" if repeated else "")
+    colours = _colours(frontier)
+    several = list(colours.items()) if len(colours) > 1 else []
     entries = [
-        Line2D([], [], color=BLUE, linewidth=1.1, marker="o", markersize=4.2, label=best),
+        *([] if several else [_line_entry(best, BLUE)]),
+        *(_line_entry(plain(model), colour) for model, colour in several[:MOST_NAMED_LINES]),
         _marker_entry("finished trial", "o", size=3.0, face=GREY, edge="none"),
     ]
     if beside is not None:
         label = plain(f"{beside.sweep}, best by validation")
-        entries.insert(
-            1, Line2D([], [], color=GREEN, linewidth=1.1, marker="s", markersize=3.8, label=label)
-        )
+        line = Line2D([], [], color=GREEN, linewidth=1.1, marker="s", markersize=3.8, label=label)
+        entries.insert(len(entries) - 1, line)
+    if len(several) > MOST_NAMED_LINES:
+        entries.append(_line_entry(f"and {len(several) - MOST_NAMED_LINES} more models", GREY))
     if any(point.test_mse == 0 for point in frontier.points):
         entries.append(_marker_entry("perfect (MSE 0), off the scale", "v", size=5, edge=BLUE))
     if frontier.fit is not None:
@@ -365,6 +401,10 @@ def _legend(frontier: Frontier, beside: Frontier | None) -> list[Line2D]:
     if frontier.knee is not None:
         entries.append(_marker_entry(_knee_label(frontier.knee), "o", size=8, edge=INK))
     return entries
+
+
+def _line_entry(label: str, colour: str) -> Line2D:
+    return Line2D([], [], color=colour, linewidth=1.1, marker="o", markersize=4.2, label=label)
 
 
 def _marker_entry(label: str, marker: str, *, size: float, edge: str, face: str = "none") -> Line2D:
