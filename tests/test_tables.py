@@ -74,9 +74,7 @@ def test_terminal_and_page_have_the_same_texts(
     print_table(table)
     header, *lines = capsys.readouterr().out.splitlines()
     page = make_table(table, link="run/{}".format if table.run_ids else None)
-    assert [column.split(" (")[0] in header for column in page.columns] == [True] * len(
-        page.columns
-    )
+    assert all(column.split(" (")[0] in header for column in page.columns)
     assert len(lines) == len(page.rows) == len(table.rows)
     for line, row in zip(lines, page.rows, strict=True):
         printed = [cell.text.replace("–", "-") for cell in row]
