@@ -67,6 +67,7 @@ USAGE = [
     (["--dataset", "[bold]mnist"], ["'[bold]mnist'", "mnist"]),
     (["--dataset", "nope"], ["there is no data set 'nope', only mnist, fashion-mnist, km"]),
     (["--dataset", LONG], ["5000 characters", "mnist"]),
+    ([*SHAPES, "--train-limit", "1", "--model", "mlp"], ["'mlp'", "1 image", "--train-limit 2"]),
     ([*SHAPES, "--model", "cnov"], ["'cnov'", "'conv'"]),
     ([*SHAPES, "--model", LONG], ["5000 characters", "only conv"]),
     (["--sampler", "tep"], ["'tep'", "did you mean 'tpe'?", "random"]),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from rated_records import rated_trial, vae
 
 from ae_sweep.plots import history_figure, render
 from ae_sweep.records import Outcome
 
 if TYPE_CHECKING:
-    import pytest
+    from ae_sweep.records import TrialRecord
 
 
 def finished(dim: int, *mses: float):
@@ -30,6 +32,36 @@ def test_a_panel_a_study_with_its_objectives_and_the_best_so_far() -> None:
     assert (list(done.get_xdata()), list(left.get_xdata())) == ([0, 2], [1])
     np.testing.assert_allclose(best.get_ydata(), [0.052, 0.052, 0.042])
     render(figure, "png")
+
+
+@pytest.mark.parametrize("others", [(0.05, 0.02), (0.0,), ()])
+def test_an_objective_of_0_is_drawn_and_is_the_best(others: tuple[float, ...]) -> None:
+    objectives = (*others, 0.0)
+    figure = history_figure([with_objective(objective) for objective in objectives], title="some")
+    (axes,) = figure.axes
+    done, _, best = axes.lines
+    np.testing.assert_array_equal(done.get_ydata(), objectives)
+    assert best.get_ydata()[-1] == 0.0
+    figure.draw_without_rendering()
+    pixels = axes.transData.transform([(0, objective) for objective in objectives])
+    assert np.isfinite(pixels).all()
+    box = axes.get_window_extent()
+    assert ((box.y0 <= pixels[:, 1]) & (pixels[:, 1] <= box.y1)).all()
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    assert "0" in shown
+    assert len(set(shown)) == len(shown)
+
+
+def test_objectives_below_0_are_drawn() -> None:
+    figure = history_figure([with_objective(o) for o in (0.5, -0.25)], title="some")
+    done, _, best = figure.axes[0].lines
+    assert list(done.get_ydata()) == [0.5, -0.25]
+    assert list(best.get_ydata()) == [0.5, -0.25]
+    render(figure, "png")
+
+
+def with_objective(objective: float) -> TrialRecord:
+    return dataclasses.replace(finished(2, 0.05)[0], val_mse=objective, val_penalty=0.0)
 
 
 def test_nothing_of_it_lies_on_anything_else() -> None:

@@ -92,6 +92,16 @@ def test_events_tell_each_trial_from_start_to_end(storage: Any) -> None:
     assert all(len(log.epochs) == 4 for log in tracker.logs)
 
 
+def test_a_sweep_that_is_tracked_nowhere_runs_to_its_end(storage: Any) -> None:
+    config = sweep_config(trials=2, repeats=1)
+    opened = sweep.open_studies(None, config, identity=config.identity())
+    with contextlib.closing(sweep.InlineWorker(FakeTraining())) as worker:
+        driver = sweep.Driver(config, studies=opened, worker=worker, tracker=sweep.NullTracker())
+        ended = [event for event in driver.run() if isinstance(event, TrialEnded)]
+    assert [event.outcome for event in ended] == [Outcome.FINISHED] * 6
+    assert [event.trial.role for event in ended] == [Role.SEARCH] * 4 + [Role.REPEAT] * 2
+
+
 def test_slots_are_given_in_rounds_over_the_dims(storage: Any) -> None:
     training = FakeTraining()
     config = sweep_config(dims=(2, 8, 32), trials=2, pruner="none")

@@ -1,4 +1,4 @@
-"""What the driver expects of a tracker holds for the fake and for MLflow behind its wire."""
+"""What the driver expects of a tracker holds for every one: none at all, the fake, and MLflow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from fakes import FakeTracker, epoch_result, trial_config, trial_result
 
 from ae_sweep.records import Outcome, Reconstructions, Role
+from ae_sweep.sweep import NullTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,18 +37,41 @@ ENDS: dict[Outcome, Callable[[TrialLog], None]] = {
 
 
 class TrackerContract(abc.ABC):
-    """Tests of any tracker; a subclass tells how one is opened and what it has stored."""
+    """Tests of any tracker, one that stores nothing included."""
 
     @abc.abstractmethod
     def open(self) -> Tracker:
         """Open the store, again after the first time."""
 
-    @abc.abstractmethod
-    def outcomes(self) -> list[Outcome]:
-        """Tell how the trials of the store ended, in the order they were started."""
-
     def start(self, tracker: Tracker, config: TrialConfig | None = None) -> TrialLog:
         return tracker.start_trial(config or trial_config(), name="d=2 trial 0", role=Role.SEARCH)
+
+    @pytest.mark.parametrize("end", ENDS)
+    def test_a_trial_takes_every_call_and_further_ones_after_its_end(self, end: Outcome) -> None:
+        tracker = self.open()
+        log = self.start(tracker)
+        assert tracker.finished(trial_config()) is None
+        for quarter in range(1, 5):
+            log.log_epoch(epoch_result(quarter, 1 / quarter))
+        ENDS[end](log)
+        log.interrupt()
+        log.fail("too late")
+
+    def test_several_trials_run_at_a_time(self) -> None:
+        tracker = self.open()
+        first, second = self.start(tracker), self.start(tracker, trial_config(latent_dim=8))
+        second.log_epoch(epoch_result(1, 0.5))
+        first.log_epoch(epoch_result(1, 0.5))
+        ENDS[Outcome.FINISHED](second)
+        first.interrupt()
+
+
+class StoringTrackerContract(TrackerContract):
+    """Tests of any tracker that stores; a subclass has what the store holds."""
+
+    @abc.abstractmethod
+    def outcomes(self) -> list[Outcome]:
+        """Return how the trials of the store ended, in the order they were started."""
 
     def test_a_trial_that_is_only_started_is_not_finished(self) -> None:
         tracker = self.open()
@@ -91,7 +115,17 @@ class TrackerContract(abc.ABC):
         assert self.open().finished(trial_config()) == result(trial_config()).val_mse
 
 
-class TestFakeTracker(TrackerContract):
+class TestNullTracker(TrackerContract):
+    def open(self) -> Tracker:
+        return NullTracker()
+
+    def test_nothing_is_ever_stored(self) -> None:
+        tracker = self.open()
+        ENDS[Outcome.FINISHED](self.start(tracker))
+        assert tracker.finished(trial_config()) is None
+
+
+class TestFakeTracker(StoringTrackerContract):
     @pytest.fixture(autouse=True)
     def store(self) -> None:
         self.tracker = FakeTracker()
@@ -103,8 +137,8 @@ class TestFakeTracker(TrackerContract):
         return self.tracker.outcomes()
 
 
-class TestTrackedSweep(TrackerContract):
-    """The wire of the command line, over a real store of MLflow."""
+class TestMlflowTracker(StoringTrackerContract):
+    """Over a real store of MLflow."""
 
     @pytest.fixture(autouse=True)
     def store(self, tmp_path: Path) -> None:

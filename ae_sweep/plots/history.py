@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREY, VERMILLION, paper_style, plain
 from ae_sweep.records import Outcome, Role
@@ -29,7 +29,8 @@ MOST_PANELS = 60
 def history_figure(trials: Sequence[TrialRecord], *, title: str) -> Figure:
     """Draw the validation objective of all search trials in the order they were started.
 
-    One panel per study, 60 at most; pruned trials are drawn at the last objective they reached.
+    One panel per study, 60 at most; pruned trials are drawn at the last objective they reached. The
+    axis is logarithmic; where an objective is 0 or less, it is linear next to 0.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def history_figure(trials: Sequence[TrialRecord], *, title: str) -> Figure:
 
 
 def _draw(axes: Axes, trials: Sequence[TrialRecord], *, name: str) -> None:
-    objectives = [trial.val_objective or math.nan for trial in trials]
+    objectives = [math.nan if (o := trial.val_objective) is None else o for trial in trials]
     best: list[float] = []
     for trial, objective in zip(trials, objectives, strict=True):
         counts = objective if trial.outcome is Outcome.FINISHED else math.inf
@@ -99,12 +100,23 @@ def _draw(axes: Axes, trials: Sequence[TrialRecord], *, name: str) -> None:
     )
     axes.set_title(name, fontsize=7.0, parse_math=False)
     axes.margins(x=0.08, y=0.1)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    _scale(axes, [objective for objective in objectives if math.isfinite(objective)])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     axes.tick_params(labelsize=6.5)
+
+
+def _scale(axes: Axes, objectives: Sequence[float]) -> None:
+    if min(objectives, default=1.0) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+        return
+    smallest = min((abs(objective) for objective in objectives if objective), default=1.0)
+    axes.set_yscale("symlog", linthresh=smallest, linscale=0.5)
+    locator = SymmetricalLogLocator(base=10, linthresh=smallest)
+    locator.set_params(numticks=6)
+    axes.yaxis.set_major_locator(locator)
 
 
 def _legend() -> list[Line2D]:

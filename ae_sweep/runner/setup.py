@@ -150,6 +150,14 @@ def prepare(
     needed += _check_batches(config, dataset.card, has=has)
     if config.method == "nested":
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
+    for model in config.models:
+        training.check_batch(
+            model,
+            latent_dim=config.dims[0],
+            image_shape=dataset.card.image_shape,
+            batch_size=int(min(bounds(config.space["batch_size"]))),
+            train_images=dataset.card.train_images,
+        )
     most_workers = len(devices) * (has // (needed + PROCESS_BYTES))
     if workers is not None and workers > max(most_workers, 1):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The sweep: what is to be trained, the studies that choose, the workers that train, the driver."""
+"""The sweep: plan, studies, driver, the workers that train and the interface of a tracker."""
 
 from ae_sweep.sweep.child import Child, Work, run_together
 from ae_sweep.sweep.driver import (
@@ -15,7 +15,7 @@ from ae_sweep.sweep.plan import Plan, finished_repeats, make_plan
 from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
 from ae_sweep.sweep.study import ConditionStudy
-from ae_sweep.sweep.tracker import Tracker, TrialLog
+from ae_sweep.sweep.tracker import NullTracker, Tracker, TrialLog
 from ae_sweep.sweep.worker import InlineWorker, Train, Worker
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ConditionStudy",
     "Driver",
     "InlineWorker",
+    "NullTracker",
     "Plan",
     "ProcessWorker",
     "Shield",

@@ -1,4 +1,4 @@
-"""Owns the course of a sweep: which training comes next, what is reported, pruned, told and logged.
+"""The course of a sweep: which training comes next, what is reported, pruned and logged.
 
 The driver alone writes Optuna's storage. It yields what happens and prints nothing.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep.config import TrialConfig
 from ae_sweep.records import QUARTERS, Outcome, Role
+from ae_sweep.sweep.agenda import Agenda
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialValidated:
-    """A trial told how far it is."""
+    """A trial has validated."""
 
     trial: Trial
     result: EpochResult
@@ -69,7 +70,7 @@ SweepEvent = TrialStarted | TrialValidated | TrialEnded
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """A running trial with what must be told how it goes; a repeat belongs to no study."""
+    """A running trial with its log and its study; a repeat belongs to no study."""
 
     trial: Trial
     log: TrialLog
@@ -79,12 +80,12 @@ class _Job:
 
 @dataclass(frozen=True, kw_only=True)
 class _Start:
-    """A trial that is wanted, before anything is known of it but its condition."""
+    """A trial that is wanted, of which no more is known yet than its condition and role."""
 
     condition: Condition
     role: Role
     begin: Callable[[], _Job | None]
-    """Tells None where there is nothing to train after all."""
+    """Returns None where there is nothing to train after all."""
 
 
 class Driver:
@@ -102,7 +103,7 @@ class Driver:
         Writes them down.
     shield
         Gives a context in which no interruption arrives; bookkeeping happens inside one, so that
-        both stores always tell the same.
+        both stores always agree.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Driver:
         self._tracker = tracker
         self._shield = shield
         self._jobs: dict[int, _Job] = {}
+        self._agenda: Agenda[_Start] = Agenda([])
         self._numbers = itertools.count()
 
     def run(self) -> Generator[SweepEvent, None, None]:
@@ -128,7 +130,8 @@ class Driver:
         However it ends, by an interruption or an error as well, no trial is left marked as running.
         """
         try:
-            yield from self._run([*self._search(), *self._repeats()])
+            self._agenda = Agenda([*self._search(), *self._repeats()])
+            yield from self._run()
         finally:
             with self._shield():
                 self._abandon()
@@ -149,10 +152,9 @@ class Driver:
                 begin = partial(self._start_repeat, study, number)
                 yield _Start(condition=study.condition, role=Role.REPEAT, begin=begin)
 
-    def _run(self, waiting: list[_Start]) -> Iterator[SweepEvent]:
-        while waiting or self._jobs:
-            while len(self._jobs) < self._worker.slots and (start := self._next(waiting)):
-                waiting.remove(start)
+    def _run(self) -> Iterator[SweepEvent]:
+        while self._agenda or self._jobs:
+            while len(self._jobs) < self._worker.slots and (start := self._agenda.take()):
                 with self._shield():
                     job = start.begin()
                 if job is not None:
@@ -160,27 +162,8 @@ class Driver:
             if self._jobs:
                 event = self._worker.next_event()
                 with self._shield():
-                    told = self._handle(event)
-                yield from told
-
-    def _next(self, waiting: Sequence[_Start]) -> _Start | None:
-        """Choose what begins next: in order, but a study of which nothing runs comes first.
-
-        So a study knows as much as it can when it suggests. A repeat waits for its search.
-        """
-        busy = {job.trial.config.condition for job in self._jobs.values()}
-        searched = {
-            job.trial.config.condition
-            for job in self._jobs.values()
-            if job.trial.role is Role.SEARCH
-        } | {start.condition for start in waiting if start.role is Role.SEARCH}
-        ready = [
-            start
-            for start in waiting
-            if start.role is Role.SEARCH or start.condition not in searched
-        ]
-        idle = (start for start in ready if start.condition not in busy)
-        return next(idle, ready[0] if ready else None)
+                    happened = self._handle(event)
+                yield from happened
 
     def _start_search(self, study: ConditionStudy, slot: int) -> _Job | None:
         ask = study.ask(slot)
@@ -195,7 +178,7 @@ class Driver:
         if log is not None:
             return self._start(_Job(trial=trial, log=log, study=study, ask=ask))
         if known is not None:
-            # Finished by a process that was killed before it could tell the study.
+            # Finished by a process that was killed before the study heard of it.
             study.complete(ask, val_objective=known)
         return None
 
@@ -216,6 +199,7 @@ class Driver:
     def _start(self, job: _Job) -> _Job:
         number = next(self._numbers)
         self._jobs[number] = job
+        self._agenda.begin(job.trial.config.condition, job.trial.role)
         self._worker.submit(number, job.trial.config)
         return job
 
@@ -223,12 +207,11 @@ class Driver:
         job = self._jobs[event.job]
         match event:
             case JobValidated(result=result):
-                told = [TrialValidated(job.trial, result), *self._prune(event.job, job, result)]
+                return [TrialValidated(job.trial, result), *self._prune(event.job, job, result)]
             case JobFinished(result=result):
-                told = [self._finish(event.job, job, result)]
+                return [self._finish(event.job, job, result)]
             case JobFailed(reason=reason):
-                told = [self._fail(event.job, job, reason)]
-        return told
+                return [self._fail(event.job, job, reason)]
 
     def _prune(self, number: int, job: _Job, result: EpochResult) -> list[SweepEvent]:
         job.log.log_epoch(result)
@@ -242,22 +225,26 @@ class Driver:
         self._worker.stop(number)
         job.log.prune()
         job.study.prune(job.ask)
-        del self._jobs[number]
+        self._end(number)
         return [TrialEnded(job.trial, Outcome.PRUNED)]
 
     def _finish(self, number: int, job: _Job, result: TrialResult) -> SweepEvent:
         job.log.finish(result)
         if job.study is not None and job.ask is not None:
             job.study.complete(job.ask, val_objective=result.val_objective)
-        del self._jobs[number]
+        self._end(number)
         return TrialEnded(job.trial, Outcome.FINISHED, result=result)
 
     def _fail(self, number: int, job: _Job, reason: str) -> SweepEvent:
         job.log.fail(reason)
         if job.study is not None and job.ask is not None:
             job.study.fail(job.ask, reason=reason)
-        del self._jobs[number]
+        self._end(number)
         return TrialEnded(job.trial, Outcome.FAILED, reason=reason)
+
+    def _end(self, number: int) -> None:
+        trial = self._jobs.pop(number).trial
+        self._agenda.end(trial.config.condition, trial.role)
 
     def _abandon(self) -> None:
         # The stack carries all of it out in reverse order, whatever part of it fails.

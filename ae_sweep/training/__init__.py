@@ -20,6 +20,7 @@ from ae_sweep.training.nested import (
 )
 from ae_sweep.training.precision import FP32, Precision, choose_precision
 from ae_sweep.training.recipe import RECIPE, Recipe, recipe_name
+from ae_sweep.training.smallest import check_batch
 from ae_sweep.training.speed import (
     Speed,
     activation_bytes,
@@ -43,6 +44,7 @@ __all__ = [
     "alike_devices",
     "available_devices",
     "between",
+    "check_batch",
     "choose_precision",
     "describe_device",
     "hardware",

@@ -1,8 +1,9 @@
-"""Owns the choice of device and what is known of it."""
+"""Choice of the device, and its properties: cores, threads, memory."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import re
@@ -11,6 +12,7 @@ import torch
 
 from ae_sweep.errors import ConfigError, DeviceError
 from ae_sweep.messages import shorten
+from ae_sweep.training.container import cpu_quota, memory_limit_bytes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's names for two of mallopt's parameters (malloc.h)."""
@@ -46,14 +48,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def available_devices() -> tuple[str, ...]:
-    """Tell the devices torch can use here, fastest first."""
+    """Return the devices that torch can use here, fastest first."""
     cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return (*cuda, *mps, "cpu")
 
 
 def alike_devices(name: str, device: torch.device) -> tuple[str, ...]:
-    """Tell which devices several trainings may be dealt out over.
+    """Return the devices that several trainings may be dealt out over.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def alike_devices(name: str, device: torch.device) -> tuple[str, ...]:
 
 
 def describe_device(device: torch.device | str, *, threads: int | None = None) -> str:
-    """Tell a device in words, for plans and logs; a CPU with its threads, all if left out."""
+    """Describe a device in words, for plans and logs; a CPU with its threads, all if left out."""
     device = torch.device(device)
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
@@ -85,10 +87,15 @@ def hardware(device: torch.device) -> str:
 
 
 def usable_cores() -> int:
-    """Tell how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many processor cores this process may use.
+
+    A container's limit on processor time counts as the nearest number of cores.
+    """
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = cpu_quota()
+    return cores if quota is None else max(1, min(cores, math.floor(quota + 0.5)))
 
 
 def threads_per_worker(workers: int) -> int:
@@ -101,15 +108,16 @@ def threads_per_worker(workers: int) -> int:
 
 
 def use_threads(threads: int) -> None:
-    """Have torch compute with so many threads in this process."""
+    """Have torch compute with this many threads in this process."""
     torch.set_num_threads(threads)
 
 
 def memory_bytes(device: torch.device) -> int:
-    """Tell how much memory a device has in all, in bytes."""
+    """Return how much memory a device has in all, in bytes; a container's limit where lower."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(installed, memory_limit_bytes() or installed)
 
 
 def prepare_process() -> None:
@@ -118,8 +126,13 @@ def prepare_process() -> None:
     glibc keeps the memory that a training step frees, for the next step to use: by default every
     large activation is mapped from and returned to the kernel at each step, which costs a third of
     the time. Denormal numbers, which a CPU computes a hundred times slower, count as 0.
+
+    torch begins with a thread for each of the machine's cores. Where a container may use fewer,
+    that many threads would stop each other.
     """
     torch.set_flush_denormal(True)
+    if cpu_quota() is not None and torch.get_num_threads() > usable_cores():
+        torch.set_num_threads(usable_cores())
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
