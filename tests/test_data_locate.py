@@ -28,7 +28,6 @@ from data_fakes import (
     write,
 )
 
-from ae_sweep.data import locate
 from ae_sweep.data.locate import SCRATCH_PREFIX, find
 from ae_sweep.errors import DataError
 
@@ -243,19 +242,6 @@ def test_a_full_disk_leaves_no_file_and_says_where_it_could_not_write(
     with pytest.raises(DataError, match=r"cannot write to .*Tiny/raw \(No space left on device\)"):
         find(tiny_set(Brings(files())), cache_dir=tmp_path)
     assert list((tmp_path / "Tiny/raw").iterdir()) == []
-
-
-def test_an_interrupted_write_keeps_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(_descriptor: int) -> None:
-        raise KeyboardInterrupt
-
-    (tmp_path / "final").write_bytes(b"old")
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        locate.replace_durably(tmp_path / "new", tmp_path / "final", content=b"new")
-    assert (tmp_path / "final").read_bytes() == b"old"
 
 
 def test_two_processes_that_fetch_at_once_both_succeed(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ network. Files that are found are verified; fetched files are verified before th
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import stat
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from ae_sweep.data.image_set import SourceError
 from ae_sweep.data.verify import MissingFileError, mode, read_all
 from ae_sweep.errors import DataError
+from ae_sweep.files import write_atomically
 from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
@@ -171,30 +171,10 @@ def _keep(
     try:
         for file in files:
             name = file.resource.pinned_name
-            replace_durably(scratch / f"{name}.new", directory / name, content=file.pinned)
+            write_atomically(directory / name, file.pinned, scratch=scratch)
     except OSError as error:
         raise DataError(_not_writable(directory, error)) from error
     return tuple(replace(file, path=directory / file.resource.pinned_name) for file in files)
-
-
-def replace_durably(temporary: Path, final: Path, *, content: bytes) -> None:
-    """Write ``final`` by way of ``temporary``, which must be on the same file system.
-
-    A process that is killed, or a power cut, leaves the old file, none, or the new one, never a
-    part. Two processes that write the same content do each other no harm.
-    """
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(final)
-    # The name is durable once its directory is; not every system can open one.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ database, and would put its tables into a database that belongs to another progr
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from sqlalchemy.engine import URL
 
 from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
+from ae_sweep.files import publish
 from ae_sweep.tracking import names
 from ae_sweep.tracking.errors import first_line
 
@@ -128,9 +128,4 @@ def _fill(file: Path, artifact_root: Path) -> None:
 def _publish(fresh: Path, file: Path) -> None:
     if file.exists() and file.stat().st_size == 0:
         file.unlink()
-    try:
-        os.link(fresh, file)  # unlike a rename, it never replaces another process's database
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        fresh.rename(file)
+    publish(fresh, file)

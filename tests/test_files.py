@@ -1,0 +1,72 @@
+"""Files appear complete or not at all, and an earlier one stays until then."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ae_sweep import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_file_is_written_in_place_of_an_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "final"
+    for content in (b"old", b"new"):
+        files.write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path], "nothing is left beside it"
+
+
+def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    """Several users may share a cache."""
+    (tmp_path / "plain").write_bytes(b"")
+    files.write_atomically(tmp_path / "final", b"")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "final")]
+    assert modes[0] == modes[1]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_is_cut_off_keeps_the_old_file_and_leaves_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: str
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise error
+
+    (tmp_path / "final").write_bytes(b"old")
+    monkeypatch.setattr(*((os, step) if step == "fsync" else (type(tmp_path), step)), cut_off)
+    with pytest.raises(type(error)):
+        files.write_atomically(tmp_path / "final", b"new")
+    assert (tmp_path / "final").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def test_the_unfinished_file_can_lie_in_another_directory(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    with pytest.raises(FileNotFoundError):
+        files.write_atomically(tmp_path / "final", b"new", scratch=scratch)
+    scratch.mkdir()
+    files.write_atomically(tmp_path / "final", b"new", scratch=scratch)
+    assert (tmp_path / "final").read_bytes() == b"new"
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_of_two_published_files_the_first_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    for name in ("first", "second"):
+        (tmp_path / name).write_text(name)
+    assert files.publish(tmp_path / "first", tmp_path / "final")
+    assert not files.publish(tmp_path / "second", tmp_path / "final")
+    assert (tmp_path / "final").read_text() == "first"
