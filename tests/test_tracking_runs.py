@@ -298,7 +298,7 @@ def test_a_failed_sweep_tells_why(
 
 
 def test_a_file_outside_the_run_is_refused(sweep: tracking.SweepWriter) -> None:
-    with pytest.raises(ValueError, match="no plain file name"):
+    with pytest.raises(ValueError, match="not a plain file name"):
         sweep.finish(figures={"../escape.png": b""}, table=[], document={})
 
 

@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep ui``: MLflow's UI on this store, for as long as the command runs."""
+"""The command ``ae-sweep ui``: MLflow's UI on a store, for as long as the command runs."""
 
 from __future__ import annotations
 
@@ -38,12 +38,18 @@ def ui(
     from ae_sweep import tracking
 
     place = open_at(store, announce=say)
-    latest = tracking.open_for_reading(place).sweep()
+    runs = tracking.open_for_reading(place)
+    latest, views = runs.sweep_settings(), runs.views()
     say("starting MLflow's UI")
     with Interrupts().caught():
         try:
             with tracking.running_ui(place, port=port, environment=os.environ) as server:
                 address = tracking.sweep_url(server.url, latest)
+                for view in views:
+                    table = tracking.view_url(
+                        server.url, experiment_id=latest.experiment_id, view=view
+                    )
+                    say(f"{view.name}: {table}")
                 say(f"serving {place.runs_place}; Ctrl-C ends it. Latest sweep, {latest.name}:")
                 typer.echo(address)
                 if browser:

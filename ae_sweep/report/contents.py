@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ae_sweep import analysis
+from ae_sweep import analysis, tracking
 from ae_sweep.errors import AeSweepError
 from ae_sweep.records import Outcome
 from ae_sweep.report.curve import frontier_section, points_table
@@ -126,4 +126,4 @@ def _curve_in_words(opened: Sweep) -> list[str]:
 
 
 def _run_address(opened: Sweep, ui_address: str, run_id: str) -> str:
-    return f"{ui_address}/#/experiments/{opened.record.experiment_id}/runs/{run_id}"
+    return tracking.run_url(ui_address, experiment_id=opened.record.experiment_id, run_id=run_id)

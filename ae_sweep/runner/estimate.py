@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ae_sweep import training
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ae_sweep.locations import Store
     from ae_sweep.runner.engine import Engine
     from ae_sweep.runner.setup import SweepSetup
@@ -26,6 +28,8 @@ class Estimate:
     setup: SweepSetup
     engine: Engine
     store: Store
+    finished: Mapping[str, float] = field(default_factory=dict)
+    """Validation objective by key of the points that were stored as finished."""
 
     @property
     def trials(self) -> int:

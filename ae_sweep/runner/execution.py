@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep import analysis, plots, sweep, tracking, training
-from ae_sweep.errors import NotStoredError
+from ae_sweep.errors import NotStoredError, StoreError
+from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
 from ae_sweep.runner.estimate import Estimate
 from ae_sweep.runner.setup import prepare
@@ -92,7 +93,13 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
         repeated=sweep.finished_repeats(config, trials),
     )
     engine = request.engine_factory(setup, plan.trials, announce)
-    return Estimate(plan=plan, setup=setup, engine=engine, store=store)
+    return Estimate(
+        plan=plan,
+        setup=setup,
+        engine=engine,
+        store=store,
+        finished=tracking.finished_points(trials),
+    )
 
 
 def execute(
@@ -130,7 +137,7 @@ def execute(
         writer = _open_sweep(request, estimate, runs)
         try:
             held.close()
-            yield from _train(estimate, runs, writer, shield=shield)
+            yield from _train(estimate, writer, shield=shield)
             return _publish(request, runs, writer)
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
@@ -138,19 +145,21 @@ def execute(
                 writer.interrupt()
             raise
         except Exception as error:
-            writer.fail(f"{type(error).__name__}: {error}")
+            with contextlib.suppress(StoreError):  # the first error says what went wrong
+                writer.fail(f"{type(error).__name__}: {error}")
             raise
 
 
 def _open_sweep(request: SweepRequest, estimate: Estimate, runs: TrackingStore) -> SweepWriter:
     config, card = request.config, estimate.setup.card
+    commands = stored_commands(request)
     if request.resume:
-        return runs.resume_sweep(config, card=card)
-    return runs.start_sweep(config, card=card, environment=environment())
+        return runs.resume_sweep(config, card=card, commands=commands)
+    return runs.start_sweep(config, card=card, environment=environment(), commands=commands)
 
 
 def _train(
-    estimate: Estimate, runs: TrackingStore, writer: SweepWriter, *, shield: Shield
+    estimate: Estimate, writer: SweepWriter, *, shield: Shield
 ) -> Generator[SweepEvent, None, None]:
     setup, engine = estimate.setup, estimate.engine
     config = setup.config
@@ -166,7 +175,7 @@ def _train(
                 card=setup.card,
                 recipe=training.recipe_name(config),
                 parameters={**setup.parameters(), **engine.parameters(), **environment()},
-                finished=runs.finished_points(config.name),
+                finished=estimate.finished,
             ),
             shield=shield,
         )
@@ -184,7 +193,18 @@ def _publish(request: SweepRequest, runs: TrackingStore, writer: SweepWriter) ->
         figures={f"frontier.{kind}": plots.render(figure, kind) for kind in ("png", "svg")},
         table=analysis.table_rows(frontier),
         document=analysis.to_document(frontier),
+        points=frontier.points,
+        findings=_findings(frontier),
     )
     measured = {point.condition for point in frontier.points}
     missing = tuple(each for each in config.conditions if each not in measured)
     return FinishedSweep(frontier=frontier, missing=missing, store=request.store)
+
+
+def _findings(frontier: Frontier) -> list[str]:
+    knee = frontier.knee
+    return [
+        *([f"Knee at d = {knee.latent_dim}: {knee.advice}"] if knee else []),
+        *frontier.notes,
+        *analysis.code_use(frontier.points),
+    ]

@@ -183,7 +183,7 @@ def stored_settings(name: str, store: Store) -> Mapping[str, str]:
     """
     from ae_sweep import tracking
 
-    return tracking.open_for_reading(store).sweep(name).config
+    return tracking.open_for_reading(store).sweep_settings(name).config
 
 
 def _text(given: Any, otherwise: str) -> str:

@@ -8,17 +8,19 @@ import it inside a command.
 from ae_sweep.isolation import mlflow_settings
 
 with mlflow_settings:  # MLflow decides on its telemetry while it is imported
+    from ae_sweep.tracking.addresses import run_url, sweep_url, view_url
     from ae_sweep.tracking.connection import open_for_reading, open_for_writing
+    from ae_sweep.tracking.reader import finished_points
     from ae_sweep.tracking.store import TrackingStore
     from ae_sweep.tracking.ui_server import (
         UiServer,
         check_port,
         running_ui,
-        sweep_url,
         ui_command,
         ui_environment,
         wait_until_ready,
     )
+    from ae_sweep.tracking.views import View
     from ae_sweep.tracking.writer import SweepWriter, TrialWriter, table_csv
 
 __all__ = [
@@ -26,13 +28,17 @@ __all__ = [
     "TrackingStore",
     "TrialWriter",
     "UiServer",
+    "View",
     "check_port",
+    "finished_points",
     "open_for_reading",
     "open_for_writing",
+    "run_url",
     "running_ui",
     "sweep_url",
     "table_csv",
     "ui_command",
     "ui_environment",
+    "view_url",
     "wait_until_ready",
 ]

@@ -1,4 +1,4 @@
-"""Owns how a data set is told to MLflow as an input of a run, without its pixels."""
+"""Data sets as inputs of MLflow's runs: name, digest and shape, without the pixels."""
 
 from __future__ import annotations
 

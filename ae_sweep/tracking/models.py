@@ -128,7 +128,7 @@ def _save(
     for name, content in source.files.items():
         (folder.parent / name).write_bytes(content)
     with warnings.catch_warnings():
-        # It misses an input example, which would make it load the model and predict.
+        # MLflow asks for an input example, with which it would load the model and predict.
         warnings.filterwarnings("ignore", message=".*input example was not provided")
         mlflow.pyfunc.save_model(
             str(folder),

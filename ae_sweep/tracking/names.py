@@ -1,4 +1,4 @@
-"""Owns the names under which runs are written and found again: tags, parameters, files."""
+"""Names under which runs are written and found again: tags, parameters, metrics, files."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ SOURCE: Final = {"mlflow.source.name": "ae-sweep", "mlflow.source.type": "LOCAL"
 DATA_CONTEXT: Final = "mlflow.data.context"
 DATA_SOURCE_TYPE: Final = "ae-sweep"
 TABLES: Final = "mlflow.loggedArtifacts"
+NOTE: Final = "mlflow.note.content"
 EXPERIMENT_TAGS: Final = {
     # Without it the UI asks at the first visit whether this is about training or about agents.
     "mlflow.experimentKind": "custom_model_development",
@@ -40,6 +41,9 @@ RATE_METRICS: Final = "rate/"
 CHOSEN_PARAMETER: Final = "hyperparameters"
 """Names, with spaces between, of the hyperparameters beyond lr and epochs that identify a trial: a
 parameter such as batch_size is logged of every trial, and identifies those alone that chose it."""
+
+CURVE_METRICS: Final = "frontier/"
+"""Before the names of a frontier's measures, whose step is the latent_dim."""
 
 COMMIT_PARAMETER: Final = "git_commit"
 PIXELS_PARAMETER: Final = "pixels"

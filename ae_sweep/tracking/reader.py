@@ -1,4 +1,4 @@
-"""Owns how MLflow's runs become records again; what is unfinished or damaged is told as such."""
+"""Records of MLflow's runs. Unfinished and damaged runs are marked as such, or passed over."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LARGEST_MEASUREMENT = 1e300
 def search(
     client: MlflowClient, *, experiment_id: str, filter_string: str, newest_first: bool = False
 ) -> Iterator[Run]:
-    """Find all runs that pass the filter, page by page.
+    """Yield all runs that pass the filter, page by page.
 
-    Nobody need hold more than a page of them: a run takes ten times the memory of its record.
+    The caller need not hold more than a page: a run takes ten times the memory of its record.
     """
     order = "DESC" if newest_first else "ASC"
     token: str | None = None
@@ -48,8 +48,14 @@ def search(
             return
 
 
-def sweep_record(run: Run, counts: Mapping[Outcome, int]) -> SweepRecord:
-    """Return a parent run as a record."""
+def sweep_record(run: Run, counts: Mapping[Outcome, int] | None = None) -> SweepRecord:
+    """Return a parent run as a record.
+
+    Parameters
+    ----------
+    counts
+        Trials by how they ended; None where they were not counted.
+    """
     tags = run.data.tags
     return SweepRecord(
         run_id=run.info.run_id,
@@ -59,12 +65,12 @@ def sweep_record(run: Run, counts: Mapping[Outcome, int]) -> SweepRecord:
         started_ms=run.info.start_time,
         config=_config(run),
         dataset_digest=tags.get(names.DATASET_DIGEST, ""),
-        counts={outcome: counts.get(outcome, 0) for outcome in Outcome},
+        counts={} if counts is None else {each: counts.get(each, 0) for each in Outcome},
     )
 
 
 def trial_record(run: Run) -> TrialRecord | None:
-    """Return a child run as a record; None where its parameters do not tell what it trained.
+    """Return a child run as a record; None where its parameters do not say what it trained.
 
     That is so for a run that was cut off at its very start, and for another program's.
     """
@@ -185,7 +191,7 @@ def _rate(run: Run) -> dict[str, float]:
 
 
 def _config(run: Run) -> dict[str, str]:
-    """Read the configuration as it is now; the parameters tell it as it was at the start."""
+    """Read the configuration as it is now; the parameters hold the one of the start."""
     try:
         config = json.loads(run.data.tags[names.CONFIG])
     except (KeyError, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter, defaultdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ae_sweep.config import NAME_PATTERN, changed_settings
@@ -12,6 +13,7 @@ from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names, reader
 from ae_sweep.tracking.errors import nothing_stored, translated
+from ae_sweep.tracking.views import missing_views, stored_views
 from ae_sweep.tracking.writer import (
     RUN_STATUS,
     SweepWriter,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from ae_sweep.config import SweepConfig
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
+    from ae_sweep.tracking.views import View
 
 
 class TrackingStore:
@@ -55,7 +58,12 @@ class TrackingStore:
         return self._experiment_id
 
     def start_sweep(
-        self, config: SweepConfig, *, card: DatasetCard, environment: Mapping[str, str]
+        self,
+        config: SweepConfig,
+        *,
+        card: DatasetCard,
+        environment: Mapping[str, str],
+        commands: Mapping[str, str] = MappingProxyType({}),
     ) -> SweepWriter:
         """Make a sweep's parent run.
 
@@ -64,6 +72,8 @@ class TrackingStore:
         environment
             Versions of packages and the like, logged as parameters; ``git_commit``, if there
             is one, becomes MLflow's tag as well.
+        commands
+            Purpose → command, for the description of the run.
 
         Raises
         ------
@@ -76,20 +86,33 @@ class TrackingStore:
                     f"a sweep named {config.name} is stored already; continue it with --resume, "
                     "or choose another --name"
                 )
+            self._add_views()
             run_id = create_sweep_run(
                 self._client,
                 experiment_id=self._experiment_id,
                 config=config,
                 card=card,
                 environment=environment,
+                commands=commands,
             )
-        return self._sweep_writer(run_id, config, card)
+        return self._sweep_writer(run_id, config, card, commands)
 
-    def resume_sweep(self, config: SweepConfig, *, card: DatasetCard) -> SweepWriter:
+    def resume_sweep(
+        self,
+        config: SweepConfig,
+        *,
+        card: DatasetCard,
+        commands: Mapping[str, str] = MappingProxyType({}),
+    ) -> SweepWriter:
         """Open a stored sweep again; dims, trials and repeats may have grown.
 
         Trials that a killed process left running are ended as interrupted, so no other process
         may be at this sweep.
+
+        Parameters
+        ----------
+        commands
+            Purpose → command, for the description of the run.
 
         Raises
         ------
@@ -100,13 +123,14 @@ class TrackingStore:
         """
         with translated(self._place):
             run = self._parent(config.name)
-            _refuse_other(reader.sweep_record(run, {}), config, card)
-            reopen_sweep_run(self._client, run_id=run.info.run_id, config=config, card=card)
+            _refuse_other(reader.sweep_record(run), config, card)
+            self._add_views()
+            reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)
             self._end_abandoned(config.name)
-        return self._sweep_writer(run.info.run_id, config, card)
+        return self._sweep_writer(run.info.run_id, config, card, commands)
 
     def sweeps(self) -> list[SweepRecord]:
-        """Tell all sweeps, the newest first."""
+        """Return all sweeps, the newest first."""
         with translated(self._place):
             counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
             for run in self._search(names.trials_filter()):
@@ -117,7 +141,7 @@ class TrackingStore:
             ]
 
     def sweep(self, name: str | None = None) -> SweepRecord:
-        """Tell one sweep, the latest if none is named.
+        """Return one sweep, the latest if none is named.
 
         Raises
         ------
@@ -126,8 +150,23 @@ class TrackingStore:
         """
         return self.sweep_with_trials(name)[0]
 
+    def sweep_settings(self, name: str | None = None) -> SweepRecord:
+        """Return one sweep, the latest if none is named, without reading its trials.
+
+        Its ``counts`` are empty. Reading thousands of trials takes seconds.
+
+        Raises
+        ------
+        NotStoredError
+            If there is none of that name, or none at all.
+        """
+        with translated(self._place):
+            parent = self._latest() if name is None else self._parent(name)
+            _refuse_foreign_name(parent)
+            return reader.sweep_record(parent)
+
     def trials(self, sweep: str) -> list[TrialRecord]:
-        """Tell all trials of a sweep, in the order they were started.
+        """Return all trials of a sweep, in the order they were started.
 
         Raises
         ------
@@ -137,10 +176,9 @@ class TrackingStore:
         return self.sweep_with_trials(sweep)[1]
 
     def sweep_with_trials(self, name: str | None = None) -> tuple[SweepRecord, list[TrialRecord]]:
-        """Tell one sweep, the latest if none is named, and its trials as they were started.
+        """Return one sweep, the latest if none is named, and its trials as they were started.
 
-        Both at once, since each takes a reading of all its trials: seconds where there are
-        thousands.
+        Both at once, since each needs all trials to be read: seconds where there are thousands.
 
         Raises
         ------
@@ -159,7 +197,7 @@ class TrackingStore:
             return reader.sweep_record(parent, counts), trials
 
     def finished_points(self, sweep: str) -> dict[str, float]:
-        """Tell the validation objective of each point that is done, by the point's key.
+        """Return the validation objective of each finished point, by the point's key.
 
         Raises
         ------
@@ -169,7 +207,7 @@ class TrackingStore:
         return reader.finished_points(self.trials(sweep))
 
     def model_file(self, run_id: str) -> Path:
-        """Bring the weights of a finished trial to this machine and tell where they are.
+        """Return the path of a finished trial's weights, fetched to this machine if need be.
 
         Raises
         ------
@@ -208,7 +246,7 @@ class TrackingStore:
         metrics: Mapping[str, float] | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Add what was found out later to a run that has ended, over what is there of that name.
+        """Add later findings to a run that has ended; files of the same name are replaced.
 
         Parameters
         ----------
@@ -229,7 +267,22 @@ class TrackingStore:
             self._client, run_id, place=self._place, metrics=metrics or {}, files=files or {}
         )
 
-    def _sweep_writer(self, run_id: str, config: SweepConfig, card: DatasetCard) -> SweepWriter:
+    def views(self) -> list[View]:
+        """Return the views of the UI's table of runs that the store has.
+
+        One in which no sweep was run since they exist has none.
+        """
+        with translated(self._place):
+            return stored_views(self._client.get_experiment(self._experiment_id).tags)
+
+    def _add_views(self) -> None:
+        tags = self._client.get_experiment(self._experiment_id).tags
+        for key, value in missing_views(tags).items():
+            self._client.set_experiment_tag(self._experiment_id, key, value)
+
+    def _sweep_writer(
+        self, run_id: str, config: SweepConfig, card: DatasetCard, commands: Mapping[str, str]
+    ) -> SweepWriter:
         return SweepWriter(
             self._client,
             place=self._place,
@@ -237,6 +290,7 @@ class TrackingStore:
             run_id=run_id,
             config=config,
             card=card,
+            commands=commands,
         )
 
     def _search(self, filter_string: str, *, newest_first: bool = False) -> Iterator[Run]:
@@ -286,7 +340,7 @@ def _no_such_sweep(name: str, stored: list[str], place: str) -> NotStoredError:
     near = difflib.get_close_matches(name, stored, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"the latest is {stored[0]};"
     return NotStoredError(
-        f"no sweep is named {shorten(name)}; {hint} `ae-sweep list` tells all of them"
+        f"no sweep is named {shorten(name)}; {hint} `ae-sweep list` shows all of them"
     )
 
 

@@ -1,4 +1,4 @@
-"""Owns MLflow's UI: its command, its life as a child process, and addresses in it."""
+"""MLflow's UI as a child process: its command, environment, start and end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ae_sweep.locations import Store
-    from ae_sweep.records import SweepRecord
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
@@ -38,13 +37,13 @@ SERVER_PREFIXES = ("MLFLOW_", "_MLFLOW", "UVICORN_", "GUNICORN_", "FLASK_")
 
 @dataclass(frozen=True)
 class UiServer:
-    """A UI that runs."""
+    """A running UI."""
 
     url: str
     process: subprocess.Popen[bytes]
 
     def wait(self) -> int:
-        """Wait until the server ends by itself, and tell its exit status."""
+        """Wait until the server ends by itself, and return its exit status."""
         return self.process.wait()
 
 
@@ -60,7 +59,7 @@ def running_ui(
     """Run MLflow's UI on a store for as long as the context lasts.
 
     The server and all its processes have ended when the context is left, also by Ctrl-C. On
-    SIGTERM nobody leaves it unless the caller turns that into an exception.
+    SIGTERM it is not left unless the caller turns that into an exception.
 
     Parameters
     ----------
@@ -145,7 +144,7 @@ def check_port(port: int, *, host: str = HOST) -> None:
     Raises
     ------
     ConfigError
-        If it is no port at all.
+        If it is not a port at all.
     PortError
         If it is taken or forbidden.
     """
@@ -182,7 +181,8 @@ def wait_until_ready(
         if process.poll() is not None:
             raise StoreError(
                 f"MLflow's UI ended with status {process.returncode} before it was ready"
-                f"{_tail(log)}; try again with another --port, or look into the store"
+                f"{_tail(log)}; try again with another --port, and see whether `ae-sweep list` "
+                "can read the store"
             )
         if _answers(url):
             return
@@ -191,11 +191,6 @@ def wait_until_ready(
         f"MLflow's UI did not answer at {url} within {timeout_seconds:g} seconds{_tail(log)}; "
         "try again when the machine is less busy"
     )
-
-
-def sweep_url(base: str, record: SweepRecord) -> str:
-    """Return the address of a sweep's run in the UI at ``base``."""
-    return f"{base.rstrip('/')}/#/experiments/{record.experiment_id}/runs/{record.run_id}"
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -255,7 +250,7 @@ def _tail(log: IO[bytes] | None) -> str:
 
 
 def _signal_group(process: subprocess.Popen[bytes], signal_number: int) -> bool:
-    """Signal the server's group; tell whether there was anybody."""
+    """Signal the server's group; return whether a process was left in it."""
     try:
         os.killpg(process.pid, signal_number)
     except (ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Owns how a sweep and its trials are written down, from their start to one of their ends."""
+"""Writers of a sweep and of its trials, from the start of a run to one of its ends."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 
 from ae_sweep.config import PARAMETERS, as_flat_dict, model_settings
 from ae_sweep.config.model import setting_text
 from ae_sweep.errors import ConfigError, TrainingDivergedError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.tracking import models, names
+from ae_sweep.tracking.curve import curve_metrics, write_curves
 from ae_sweep.tracking.dataset import dataset_input
+from ae_sweep.tracking.description import describe
 from ae_sweep.tracking.errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
+    from ae_sweep.analysis import FrontierPoint
     from ae_sweep.config import SweepConfig
     from ae_sweep.records import DatasetCard, EpochResult, TrialIdentity, TrialResult
 
@@ -37,11 +40,14 @@ RUN_STATUS = {
     Outcome.INTERRUPTED: "KILLED",
     Outcome.FAILED: "FAILED",
 }
-"""MLflow knows no pruned runs; the tag tells them from interrupted ones."""
+"""MLflow has no status for pruned runs; the tag ``outcome`` says which killed ones were pruned."""
 
 
 class RunWriter:
-    """Writes one run; what sweeps and trials have in common."""
+    """Writer of one run: what sweeps and trials have in common.
+
+    A run ends once. To end it again does nothing; to write anything else to it then is a bug.
+    """
 
     def __init__(
         self, client: MlflowClient, *, place: str, experiment_id: str, run_id: str
@@ -56,6 +62,17 @@ class RunWriter:
     def run_id(self) -> str:
         """MLflow's id of the run."""
         return self._run_id
+
+    def _check_open(self) -> None:
+        """Refuse to write to a run that has ended.
+
+        Raises
+        ------
+        RuntimeError
+            If it has.
+        """
+        if self._ended:
+            raise RuntimeError(f"run {self._run_id} has ended; nothing more can be written to it")
 
     def fail(self, reason: str) -> None:
         """End the run as failed, with the reason as a tag."""
@@ -89,7 +106,7 @@ class RunWriter:
 
 
 class TrialWriter(RunWriter):
-    """Writes one trial, a child run."""
+    """Writer of one trial, a child run."""
 
     def __init__(
         self,
@@ -112,8 +129,11 @@ class TrialWriter(RunWriter):
         Raises
         ------
         TrainingDivergedError
-            If a number is not finite; then nothing of it is written.
+            If a number is not finite; then nothing is written.
+        RuntimeError
+            If the trial has ended.
         """
+        self._check_open()
         values = {
             "epoch": result.epoch,
             "train_mse": result.train_mse,
@@ -145,8 +165,11 @@ class TrialWriter(RunWriter):
         Raises
         ------
         TrainingDivergedError
-            If a number is not finite; then nothing of it is written.
+            If a number is not finite; then nothing is written.
+        RuntimeError
+            If the trial has ended.
         """
+        self._check_open()
         values = {
             "val_mse": result.val_mse,
             **_objective(result),
@@ -188,7 +211,13 @@ class TrialWriter(RunWriter):
 
 
 class SweepWriter(RunWriter):
-    """Writes one sweep, the parent run of its trials."""
+    """Writer of one sweep, the parent run of its trials.
+
+    Parameters
+    ----------
+    commands
+        Purpose → command, for the description of the run.
+    """
 
     def __init__(
         self,
@@ -199,11 +228,12 @@ class SweepWriter(RunWriter):
         run_id: str,
         config: SweepConfig,
         card: DatasetCard,
+        commands: Mapping[str, str],
     ) -> None:
         super().__init__(client, place=place, experiment_id=experiment_id, run_id=run_id)
-        self._name = config.name
-        self._method = config.method
+        self._config = config
         self._card = card
+        self._commands = commands
 
     def start_trial(
         self,
@@ -218,19 +248,25 @@ class SweepWriter(RunWriter):
         Parameters
         ----------
         name
-            What the run is called in the UI.
+            Name of the run in the UI.
         point
             Its fields become parameters, its key a tag.
         parameters
-            What else decides the result or tells where it came from: batch_size, precision,
+            What else decides the result or says where it came from: batch_size, precision,
             device, versions; ``git_commit``, if there is one, becomes MLflow's tag as well.
+
+        Raises
+        ------
+        RuntimeError
+            If the sweep has ended.
         """
+        self._check_open()
         texts = _trial_parameters(point, card=self._card, parameters=parameters)
         tags = {
-            names.SWEEP: self._name,
+            names.SWEEP: self._config.name,
             names.POINT: point.key,
             names.ROLE: str(role),
-            names.METHOD: self._method,
+            names.METHOD: self._config.method,
         }
         run_tags = {
             **tags,
@@ -262,8 +298,10 @@ class SweepWriter(RunWriter):
         figures: Mapping[str, bytes],
         table: Sequence[Mapping[str, object]],
         document: Mapping[str, object],
+        points: Sequence[FrontierPoint] = (),
+        findings: Sequence[str] = (),
     ) -> None:
-        """Write the frontier and end the run as finished.
+        """Write the frontier and its description, and end the run as finished.
 
         Parameters
         ----------
@@ -273,7 +311,17 @@ class SweepWriter(RunWriter):
             Rows with the same columns; None and NaN are cells without a value.
         document
             The frontier as a JSON-able value without NaN.
+        points
+            Of the frontier: they become metrics whose step is the latent_dim.
+        findings
+            Sentences on the frontier, for the description.
+
+        Raises
+        ------
+        RuntimeError
+            If the sweep has ended.
         """
+        self._check_open()
         files = {
             **figures,
             names.TABLE_JSON: _table_json(table),
@@ -283,7 +331,18 @@ class SweepWriter(RunWriter):
         shown = json.dumps([{"path": names.TABLE_JSON, "type": "table"}])
         with translated(self._place):
             self._log_files(files)
-        self._end(Outcome.FINISHED, {names.TABLES: shown})
+            curves = curve_metrics(points)
+            write_curves(self._client, self._run_id, curves, timestamp_ms=_now_ms())
+            stored = self._client.get_run(self._run_id).data.tags.get(names.NOTE, "")
+        note = describe(
+            self._config,
+            self._card,
+            commands=self._commands,
+            table=table,
+            findings=findings,
+            stored=stored,
+        )
+        self._end(Outcome.FINISHED, {names.TABLES: shown, names.NOTE: note})
 
 
 def add_to_run(
@@ -310,24 +369,33 @@ def create_sweep_run(
     config: SweepConfig,
     card: DatasetCard,
     environment: Mapping[str, str],
+    commands: Mapping[str, str],
 ) -> str:
-    """Make a sweep's parent run and tell its id."""
+    """Make a sweep's parent run and return its id."""
+    note = describe(config, card, commands=commands)
     return _create_run(
         client,
         experiment_id=experiment_id,
         name=config.name,
-        tags={**sweep_tags(config, card), **_commit_tag(environment)},
+        tags={**sweep_tags(config, card), names.NOTE: note, **_commit_tag(environment)},
         parameters={**environment, **as_flat_dict(config)},
         card=card,
     )
 
 
 def reopen_sweep_run(
-    client: MlflowClient, *, run_id: str, config: SweepConfig, card: DatasetCard
+    client: MlflowClient,
+    run: Run,
+    *,
+    config: SweepConfig,
+    card: DatasetCard,
+    commands: Mapping[str, str],
 ) -> None:
     """Let a sweep's run go on, with the configuration it has now."""
-    client.log_batch(run_id, tags=_tags(sweep_tags(config, card)))
-    client.update_run(run_id, status="RUNNING")
+    stored = run.data.tags.get(names.NOTE, "")
+    note = describe(config, card, commands=commands, stored=stored)
+    client.log_batch(run.info.run_id, tags=_tags({**sweep_tags(config, card), names.NOTE: note}))
+    client.update_run(run.info.run_id, status="RUNNING")
 
 
 def sweep_tags(config: SweepConfig, card: DatasetCard) -> dict[str, str]:
@@ -339,7 +407,7 @@ def sweep_tags(config: SweepConfig, card: DatasetCard) -> dict[str, str]:
     Raises
     ------
     ConfigError
-        If there are so many dims that MLflow would cut the tag off.
+        If there are too many dims for the tag, which MLflow would cut off.
     """
     text = json.dumps(as_flat_dict(config))
     if len(text) > names.MAX_TAG_CHARACTERS:
@@ -372,8 +440,10 @@ def _create_run(
         client.log_batch(run_id, params=[Param(key, text) for key, text in parameters.items()])
         client.log_inputs(run_id, [dataset_input(card)])
     except BaseException:
-        with contextlib.suppress(MlflowException):
-            client.delete_run(run_id)  # half a run would hold the name of a sweep
+        # Half a run would hold the name of a sweep. If it cannot be deleted, for whatever reason,
+        # the first error still says what went wrong.
+        with contextlib.suppress(Exception):
+            client.delete_run(run_id)
         raise
     return run_id
 
@@ -412,13 +482,13 @@ def _log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) ->
     with tempfile.TemporaryDirectory(prefix="ae-sweep-files-") as scratch:
         for name, content in files.items():
             if Path(name).name != name:
-                raise ValueError(f"{name!r} is no plain file name")
+                raise ValueError(f"{name!r} is not a plain file name")
             Path(scratch, name).write_bytes(content)
         client.log_artifacts(run_id, scratch)
 
 
 def _objective(result: EpochResult | TrialResult) -> dict[str, float]:
-    """Return what a model that is not trained by the MSE alone is chosen by."""
+    """Return the objective of a model that is not trained by the MSE alone; nothing for others."""
     if not result.val_penalty:
         return {}
     return {"val_penalty": result.val_penalty, "val_objective": result.val_objective}
@@ -454,14 +524,14 @@ def _commit_tag(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _table_json(table: Sequence[Mapping[str, object]]) -> bytes:
-    """Write the form that MLflow's UI shows as a table."""
+    """Return a table as the JSON that MLflow's UI shows as one."""
     columns = list(table[0]) if table else []
     rows = [[_cell(row.get(column)) for column in columns] for row in table]
     return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
 
 
 def table_csv(table: Sequence[Mapping[str, object]]) -> str:
-    """Write a table as CSV; None and NaN are empty cells."""
+    """Return a table as CSV; None and NaN are empty cells."""
     text = io.StringIO(newline="")
     columns = list(table[0]) if table else []
     writer = csv.writer(text, lineterminator="\n")

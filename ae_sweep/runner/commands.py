@@ -1,0 +1,33 @@
+"""Commands on a stored sweep, for the description of its run."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ae_sweep.runner.request import SweepRequest
+
+
+def stored_commands(request: SweepRequest) -> dict[str, str]:
+    """Return commands on a sweep by their purpose, for whoever reads its run in MLflow.
+
+    They name the store even where it is the default one: the reader may be in any directory.
+    """
+    name, store = request.config.name, request.store
+    # A tracking server is named by the reader's own environment, which --store would overrule.
+    option = () if store.tracking_override is not None else ("--store", str(store.root))
+    data = () if request.data_dir is None else ("--data-dir", str(request.data_dir))
+    return {
+        purpose: shlex.join(["ae-sweep", *words, *option])
+        for purpose, words in {
+            "The curve as a figure": ("frontier", name),
+            "Every trial": ("show", name),
+            "Everything on one page": ("report", name, *data),
+            "What the models make of test images": ("reconstruct", name, *data),
+            "Complete it after an interruption, or train more": (
+                *("run", "--name", name, "--resume"),
+                *data,
+            ),
+        }.items()
+    }
