@@ -109,7 +109,7 @@ def _wait(browser: Chrome, condition: Callable[[], object]) -> None:
 def test_the_printed_address_is_the_page_of_the_latest_sweep(
     ui: Ui, see: Callable[..., str]
 ) -> None:
-    assert ui.address == ui.run(ui.parent)
+    assert ui.address == f"{ui.run(ui.parent)}?workflowType=machine_learning"
     text = see(ui.address, "real", "Finished", "2 4 8 16", "shapes")
     assert "0.001:0.01" in text, "the configuration"
 

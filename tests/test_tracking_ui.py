@@ -110,7 +110,8 @@ def post(url: str, body: object, **headers: str) -> int:
 def test_the_page_and_the_address_of_a_sweep_open(ui: Ui) -> None:
     record = tracking.open_for_reading(ui.store).sweep()
     address = tracking.sweep_url(f"{ui.url}/", record)
-    assert address == f"{ui.url}/#/experiments/{record.experiment_id}/runs/{record.run_id}"
+    page = f"{ui.url}/#/experiments/{record.experiment_id}/runs/{record.run_id}"
+    assert address == f"{page}?workflowType=machine_learning"
     status, page = get(address.partition("#")[0])
     assert status == 200
     assert b"<html" in page

@@ -112,11 +112,11 @@ TRIALS = View(
     columns=(
         "tags.`sweep`",
         "params.`latent_dim`",
+        "metrics.`test_mse`",
+        "metrics.`test_psnr`",
         "params.`lr`",
         "params.`epochs`",
         "metrics.`val_mse`",
-        "metrics.`test_mse`",
-        "metrics.`test_psnr`",
         "tags.`outcome`",
         "params.`model`",
     ),
