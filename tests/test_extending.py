@@ -104,7 +104,8 @@ def test_a_sweep_measures_every_combination_of_two_settings(
         "model": "denoising", "dims": 2, "trials": 1, "lr": 4e-3, "epochs": 1,
         "dataset": "shapes", "train_limit": 256, "store": tmp_path, "progress": False,
     }  # fmt: skip
-    sweep = ae_sweep.run_sweep("two", hidden=[16, 32], noise=[0, 0.5], **settings)
+    swept = {"hidden": [16, 32], "noise": [0, 0.5]}
+    sweep = ae_sweep.run_sweep("two", **swept, **settings)  # type: ignore[misc]
     expected = [
         "denoising hidden=16 noise=0", "denoising hidden=16 noise=0.5",
         "denoising hidden=32 noise=0", "denoising hidden=32 noise=0.5",

@@ -25,6 +25,7 @@ from fakes import (
 )
 from optuna.trial import TrialState
 
+from ae_sweep import sweep
 from ae_sweep.config import Choices, Range, SearchSpace
 from ae_sweep.errors import StoreError, TrainingDivergedError, TrainingFailedError
 from ae_sweep.records import Outcome, Role
