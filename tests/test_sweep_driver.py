@@ -94,7 +94,7 @@ def test_events_tell_each_trial_from_start_to_end(storage: Any) -> None:
 
 
 def test_a_sweep_that_is_tracked_nowhere_runs_to_its_end(storage: Any) -> None:
-    config = sweep_config(trials=2, repeats=1)
+    config = sweep_config(trials=2, repeats=1, pruner="none")
     opened = sweep.open_studies(None, config, identity=config.identity())
     with contextlib.closing(sweep.InlineWorker(FakeTraining())) as worker:
         driver = sweep.Driver(config, studies=opened, worker=worker, tracker=sweep.NullTracker())
