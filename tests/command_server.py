@@ -148,10 +148,12 @@ if __name__ == "__main__":
     from ae_sweep.isolation import isolate_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
     isolate_process()  # as the command line does before it imports anything
     _import_all()
     gc.collect()
     gc.freeze()
+    gc.enable()
     if serve(socket.socket(fileno=int(sys.argv[1]))) is not None:
         from ae_sweep.cli.app import main
 

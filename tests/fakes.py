@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hyperparameter_fakes import with_hyperparameters
+
 from ae_sweep.config import (
-    PARAMETERS,
     Choices,
     Condition,
-    Hyperparameters,
     SearchSpace,
     SweepConfig,
     TrialConfig,
@@ -68,14 +68,6 @@ def sweep_config(**changes: Any) -> SweepConfig:
 def trial_config(**changes: Any) -> TrialConfig:
     """A trial of d=2; hyperparameters are given by their names, as other settings are."""
     return TrialConfig(**with_hyperparameters({"latent_dim": 2, **changes}))
-
-
-def with_hyperparameters(fields: dict[str, Any]) -> dict[str, Any]:
-    """Gather the fields that are hyperparameters, lr 0.004 and 2 epochs if left out, in one."""
-    chosen = {"lr": 4e-3, "epochs": 2}
-    chosen |= {key: value for key, value in fields.items() if key in PARAMETERS}
-    others = {key: value for key, value in fields.items() if key not in PARAMETERS}
-    return others | {"hyperparameters": Hyperparameters(**chosen)}
 
 
 def tiny_images(*, train: int = 40, val: int = 12, test: int = 12, side: int = 8) -> Any:

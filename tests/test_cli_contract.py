@@ -118,6 +118,25 @@ def test_the_launcher_of_a_checkout_and_the_installed_command_behave_alike(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_wrong_setting_is_refused_without_the_libraries_of_tracking_and_search(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import sys; from ae_sweep.cli.app import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(*{'mlflow', 'optuna', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", "--dims", "0"],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (2, ""), done.stderr
+
+
 def test_an_error_goes_to_stderr_and_leaves_stdout_to_data(cli: Callable[..., Any]) -> None:
     done = cli("frontier", "--json", "--store", "none")
     assert (done.code, done.out) == (3, "")

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*inferred as AnyType", category=UserWarning)
     from ae_sweep import tracking
 
-from fakes import with_hyperparameters
+from hyperparameter_fakes import with_hyperparameters
 
 from ae_sweep.config import Choices, Range, SearchSpace, SweepConfig
 from ae_sweep.locations import Store

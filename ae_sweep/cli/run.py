@@ -150,9 +150,6 @@ def run(
         "sampler": sampler, "pruner": pruner, "method": method,
     }  # fmt: skip
 
-    from ae_sweep.cli.plan_text import plan_lines
-    from ae_sweep.runner.execution import plan_sweep
-    from ae_sweep.runner.interrupts import Interrupts
     from ae_sweep.runner.request import make_request
 
     request = make_request(
@@ -166,6 +163,11 @@ def run(
         device=device,
         workers=wanted,
     )
+
+    from ae_sweep.cli.plan_text import plan_lines
+    from ae_sweep.runner.execution import plan_sweep
+    from ae_sweep.runner.interrupts import Interrupts
+
     interrupts = Interrupts()
     with interrupts.caught():
         estimate = plan_sweep(request, announce=say)

@@ -8,10 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep import sweep, tracking
 from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
-from ae_sweep.runner.engine import local_engine
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
 if TYPE_CHECKING:
@@ -44,6 +42,8 @@ class SweepRequest:
     @property
     def engine_factory(self) -> EngineFactory:
         """Return what makes the engine."""
+        from ae_sweep.runner.engine import local_engine
+
         return self.engine or local_engine(self.workers)
 
     @property
@@ -108,6 +108,9 @@ def make_request(
             "--method nested trains one network in one process, and --workers is "
             f"{'auto' if workers is None else workers}; leave --workers out"
         )
+    # A wrong setting needs no torch, MLflow or Optuna to be refused.
+    from ae_sweep import sweep, tracking
+
     # Before anything is fetched or measured; the data set's digest is compared later.
     with contextlib.suppress(NotStoredError):
         tracking.open_for_reading(store)
