@@ -28,7 +28,7 @@ from optuna.trial import TrialState
 from ae_sweep.config import Choices, Range, SearchSpace
 from ae_sweep.errors import StoreError, TrainingDivergedError, TrainingFailedError
 from ae_sweep.records import Outcome, Role
-from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated, studies
+from ae_sweep.sweep import NullTracker, TrialEnded, TrialStarted, TrialValidated, studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -93,11 +93,9 @@ def test_events_tell_each_trial_from_start_to_end(storage: Any) -> None:
 
 
 def test_a_sweep_that_is_tracked_nowhere_runs_to_its_end(storage: Any) -> None:
-    config = sweep_config(trials=2, repeats=1)
-    opened = sweep.open_studies(None, config, identity=config.identity())
-    with contextlib.closing(sweep.InlineWorker(FakeTraining())) as worker:
-        driver = sweep.Driver(config, studies=opened, worker=worker, tracker=sweep.NullTracker())
-        ended = [event for event in driver.run() if isinstance(event, TrialEnded)]
+    config = sweep_config(trials=2, repeats=1, pruner="none")
+    events = run_sweep(None, config, training=FakeTraining(), tracker=NullTracker())
+    ended = [event for event in events if isinstance(event, TrialEnded)]
     assert [event.outcome for event in ended] == [Outcome.FINISHED] * 6
     assert [event.trial.role for event in ended] == [Role.SEARCH] * 4 + [Role.REPEAT] * 2
 

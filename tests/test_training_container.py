@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,7 +135,7 @@ def test_what_cannot_be_read_limits_nothing(tmp_path: Path, text: str) -> None:
 def test_a_limit_on_processor_time_counts_as_the_nearest_number_of_cores(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, cores: int
 ) -> None:
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _pid: set(range(8)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
     monkeypatch.setattr(device, "cpu_quota", lambda: quota)
     assert training.usable_cores() == cores
 
@@ -156,7 +157,7 @@ def test_a_process_of_a_limited_container_computes_with_no_more_threads_than_it_
     threads = [64]
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _pid: set(range(64)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)))
     monkeypatch.setattr(device, "cpu_quota", lambda: None)
     training.prepare_process()
     assert threads == [64]
