@@ -7,6 +7,7 @@ import io
 import re
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -232,7 +233,8 @@ def test_the_display_shows_all_running_trials(
         TrialValidated(trials[1], epoch_result(1, 0.5)),
         TrialValidated(trials[0], epoch_result(3, 0.25)),
     ]
-    estimate: Any = type("Estimate", (), {"trials": 2, "expected_seconds": 60.0})()
+    forecast = sweep.Forecast({}, trial_seconds=lambda _trial: 1.0)
+    estimate: Any = SimpleNamespace(trials=2, forecast=lambda: forecast)
     frames = []
 
     def happen() -> Generator[Any, None, str]:

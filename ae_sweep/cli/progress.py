@@ -1,4 +1,4 @@
-"""Owns how a running sweep looks: a live display on a terminal, plain lines elsewhere."""
+"""Progress of a running sweep: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,42 +23,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Forecast:
-    """Tells the time left from the work that is done and the time it took."""
-
-    def __init__(self, expected_seconds: float, *, trials: int) -> None:
-        self._expected = expected_seconds
-        self._trials = max(trials, 1)
-        self._ended = 0
-        self._running: dict[str, float] = {}
-        self._started = time.monotonic()
-
-    def take(self, event: SweepEvent) -> None:
-        """Take note of what happened."""
-        match event:
-            case TrialValidated(trial=trial, result=result):
-                self._running[trial.name] = result.epoch / trial.config.hyperparameters.epochs
-            case TrialEnded(trial=trial):
-                self._running.pop(trial.name, None)
-                self._ended += 1
-            case TrialStarted():
-                pass
-
-    @property
-    def seconds_left(self) -> float:
-        """The forecast made beforehand, corrected by the pace so far as trials end."""
-        elapsed = time.monotonic() - self._started
-        share = (self._ended + sum(self._running.values())) / self._trials
-        by_plan = max(self._expected - elapsed, 0.0)
-        if share <= 0:
-            return by_plan
-        return (1 - share) * by_plan + share * max(elapsed * (1 - share) / share, 0.0)
-
-
 def show_progress(events: Generator[SweepEvent, None, T], *, estimate: Estimate) -> T:
     """Show events on stderr until there are no more, and return what the generator returns."""
     display = _Live(estimate.trials) if stderr().is_terminal else _Lines(estimate.trials)
-    forecast = Forecast(estimate.expected_seconds, trials=estimate.trials)
+    forecast = estimate.forecast()
     with contextlib.closing(events), display:
         while True:
             try:
@@ -66,7 +34,7 @@ def show_progress(events: Generator[SweepEvent, None, T], *, estimate: Estimate)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            forecast.take(event)
+            forecast.take(event, now=time.monotonic())
             display.show(event, seconds_left=forecast.seconds_left)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ae_sweep import training
+from ae_sweep.records import Role
+from ae_sweep.sweep import ExpectedTrial, Forecast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from ae_sweep.locations import Store
     from ae_sweep.runner.engine import Engine
     from ae_sweep.runner.setup import SweepSetup
-    from ae_sweep.sweep import Plan
+    from ae_sweep.sweep import Plan, Trial
 
 SECONDS_PER_TRIAL = 1.0
 """Tracking, pictures and the model of one trial, in round numbers; `make bench` measures them."""
@@ -82,6 +84,41 @@ class Estimate:
             "expected_seconds": round(self.expected_seconds, 1),
             "most_seconds": round(self.most_seconds, 1),
         }
+
+    def forecast(self) -> Forecast:
+        """Return the estimate of the time left, which the sweep's events correct."""
+        if self.plan.config.method == "nested":
+            return self._nested_forecast()
+        return Forecast(
+            self.plan.expected_trials(self._trial_seconds),
+            trial_seconds=lambda trial: self._trial_seconds(
+                trial.config.latent_dim, trial.config.hyperparameters.epochs
+            ),
+            workers=self.engine.workers,
+        )
+
+    def _nested_forecast(self) -> Forecast:
+        """Count a network's training for the first dim with its seed, which waits for it."""
+        speeds, plan = self.engine.speeds, self.plan
+        network = training.nested_network_seconds(speeds, plan.config.space.max_epochs)
+        own = {
+            dim: training.fine_tuning_seconds(speed) + SECONDS_PER_TRIAL
+            for dim, speed in speeds.items()
+        }
+        expected = {}
+        for role, counts in ((Role.SEARCH, plan.open_trials), (Role.REPEAT, plan.open_repeats)):
+            first = max(counts, key=lambda condition: counts[condition])
+            for each, count in counts.items():
+                seconds = own[each.latent_dim] + (network if each == first else 0.0)
+                expected[each, role] = [ExpectedTrial(seconds, share=1.0)] * count
+        seeds: set[int] = set()
+
+        def trial_seconds(trial: Trial) -> float:
+            first = trial.config.seed not in seeds
+            seeds.add(trial.config.seed)
+            return own[trial.config.latent_dim] + (network if first else 0.0)
+
+        return Forecast(expected, trial_seconds=trial_seconds)
 
     def _trial_seconds(self, dim: int, epochs: int) -> float:
         speeds = self.engine.speeds

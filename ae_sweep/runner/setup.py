@@ -150,14 +150,6 @@ def prepare(
     needed += _check_batches(config, dataset.card, has=has)
     if config.method == "nested":
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
-    for model in config.models:
-        training.check_batch(
-            model,
-            latent_dim=config.dims[0],
-            image_shape=dataset.card.image_shape,
-            batch_size=int(min(bounds(config.space["batch_size"]))),
-            train_images=dataset.card.train_images,
-        )
     most_workers = len(devices) * (has // (needed + PROCESS_BYTES))
     if workers is not None and workers > max(most_workers, 1):
         raise ConfigError(
@@ -213,9 +205,18 @@ def _check_batches(config: SweepConfig, card: DatasetCard, *, has: int) -> int:
     Raises
     ------
     ConfigError
-        If a batch size that was asked for is larger than the data set, or than the memory.
+        If a batch size that was asked for is larger than the data set, or than the memory, or the
+        smallest batch is too small for a model.
     """
     space = config.space
+    for model in config.models:
+        training.check_batch(
+            model,
+            latent_dim=config.dims[0],
+            image_shape=card.image_shape,
+            batch_size=int(min(bounds(space["batch_size"]))),
+            train_images=card.train_images,
+        )
     largest = int(max(bounds(space["batch_size"])))
     if not space.is_default("batch_size") and largest > card.train_images:
         raise ConfigError(

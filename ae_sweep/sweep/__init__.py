@@ -10,8 +10,9 @@ from ae_sweep.sweep.driver import (
     TrialStarted,
     TrialValidated,
 )
+from ae_sweep.sweep.forecast import Forecast
 from ae_sweep.sweep.importance import importances
-from ae_sweep.sweep.plan import Plan, finished_repeats, make_plan
+from ae_sweep.sweep.plan import ExpectedTrial, Plan, finished_repeats, make_plan
 from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
 from ae_sweep.sweep.study import ConditionStudy
@@ -22,6 +23,8 @@ __all__ = [
     "Child",
     "ConditionStudy",
     "Driver",
+    "ExpectedTrial",
+    "Forecast",
     "InlineWorker",
     "NullTracker",
     "Plan",

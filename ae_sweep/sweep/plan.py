@@ -1,4 +1,4 @@
-"""Owns the plan of a sweep: how much is to be trained, before any of it is."""
+"""Plan of a sweep: how much is to be trained, and how long it should take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,17 @@ TrialSeconds: TypeAlias = "Callable[[int, int], float]"
 PRUNED_SHARE = 0.4
 """Share of its schedule that a trial trains on average where a pruner may stop it (docs/LOG.md)."""
 MAX_SCHEDULES = 100
-"""Of a range of epochs, so many evenly spaced ones stand for all."""
+"""Of a range of epochs, at most this many evenly spaced ones stand for all."""
+
+
+@dataclass(frozen=True)
+class ExpectedTrial:
+    """A trial that has not begun."""
+
+    seconds: float
+    """Expected, with pruning."""
+    share: float
+    """Of its schedule, what it trains on average."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +55,14 @@ class Plan:
         return self.trials * self.config.space.max_epochs
 
     def most_seconds(self, trial_seconds: TrialSeconds, *, workers: int = 1) -> float:
-        """Foretell the longest this can take.
+        """Estimate the longest this can take.
 
         Parameters
         ----------
         trial_seconds
             Gives the seconds of a whole trial for a latent_dim and a number of epochs.
         workers
-            How many trials run at a time, each as fast as told.
+            How many trials run at a time, each as fast as ``trial_seconds`` says.
         """
         costliest = _costliest(self.config.space)
         trials = [
@@ -62,10 +72,25 @@ class Plan:
             )
             for each, count in self.open_trials.items()
         ]
-        return _shared(trials, workers)
+        return shared_seconds(
+            sum(count * seconds for count, seconds in trials),
+            longest=max((seconds for count, seconds in trials if count), default=0.0),
+            workers=workers,
+        )
 
     def expected_seconds(self, trial_seconds: TrialSeconds, *, workers: int = 1) -> float:
-        """Foretell how long this takes, with pruning; never longer than ``most_seconds``.
+        """Estimate how long this takes, with pruning; never longer than ``most_seconds``."""
+        trials = [each for group in self.expected_trials(trial_seconds).values() for each in group]
+        return shared_seconds(
+            sum(each.seconds for each in trials),
+            longest=max((each.seconds for each in trials), default=0.0),
+            workers=workers,
+        )
+
+    def expected_trials(
+        self, trial_seconds: TrialSeconds
+    ) -> dict[tuple[Condition, Role], list[ExpectedTrial]]:
+        """List the trials by condition and role, in the order in which they begin.
 
         The first trial of a study takes the longest schedule and is not pruned. Repeats take the
         schedule of the best trial, which is counted as the longest, and are not pruned either. All
@@ -73,30 +98,31 @@ class Plan:
         """
         schedules = _schedules(self.config.space)
         share = 1.0 if self.config.pruner == "none" else PRUNED_SHARE
-        trials = []
+        trials = {}
         for each, count in self.open_trials.items():
             dim = each.latent_dim
             first = 1 if count == self.config.wanted_trials else 0
-            longest = trial_seconds(dim, self.config.space.max_epochs)
+            longest = ExpectedTrial(trial_seconds(dim, self.config.space.max_epochs), share=1.0)
             middling = statistics.fmean(trial_seconds(dim, epochs) for epochs in schedules)
-            trials.append((first + self.open_repeats[each], longest))
-            trials.append((count - first, share * middling))
-        return _shared(trials, workers)
+            others = [ExpectedTrial(share * middling, share=share)] * (count - first)
+            trials[each, Role.SEARCH] = [longest] * first + others
+            trials[each, Role.REPEAT] = [longest] * self.open_repeats[each]
+        return trials
 
 
-def _shared(trials: Sequence[tuple[int, float]], workers: int) -> float:
-    """Foretell when the last of some trials ends, at the latest, if no worker waits for another.
+def shared_seconds(total: float, *, longest: float, workers: int) -> float:
+    """Return when the last of some trials ends, at the latest, if no worker waits for another.
 
     The longest trial may begin last, and run while the others have nothing left to do (Graham 1966,
     "Bounds for certain multiprocessing anomalies").
 
     Parameters
     ----------
-    trials
-        How many there are, and the seconds of each.
+    total
+        Seconds of all trials.
+    longest
+        Seconds of the longest.
     """
-    total = sum(count * seconds for count, seconds in trials)
-    longest = max((seconds for count, seconds in trials if count), default=0.0)
     return (total - longest) / workers + longest
 
 

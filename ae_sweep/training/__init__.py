@@ -16,6 +16,8 @@ from ae_sweep.training.images import DeviceImages, place
 from ae_sweep.training.nested import (
     FINE_TUNING_EPOCHS,
     NestedTrainings,
+    fine_tuning_seconds,
+    nested_network_seconds,
     nested_trial_seconds,
 )
 from ae_sweep.training.precision import FP32, Precision, choose_precision
@@ -47,9 +49,11 @@ __all__ = [
     "check_batch",
     "choose_precision",
     "describe_device",
+    "fine_tuning_seconds",
     "hardware",
     "measure_speed",
     "memory_bytes",
+    "nested_network_seconds",
     "nested_trial_seconds",
     "place",
     "prepare_process",

@@ -1,4 +1,4 @@
-"""Owns the measurement of distortion and rate."""
+"""Measurement of distortion and rate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH = 500
 
 
 class Validation(NamedTuple):
-    """What the validation images tell."""
+    """Result of measuring the validation images."""
 
     mse: float
     penalty: float
@@ -67,9 +67,9 @@ def validation(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> V
         for x_BCHW in x_NCHW.split(BATCH):
             original_BCHW = as_floats(x_BCHW)
             with precision.autocast(x_BCHW.device):
-                told = model.training_pass(original_BCHW, noise)
-                plain_BCHW = model(original_BCHW) if model.draws_codes else told.y_BCHW
-            objective = mse_loss(told.y_BCHW.float(), original_BCHW) + told.penalty
+                rebuilt = model.training_pass(original_BCHW, noise)
+                plain_BCHW = model(original_BCHW) if model.draws_codes else rebuilt.y_BCHW
+            objective = mse_loss(rebuilt.y_BCHW.float(), original_BCHW) + rebuilt.penalty
             objectives.append(objective.double() * len(x_BCHW))
             errors.append(mse_loss(plain_BCHW.float(), original_BCHW).double() * len(x_BCHW))
         mse = torch.stack(errors).sum().item() / len(x_NCHW)

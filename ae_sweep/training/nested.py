@@ -140,13 +140,21 @@ def nested_trial_seconds(speeds: Mapping[int, Speed], latent_dim: int, epochs: i
     Parameters
     ----------
     speeds
-        Of ordinary trainings by latent_dim, those of all the dims. A batch of the network costs
-        about what one of its width does.
+        Of ordinary trainings by latent_dim, those of all the dims.
     """
-    shared = epochs * fmean(speed.epoch_seconds for speed in speeds.values()) / len(speeds)
-    own = speeds[latent_dim]
-    validations = (1 + QUARTERS) * own.validation_seconds
-    return shared + FINE_TUNING_EPOCHS * own.epoch_seconds + validations + own.test_seconds
+    network = nested_network_seconds(speeds, epochs)
+    return network / len(speeds) + fine_tuning_seconds(speeds[latent_dim])
+
+
+def nested_network_seconds(speeds: Mapping[int, Speed], epochs: int) -> float:
+    """Estimate the network's training; a batch of it costs about what one of its width does."""
+    return epochs * fmean(speed.epoch_seconds for speed in speeds.values())
+
+
+def fine_tuning_seconds(speed: Speed) -> float:
+    """Estimate the fine-tuning of one dim, and its measurements."""
+    validations = (1 + QUARTERS) * speed.validation_seconds
+    return FINE_TUNING_EPOCHS * speed.epoch_seconds + validations + speed.test_seconds
 
 
 class _Trunk(TrainingLoop):

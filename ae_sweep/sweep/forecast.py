@@ -1,0 +1,168 @@
+"""Time left of a running sweep: the plan's estimate, corrected by how long its trials take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from ae_sweep.records import Outcome, Role
+from ae_sweep.sweep.driver import TrialEnded, TrialStarted, TrialValidated
+from ae_sweep.sweep.plan import shared_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ae_sweep.config import Condition
+    from ae_sweep.records import EpochResult
+    from ae_sweep.sweep.driver import SweepEvent, Trial
+    from ae_sweep.sweep.plan import ExpectedTrial
+
+PLAN_SHARE = 0.02
+"""Weight of the plan's speed, as a share of all planned work. The plan measured for seconds: once a
+fiftieth of the work is done, the pace seen since counts as much."""
+
+
+class Forecast:
+    """Estimates the time left of a sweep.
+
+    Trials are weighed by their planned seconds, so that one of latent_dim 1,024 counts for more
+    than one of 2, and a pruned one for what it trained. What is uncertain is the pace: real seconds
+    per planned second. Its estimate is the posterior mean of a gamma-distributed pace, (prior +
+    seconds worked) / (prior + planned seconds of that work), whose prior expects 1 with the weight
+    of ``PLAN_SHARE``.
+
+    Parameters
+    ----------
+    expected
+        Trials to train by condition and role, in the order in which they begin.
+    trial_seconds
+        Returns the planned seconds of a whole trial that has begun.
+    workers
+        How many trials run at a time.
+    """
+
+    def __init__(
+        self,
+        expected: Mapping[tuple[Condition, Role], Sequence[ExpectedTrial]],
+        *,
+        trial_seconds: Callable[[Trial], float],
+        workers: int = 1,
+    ) -> None:
+        self._waiting = {key: _Waiting(trials) for key, trials in expected.items()}
+        self._trial_seconds = trial_seconds
+        self._workers = workers
+        self._prior = PLAN_SHARE * sum(each.seconds for each in self._waiting.values())
+        self._running: dict[str, _Running] = {}
+        self._worked_seconds = self._planned_seconds = 0.0  # of trials that have ended
+
+    def take(self, event: SweepEvent, *, now: float) -> None:
+        """Note what has happened.
+
+        Parameters
+        ----------
+        now
+            In seconds of any monotonic clock, the same for all events.
+        """
+        trial = event.trial
+        match event:
+            case TrialStarted():
+                self._running[trial.name] = self._started(trial, now)
+            case TrialValidated(result=result):
+                self._running[trial.name].note(
+                    result, epochs=trial.config.hyperparameters.epochs, now=now
+                )
+            case TrialEnded(outcome=outcome):
+                ended = self._running.pop(trial.name)
+                share = 1.0 if outcome is Outcome.FINISHED else ended.done
+                self._worked_seconds += now - ended.started
+                self._planned_seconds += share * ended.planned_seconds
+
+    @property
+    def pace(self) -> float:
+        """Real seconds per planned second of work, 1 where the plan is right."""
+        running = self._running.values()
+        worked = self._worked_seconds + sum(each.noted - each.started for each in running)
+        planned = self._planned_seconds + sum(each.done * each.planned_seconds for each in running)
+        weight = self._prior + planned
+        return (self._prior + worked) / weight if weight > 0 else 1.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimated seconds from the last event to the end of the sweep."""
+        waiting, running = self._waiting.values(), self._running.values()
+        total = sum(each.seconds for each in waiting) + sum(each.left_seconds for each in running)
+        longest = max(
+            [*(each.longest for each in waiting), *(each.left_seconds for each in running)],
+            default=0.0,
+        )
+        return self.pace * shared_seconds(total, longest=longest, workers=self._workers)
+
+    def _started(self, trial: Trial, now: float) -> _Running:
+        condition = trial.config.condition
+        if trial.role is Role.REPEAT and (searches := self._waiting.get((condition, Role.SEARCH))):
+            searches.drop()  # those that wait still were found to be finished
+        waiting = self._waiting.get((condition, trial.role))
+        return _Running(
+            planned_seconds=self._trial_seconds(trial),
+            expected_share=waiting.begin() if waiting else 1.0,
+            started=now,
+            noted=now,
+        )
+
+
+class _Waiting:
+    """Trials of one condition and role that have not begun."""
+
+    def __init__(self, trials: Sequence[ExpectedTrial]) -> None:
+        backwards = [each.seconds for each in reversed(trials)]
+        self._shares = [each.share for each in trials]
+        self._left = [*accumulate(backwards, initial=0.0)][::-1]
+        self._longest = [*accumulate(backwards, max, initial=0.0)][::-1]
+        self._begun = 0
+
+    @property
+    def seconds(self) -> float:
+        """Planned seconds of all."""
+        return self._left[self._begun]
+
+    @property
+    def longest(self) -> float:
+        """Planned seconds of the longest."""
+        return self._longest[self._begun]
+
+    def begin(self) -> float:
+        """Return the share of its schedule that the next one trains on average; it has begun."""
+        if self._begun == len(self._shares):
+            return 1.0
+        self._begun += 1
+        return self._shares[self._begun - 1]
+
+    def drop(self) -> None:
+        """Expect no more of them."""
+        self._begun = len(self._shares)
+
+
+@dataclass
+class _Running:
+    """A trial that runs; times are those of the caller's clock."""
+
+    planned_seconds: float
+    """Of all of it, if it is not pruned."""
+    expected_share: float
+    started: float
+    noted: float
+    """When ``done`` was measured."""
+    done: float = 0.0
+    """Share of its schedule that was trained."""
+
+    @property
+    def left_seconds(self) -> float:
+        """Planned seconds that are left of it on average."""
+        return (1 - self.done) * self.expected_share * self.planned_seconds
+
+    def note(self, result: EpochResult, *, epochs: int, now: float) -> None:
+        """Note how far it is; fine-tuning behind the schedule's end is no part of it."""
+        share = result.epoch / epochs
+        if share < 1 or result.quarter is not None:
+            self.done, self.noted = min(share, 1.0), now
