@@ -29,7 +29,7 @@ from ae_sweep import sweep
 from ae_sweep.config import Choices, Range, SearchSpace
 from ae_sweep.errors import StoreError, TrainingDivergedError, TrainingFailedError
 from ae_sweep.records import Outcome, Role
-from ae_sweep.sweep import NullTracker, TrialEnded, TrialStarted, TrialValidated, studies
+from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated, studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
