@@ -11,7 +11,7 @@ from ae_sweep.sweep.driver import (
     TrialValidated,
 )
 from ae_sweep.sweep.importance import importances
-from ae_sweep.sweep.plan import Plan, finished_repeats, make_plan
+from ae_sweep.sweep.plan import Plan, count_filled, finished_repeats, make_plan
 from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
 from ae_sweep.sweep.study import ConditionStudy
@@ -38,6 +38,7 @@ __all__ = [
     "Work",
     "Worker",
     "check_conflict",
+    "count_filled",
     "filled_slots",
     "finished_repeats",
     "importances",

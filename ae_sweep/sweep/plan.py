@@ -1,4 +1,4 @@
-"""Owns the plan of a sweep: how much is to be trained, before any of it is."""
+"""The plan of a sweep: how much remains to be trained."""
 
 from __future__ import annotations
 
@@ -123,6 +123,33 @@ def make_plan(
         },
         open_repeats={each: config.repeats - done.get(each, 0) for each in config.conditions},
     )
+
+
+def count_filled(
+    config: SweepConfig, in_studies: Mapping[Condition, int], trials: Sequence[TrialRecord]
+) -> dict[Condition, int]:
+    """Count, of each condition, the slots that need no training.
+
+    A study that is missing, because the tracking server is used from another directory, is
+    searched anew: it is asked the same points, and those that are finished are not trained again.
+
+    Parameters
+    ----------
+    in_studies
+        Filled slots by condition, as `filled_slots` counts them.
+    trials
+        Of the sweep, as stored.
+    """
+    points = {
+        trial.point.key: trial.point.condition
+        for trial in trials
+        if trial.outcome is Outcome.FINISHED and trial.role is Role.SEARCH
+    }
+    stored = Counter(points.values())
+    return {
+        each: max(in_studies.get(each, 0), min(stored[each], config.wanted_trials))
+        for each in config.conditions
+    }
 
 
 def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict[Condition, int]:
