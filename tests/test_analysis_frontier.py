@@ -115,7 +115,7 @@ def test_without_a_finished_trial_there_is_nothing_to_draw_but_a_way_to_go_on(co
     trials = [trial(8, 0.01, outcome=Outcome.PRUNED)] * count
     with pytest.raises(NotStoredError, match=message) as told:
         frontier(trials, sweep="first")
-    assert "ae-sweep run --name first --resume" in str(told.value)
+    assert "--resume completes the sweep" in str(told.value)
 
 
 @pytest.mark.parametrize(
