@@ -90,6 +90,13 @@ class Store:
         """
         return f"ae-sweep {shlex.join(words)}{self.option}"
 
+    @property
+    def upgrade_command(self) -> str:
+        """The command line of MLflow that brings this store's database to its newest schema."""
+        if self.tracking_override is not None:
+            return f'mlflow db upgrade "${TRACKING_VARIABLE}"'
+        return f"mlflow db upgrade {shlex.quote(self.tracking_uri)}"
+
     def mlflow_command(self, *words: str) -> str:
         """Return a command line of MLflow that acts on this store's runs, quoted for a shell."""
         line = f"mlflow {shlex.join(words)}"

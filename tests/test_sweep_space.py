@@ -14,7 +14,7 @@ from fakes import of_conv, sweep_config
 from ae_sweep.config import Choices, Hyperparameters, Range, SearchSpace
 from ae_sweep.config.hyperparameters import GOOD_LR
 from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
-from ae_sweep.sweep import finished_repeats, make_plan
+from ae_sweep.sweep import count_filled, finished_repeats, make_plan
 from ae_sweep.sweep.plan import PRUNED_SHARE
 from ae_sweep.sweep.space import (
     all_params,
@@ -264,3 +264,19 @@ def test_a_resumed_plan_counts_only_the_repeats_that_are_missing() -> None:
     assert plan.trials == 3
     assert plan.most_seconds(seconds) == 4 * (2 * 1 + 8 * 2)
     assert finished_repeats(config, []) == {}
+
+
+def test_what_a_server_holds_is_not_planned_again_where_the_studies_are_missing() -> None:
+    config = sweep_config(dims=(2, 8, 32), trials=3)
+    other = replace(record(2, 0.1).point, hyperparameters=Hyperparameters(lr=1e-3, epochs=4))
+    stored = [
+        record(2, 0.1),
+        record(2, 0.1, run_id="the same point again"),
+        record(2, 0.1, point=other),
+        record(2, 0.1, seed=1),  # a repeat fills no slot of the search
+        *(record(8, 0.1, point=replace(record(8, 0.1).point, seed=seed)) for seed in range(5)),
+        record(32, 0.1, outcome=Outcome.FAILED),
+    ]
+    assert count_filled(config, {}, stored) == of_conv({2: 2, 8: 3, 32: 0})
+    assert count_filled(config, of_conv({2: 3, 32: 1}), stored) == of_conv({2: 3, 8: 3, 32: 1})
+    assert count_filled(config, {}, []) == of_conv({2: 0, 8: 0, 32: 0})

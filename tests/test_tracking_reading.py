@@ -234,7 +234,7 @@ def test_an_unknown_sweep_is_told_with_the_nearest_name(opened: tracking.Trackin
     for ask in (opened.sweep, opened.trials, opened.finished_points):
         with pytest.raises(NotStoredError, match=r"'mnist-smal'; did you mean mnist-small\?"):
             ask("mnist-smal")
-    with pytest.raises(NotStoredError, match=r"the latest is fashion; `ae-sweep list`"):
+    with pytest.raises(NotStoredError, match=r"the latest is fashion; `ae-sweep list --store .*`"):
         opened.sweep("zzz")
 
 

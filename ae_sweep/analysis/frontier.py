@@ -153,9 +153,8 @@ def frontier(
     finished = [trial for trial in trials if trial.outcome is Outcome.FINISHED]
     if not any(trial.role is Role.SEARCH for trial in finished):
         raise NotStoredError(
-            f"{_none_finished(len(trials))}, so there is no frontier; run the sweep to its "
-            f"end: ae-sweep run --name {name or 'NAME'} --resume, with its --store; the MLflow UI "
-            "shows why a trial failed"
+            f"{_none_finished(len(trials))}, so there is no frontier; the MLflow UI shows why a "
+            "trial failed, and --resume completes the sweep"
         )
     _refuse_mixture(trials)
     some = finished[0]

@@ -123,7 +123,13 @@ class Sweep:
         from ae_sweep import analysis
 
         dataset = self.record.config.get("dataset")
-        return analysis.frontier(self.trials, sweep=self.name, dataset=dataset)
+        try:
+            return analysis.frontier(self.trials, sweep=self.name, dataset=dataset)
+        except NotStoredError as error:
+            words = ["run", "--name", self.name, "--resume"]
+            if self.data_dir is not None:
+                words += ["--data-dir", str(self.data_dir)]
+            raise NotStoredError(f"{error}: `{self.store.command(*words)}`") from None
 
     @functools.cached_property
     def dataset(self) -> ImageDataset:
@@ -275,7 +281,8 @@ class Sweep:
         from ae_sweep.analysis import FrontierPoint
 
         point = which if isinstance(which, FrontierPoint) else self.best_at(operator.index(which))
-        network = models.load(self.runs.model_file(point.run_id), expected=point.condition)
+        with self.runs.model_file(point.run_id) as file:
+            network = models.load(file, expected=point.condition)
         return models.TrainedAutoencoder(network)
 
     def shared_model(self, point: FrontierPoint) -> TrainedAutoencoder:

@@ -57,7 +57,7 @@ class FinishedSweep:
         if self.missing:
             raise NotStoredError(
                 f"no trial finished for {analysis.listed_conditions(self.missing)}; the MLflow UI "
-                f"shows why each trial failed: ae-sweep ui{self.store.option}"
+                f"shows why each trial failed: `{self.store.command('ui')}`"
             )
 
 
@@ -89,7 +89,7 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
     trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
     plan = sweep.make_plan(
         config,
-        filled=sweep.filled_slots(store.optuna_path, config),
+        filled=sweep.count_filled(config, sweep.filled_slots(store.optuna_path, config), trials),
         repeated=sweep.finished_repeats(config, trials),
     )
     engine = request.engine_factory(setup, plan.trials, announce)

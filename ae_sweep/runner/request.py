@@ -97,7 +97,9 @@ def make_request(
         If the store cannot be read.
     """
     if resume and name is None:
-        raise ConfigError("--resume needs the sweep's --name; ae-sweep list shows the names")
+        raise ConfigError(
+            f"--resume needs the sweep's --name; `{store.command('list')}` shows the names"
+        )
     stored = stored_settings(name, store) if resume and name is not None else {}
     title = (
         name if name is not None else _new_name(given.get("dataset") or DEFAULTS["dataset"], now)

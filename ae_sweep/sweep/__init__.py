@@ -12,7 +12,7 @@ from ae_sweep.sweep.driver import (
 )
 from ae_sweep.sweep.forecast import Forecast
 from ae_sweep.sweep.importance import importances
-from ae_sweep.sweep.plan import ExpectedTrial, Plan, finished_repeats, make_plan
+from ae_sweep.sweep.plan import ExpectedTrial, Plan, count_filled, finished_repeats, make_plan
 from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
 from ae_sweep.sweep.study import ConditionStudy
@@ -41,6 +41,7 @@ __all__ = [
     "Work",
     "Worker",
     "check_conflict",
+    "count_filled",
     "filled_slots",
     "finished_repeats",
     "importances",

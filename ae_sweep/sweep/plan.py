@@ -151,6 +151,33 @@ def make_plan(
     )
 
 
+def count_filled(
+    config: SweepConfig, in_studies: Mapping[Condition, int], trials: Sequence[TrialRecord]
+) -> dict[Condition, int]:
+    """Count, of each condition, the slots that need no training.
+
+    A study that is missing, because the tracking server is used from another directory, is
+    searched anew: it is asked the same points, and those that are finished are not trained again.
+
+    Parameters
+    ----------
+    in_studies
+        Filled slots by condition, as `filled_slots` counts them.
+    trials
+        Of the sweep, as stored.
+    """
+    points = {
+        trial.point.key: trial.point.condition
+        for trial in trials
+        if trial.outcome is Outcome.FINISHED and trial.role is Role.SEARCH
+    }
+    stored = Counter(points.values())
+    return {
+        each: max(in_studies.get(each, 0), min(stored[each], config.wanted_trials))
+        for each in config.conditions
+    }
+
+
 def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict[Condition, int]:
     """Count, of each condition, the wanted repeats among a sweep's stored trials.
 

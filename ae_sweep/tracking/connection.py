@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from ae_sweep.errors import StoreError
@@ -52,13 +53,13 @@ def open_for_writing(store: Store) -> TrackingStore:
         if own and file is not None and found is None:
             database.create(store, file)
         client = _connect(store, place)
-        experiment = client.get_experiment_by_name(names.EXPERIMENT)
-        if experiment is None:
-            experiment = _create_experiment(client, store)
-    _refuse_deleted(experiment, place)
+        experiment = _find_experiment(client) or _create_experiment(client, store)
+    _refuse_deleted(experiment, store)
     if (moved := _moved(experiment, store)) is not None:
         raise moved
-    return TrackingStore(client, place=place, experiment_id=experiment.experiment_id)
+    with translated(place):
+        _mark(client, experiment)
+    return TrackingStore(client, store=store, experiment_id=experiment.experiment_id)
 
 
 def open_for_reading(store: Store) -> TrackingStore:
@@ -78,16 +79,16 @@ def open_for_reading(store: Store) -> TrackingStore:
     file = _sqlite_file(store)
     found = None if file is None else _checked(file)
     if file is not None and found is None:
-        raise nothing_stored(place)
+        raise nothing_stored(store)
     with translated(place):
         client = _connect(store, place, found)
-        experiment = client.get_experiment_by_name(names.EXPERIMENT)
+        experiment = _find_experiment(client)
     if experiment is None:
-        raise nothing_stored(place)
-    _refuse_deleted(experiment, place)
+        raise nothing_stored(store)
+    _refuse_deleted(experiment, store)
     return TrackingStore(
         client,
-        place=place,
+        store=store,
         experiment_id=experiment.experiment_id,
         refusal=_read_only(found, place) or _moved(experiment, store),
         relocation=_relocation(experiment, store),
@@ -134,8 +135,19 @@ def _connect(store: Store, place: str, found: ReadableFile | None = None) -> Mlf
     try:
         return MlflowClient(tracking_uri=uri)
     except Exception as error:
+        if "schema" in first_line(error).lower():
+            raise _other_schema(store, place, error) from error
         # A missing database driver, a failed migration: whatever it is, the store did not open.
         raise store_error(place, error) from error
+
+
+def _other_schema(store: Store, place: str, error: Exception) -> StoreError:
+    reason = first_line(error).partition(". ")[0]  # MLflow's own advice leaves the address open
+    return StoreError(
+        f"the store {shorten(place, 200)} failed: {reason}; if an older MLflow wrote it, copy it, "
+        f"then run `{store.upgrade_command}`; if a newer one did, upgrade MLflow; or name another "
+        "--store"
+    )
 
 
 def _check_reachable(uri: str, place: str) -> None:
@@ -171,6 +183,30 @@ def _knock(uri: str) -> None:
             raise
 
 
+def _find_experiment(client: MlflowClient) -> Experiment | None:
+    """Return our experiment, also where it was renamed in MLflow's UI."""
+    if (named := client.get_experiment_by_name(names.EXPERIMENT)) is not None:
+        return named
+    everything = client.search_experiments(view_type=ViewType.ALL)
+    for each in everything:
+        if names.EXPERIMENT_MARK in each.tags:
+            return each
+    # Version 0.1.0 left no mark: it is the one with our runs.
+    ours = client.search_runs(
+        [each.experiment_id for each in everything],
+        filter_string=names.own_sweeps_filter(),
+        run_view_type=ViewType.ALL,
+        max_results=1,
+    )
+    return client.get_experiment(ours[0].info.experiment_id) if ours else None
+
+
+def _mark(client: MlflowClient, experiment: Experiment) -> None:
+    if names.EXPERIMENT_MARK not in experiment.tags:
+        mark = names.EXPERIMENT_TAGS[names.EXPERIMENT_MARK]
+        client.set_experiment_tag(experiment.experiment_id, names.EXPERIMENT_MARK, mark)
+
+
 def _create_experiment(client: MlflowClient, store: Store) -> Experiment:
     root = store.artifact_root
     experiment_id = client.create_experiment(
@@ -181,12 +217,12 @@ def _create_experiment(client: MlflowClient, store: Store) -> Experiment:
     return client.get_experiment(experiment_id)
 
 
-def _refuse_deleted(experiment: Experiment, place: str) -> None:
+def _refuse_deleted(experiment: Experiment, store: Store) -> None:
     if experiment.lifecycle_stage == "deleted":
+        restore = store.mlflow_command("experiments", "restore", "-x", experiment.experiment_id)
         raise StoreError(
-            f"the experiment {names.EXPERIMENT} in {shorten(place, 200)} is deleted; restore it "
-            f"with `mlflow experiments restore -x {experiment.experiment_id}`, or name another "
-            "--store"
+            f"the experiment {shorten(experiment.name)} in {shorten(store.runs_place, 200)} is "
+            f"deleted; restore it with `{restore}`, or name another --store"
         )
 
 

@@ -16,6 +16,8 @@ from ae_sweep.tracking.mlflow_env import quiet_mlflow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ae_sweep.locations import Store
+
 SQL_NOISE = "(raised as a result of Query-invoked autoflush"
 DRIVER_ERROR = re.compile(r"^\([\w.]+\) ")
 """Such as ``(sqlite3.OperationalError)`` before the reason."""
@@ -31,14 +33,10 @@ ADVICE = {
     "malformed": "restore it from a copy, or name another --store",
     "disk i/o error": "check the disk that it is on, then try again",
     "disk image": "restore it from a copy, or name another --store",
-    "schema": (
-        "if a newer MLflow wrote it, upgrade MLflow; if an older one did, copy the file and run "
-        "`mlflow db upgrade`; or name another --store"
-    ),
     "can't locate revision": "a newer MLflow wrote it: upgrade MLflow, or name another --store",
-    "api request": "see that the tracking server runs, or unset MLFLOW_TRACKING_URI",
+    "api request": "check that the tracking server runs, or unset MLFLOW_TRACKING_URI",
 }
-GENERAL_ADVICE = "look into the store, or name another --store"
+GENERAL_ADVICE = "check that it can be read and written, or name another --store"
 
 
 @contextmanager
@@ -75,9 +73,9 @@ def first_line(error: Exception) -> str:
     return visible(reason).rstrip(".;")
 
 
-def nothing_stored(place: str) -> NotStoredError:
+def nothing_stored(store: Store) -> NotStoredError:
     """Return the error for a store without a sweep."""
     return NotStoredError(
-        f"nothing is stored in {shorten(place, 200)}; run `ae-sweep run --dims 2 8 32` first, or "
-        "name another --store"
+        f"nothing is stored in {shorten(store.runs_place, 200)}; run "
+        f"`{store.command('run', '--dims', '2', '8', '32')}` first, or name another --store"
     )

@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import mlflow.artifacts
 import mlflow.pyfunc
@@ -101,9 +102,12 @@ class Relocation:
 
 
 def fetch_weights(
-    client: MlflowClient, *, model_id: str, relocation: Relocation | None = None
+    client: MlflowClient, *, model_id: str, scratch: Path, relocation: Relocation | None = None
 ) -> Path:
-    """Return the path of a logged model's weights; of a remote store, in a temporary directory."""
+    """Return the path of a logged model's weights: those of a remote store are put in ``scratch``.
+
+    Local ones stay where they are.
+    """
     location = client.get_logged_model(model_id).artifact_location
     if relocation is not None:
         location = relocation(location)
@@ -111,6 +115,7 @@ def fetch_weights(
         mlflow.artifacts.download_artifacts(
             artifact_uri=f"{location.rstrip('/')}/data/{WEIGHTS_FILE}",
             tracking_uri=client.tracking_uri,
+            dst_path=None if urlsplit(location).scheme in ("", "file") else str(scratch),
         )
     )
 

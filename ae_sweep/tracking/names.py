@@ -30,7 +30,10 @@ DATA_CONTEXT: Final = "mlflow.data.context"
 DATA_SOURCE_TYPE: Final = "ae-sweep"
 TABLES: Final = "mlflow.loggedArtifacts"
 NOTE: Final = "mlflow.note.content"
+EXPERIMENT_MARK: Final = "ae_sweep.experiment"
+"""A tag by which our experiment is found after it was renamed in MLflow's UI."""
 EXPERIMENT_TAGS: Final = {
+    EXPERIMENT_MARK: "sweeps",
     # Without it the UI asks at the first visit whether this is about training or about agents.
     "mlflow.experimentKind": "custom_model_development",
 }
@@ -60,6 +63,11 @@ MAX_TAG_CHARACTERS: Final = 8_000
 def sweeps_filter() -> str:
     """Select the parent runs."""
     return f"tags.{KIND} = '{KIND_SWEEP}'"
+
+
+def own_sweeps_filter() -> str:
+    """Select the parent runs that ae-sweep wrote, in any experiment of a shared server."""
+    return f"{sweeps_filter()} AND tags.{CONFIG} LIKE '{{%' AND tags.{DATASET_DIGEST} LIKE '%'"
 
 
 def sweep_filter(name: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import tempfile
 from collections import Counter, defaultdict
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -24,12 +27,12 @@ from ae_sweep.tracking.writer import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
     from ae_sweep.config import SweepConfig
+    from ae_sweep.locations import Store
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
     from ae_sweep.tracking.views import View
 
@@ -41,13 +44,14 @@ class TrackingStore:
         self,
         client: MlflowClient,
         *,
-        place: str,
+        store: Store,
         experiment_id: str,
         refusal: StoreError | None = None,
         relocation: models.Relocation | None = None,
     ) -> None:
         self._client = client
-        self._place = place
+        self._store = store
+        self._place = store.runs_place
         self._experiment_id = experiment_id
         self._refusal = refusal
         self._relocation = relocation
@@ -206,8 +210,11 @@ class TrackingStore:
         """
         return reader.finished_points(self.trials(sweep))
 
-    def model_file(self, run_id: str) -> Path:
-        """Return the path of a finished trial's weights, fetched to this machine if need be.
+    @contextlib.contextmanager
+    def model_file(self, run_id: str) -> Iterator[Path]:
+        """Provide the weights of a finished trial as a file, for the length of a ``with`` block.
+
+        Those of a remote store are downloaded, and removed with the end of the block.
 
         Raises
         ------
@@ -224,9 +231,15 @@ class TrackingStore:
                     f"run {shorten(run_id)} has no model; resume the sweep, or restore the model "
                     "in the MLflow UI"
                 )
-            return models.fetch_weights(
-                self._client, model_id=logged[-1].model_id, relocation=self._relocation
-            )
+        with tempfile.TemporaryDirectory(prefix="ae-sweep-model-") as scratch:
+            with translated(self._place):
+                file = models.fetch_weights(
+                    self._client,
+                    model_id=logged[-1].model_id,
+                    scratch=Path(scratch),
+                    relocation=self._relocation,
+                )
+            yield file
 
     def parameters(self, run_id: str) -> dict[str, str]:
         """Return what a run was started with: settings, versions, device.
@@ -310,12 +323,12 @@ class TrackingStore:
         if (run := self._find(name)) is not None:
             return run
         parents = self._search(names.sweeps_filter(), newest_first=True)
-        raise _no_such_sweep(name, [run.data.tags[names.SWEEP] for run in parents], self._place)
+        raise _no_such_sweep(name, [run.data.tags[names.SWEEP] for run in parents], self._store)
 
     def _latest(self) -> Run:
         latest = next(self._search(names.sweeps_filter(), newest_first=True), None)
         if latest is None:
-            raise nothing_stored(self._place)
+            raise nothing_stored(self._store)
         return latest
 
     def _end_abandoned(self, sweep: str) -> None:
@@ -334,13 +347,13 @@ def _refuse_foreign_name(parent: Run) -> None:
         )
 
 
-def _no_such_sweep(name: str, stored: list[str], place: str) -> NotStoredError:
+def _no_such_sweep(name: str, stored: list[str], store: Store) -> NotStoredError:
     if not stored:
-        return nothing_stored(place)
+        return nothing_stored(store)
     near = difflib.get_close_matches(name, stored, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"the latest is {stored[0]};"
     return NotStoredError(
-        f"no sweep is named {shorten(name)}; {hint} `ae-sweep list` shows all of them"
+        f"no sweep is named {shorten(name)}; {hint} `{store.command('list')}` lists all"
     )
 
 
