@@ -188,7 +188,7 @@ def test_a_sweep_that_lacks_a_dim_is_stored_and_refused() -> None:
             TrainingDivergedError("loss nan at step 7") if config.latent_dim == 4 else None
         )
     )
-    with pytest.raises(NotStoredError, match=r"no trial finished for d=4; .* ae-sweep ui"):
+    with pytest.raises(NotStoredError, match=r"no trial finished for d=4; .* `ae-sweep ui`"):
         ae_sweep.run_sweep(
             "some", dims=[2, 4], trials=1, engine=faking(diverges), progress=False, **SMALL
         )

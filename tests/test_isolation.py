@@ -17,6 +17,7 @@ import pytest
 import tracking_support as support
 from conftest import ROOT, environment
 from fakes import trial_config
+from sweep_support import SMALL
 
 from ae_sweep import isolation, sweep, tracking
 from ae_sweep.isolation import child_environment
@@ -85,6 +86,26 @@ def test_a_hostile_environment_and_directory_change_nothing_that_a_command_does(
     assert (trap / "frontier-first.png").stat().st_size > 1_000
     assert "Warning" not in done.err
     assert not (trap / "imported").exists(), (trap / "imported").read_text()
+
+
+@pytest.mark.slow
+def test_a_sweep_of_several_workers_runs_at_an_odd_place_without_a_home(
+    process: Callable[..., Any], trap: Path
+) -> None:
+    odd = trap / "a b#c&d;e'f\"g+h@i:j[k]ü"
+    command = ("env", "-u", "HOME", sys.executable, "-W", "error", str(ROOT / "cli.py"))
+    changes = {**FOREIGN_SETTINGS, "XDG_CACHE_HOME": str(odd / "cache")}
+    ran = process(
+        "run", *SMALL, "--trials", "1", "--repeats", "0", "--workers", "2", "--name", "odd",
+        "--store", str(odd),
+        cwd=trap, changes=changes, command=command,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    listed = process("list", "--json", "--store", str(odd), cwd=trap, changes=changes)
+    (record,) = json.loads(listed.out)
+    assert (record["name"], record["counts"]["finished"]) == ("odd", 2)
+    assert not (trap / "imported").exists(), (trap / "imported").read_text()
+    assert {path.name for path in trap.iterdir() if path.is_dir()} == {"config", odd.name}
 
 
 @pytest.mark.slow
