@@ -96,7 +96,8 @@ def test_a_sweep_of_several_workers_runs_at_an_odd_place_without_a_home(
     command = ("env", "-u", "HOME", sys.executable, "-W", "error", str(ROOT / "cli.py"))
     changes = {**FOREIGN_SETTINGS, "XDG_CACHE_HOME": str(odd / "cache")}
     ran = process(
-        "run", "--dims", "2", "4", *SMALL, "--workers", "2", "--name", "odd", "--store", str(odd),
+        "run", *SMALL, "--trials", "1", "--repeats", "0", "--workers", "2", "--name", "odd",
+        "--store", str(odd),
         cwd=trap, changes=changes, command=command,
     )  # fmt: skip
     assert ran.code == 0, ran.err
