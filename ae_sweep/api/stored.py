@@ -193,7 +193,7 @@ class Sweep:
         return pd.DataFrame(rows, columns=list(analysis.TRIAL_KEYS)).astype(floats)
 
     def frontier_table(self) -> pd.DataFrame:
-        """Return the curve as a table, one row a point.
+        """Return the curve as a table, one row per point.
 
         Returns
         -------

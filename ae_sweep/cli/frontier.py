@@ -1,4 +1,4 @@
-"""Owns ``ae-sweep frontier``: the curve of a stored sweep as figure, table and document."""
+"""``ae-sweep frontier``: the curve of a stored sweep as figure, table and document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what studies tell afterwards: how much each tuned parameter mattered."""
+"""Importance of each tuned parameter, from finished studies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns Optuna's database file: opening and checking it, the names in it, what goes wrong with it.
+"""Optuna's database file: opening and checking it, the names in it, translation of its errors.
 
 Everything is checked before Optuna sees the file: it would put its tables into a database that
 belongs to another program.

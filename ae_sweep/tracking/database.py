@@ -1,4 +1,4 @@
-"""Owns the SQLite file that MLflow keeps its runs in: makes it at once or not at all, checks it.
+"""The SQLite file of MLflow: created at once or not at all, and checked before it is used.
 
 Everything is checked before MLflow sees the file: MLflow would retry for minutes on what is no
 database, and would put its tables into a database that belongs to another program.
