@@ -67,7 +67,7 @@ class ConflictError(AeSweepError):
 
 
 class TrainingDivergedError(AeSweepError):
-    """A loss or a result that is no finite number.
+    """A loss or a result that is not a finite number.
 
     Raised in a training, it fails that trial and the sweep goes on. Raised where a result is
     written, which a training has checked before, it ends the sweep.

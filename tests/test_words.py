@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLEAN = (
-    ".ci", "ae_sweep/analysis", "ae_sweep/cli/app.py", "ae_sweep/cli/argv.py",
-    "ae_sweep/cli/console.py", "ae_sweep/cli/data.py", "ae_sweep/cli/options.py", "ae_sweep/data",
-    "ae_sweep/models", "ae_sweep/plots", "CONTRIBUTING.md", "README.md", "docs/concepts.md",
-    "docs/extending.md", "docs/generate.py",
+    ".ci", "ae_sweep", "CONTRIBUTING.md", "README.md", "docs/concepts.md", "docs/extending.md",
+    "docs/generate.py",
 )  # fmt: skip
 """Directories and files, to be extended to all but the log, the decisions and the changelog."""
 NOT_A_DESCRIPTION = re.compile(r"Owns\b")

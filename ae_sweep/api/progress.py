@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep.messages import in_words
@@ -15,9 +16,8 @@ from ae_sweep.sweep import TrialEnded, TrialValidated
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from ae_sweep.runner.estimate import Estimate
     from ae_sweep.runner.execution import FinishedSweep, RunEvent
-
-Events = "Generator[RunEvent, None, FinishedSweep]"
 
 
 class Silent:
@@ -65,19 +65,23 @@ class Progress(Silent):
 
     def take(self, event: RunEvent) -> None:
         """Show an event."""
+        if isinstance(event, SweepPlanned):
+            self._begin(event.estimate)
+            return
+        self._forecast.take(event, now=time.monotonic())
+        left = f"about {in_words(self._forecast.seconds_left)} left"
         match event:
-            case SweepPlanned(estimate=estimate):
-                trials, name = estimate.trials, estimate.plan.config.name
-                expected = in_words(estimate.expected_seconds)
-                self.announce(f"{name}: {trials} to train, about {expected}")
-                self._bar = self._tqdm(
-                    total=trials, desc=name, unit="trial", disable=not _is_interactive()
-                )
             case TrialValidated(trial=trial):
-                self._bar.set_postfix_str(f"{trial.name}: {state(event)}")
+                self._bar.set_postfix_str(f"{trial.name}: {state(event)}; {left}")
             case TrialEnded(trial=trial):
-                self.announce(f"{trial.name}: {ended(event)}")
+                self.announce(f"{trial.name}: {ended(event)}; {left}")
                 self._bar.update()
+
+    def _begin(self, estimate: Estimate) -> None:
+        name, trials = estimate.plan.config.name, estimate.trials
+        self.announce(f"{name}: {trials} to train, about {in_words(estimate.expected_seconds)}")
+        self._forecast = estimate.forecast()
+        self._bar = self._tqdm(total=trials, desc=name, unit="trial", disable=not _is_interactive())
 
 
 def _is_interactive() -> bool:

@@ -108,7 +108,7 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """What it is called in the store."""
+        """Its name in the store."""
         return self.record.name
 
     @functools.cached_property
@@ -138,7 +138,7 @@ class Sweep:
         Raises
         ------
         DataError
-            If they are not to be had, or are others than the sweep's.
+            If they are not available, or are others than the sweep's.
         StoreError
             If the sweep's stored settings do not name them.
         """
@@ -148,7 +148,7 @@ class Sweep:
         limit = config.get("train_limit", "None")
         if "dataset" not in config or not (limit == "None" or limit.isdecimal()):
             raise StoreError(
-                f"the store does not tell the images of {self.name}: its settings were changed "
+                f"the store does not name the images of {self.name}: its settings were changed "
                 "there; mend the tag config of its run in the MLflow UI"
             )
         dataset = data.load(
@@ -174,7 +174,7 @@ class Sweep:
         ConfigError
             If there is none of that name.
         DataError
-            If it is not to be had.
+            If it is not available.
         """
         from ae_sweep import data
 

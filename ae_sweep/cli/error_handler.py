@@ -1,4 +1,4 @@
-"""Owns what an error looks like to the user: one message on stderr and the contract's exit code."""
+"""Errors as the user sees them: one message on stderr and the contract's exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except (typer.Exit, BrokenPipeError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, not thrown
+        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a message
             if os.environ.get(DEBUG_VARIABLE):
                 traceback.print_exc()
             raise typer.Exit(_tell(error)) from None

@@ -25,7 +25,7 @@ def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     Raises
     ------
     ConfigError
-        If one is no whole number, or none is given.
+        If one is not a whole number, or none is given.
     """
     if not texts:
         raise ConfigError("--dims is empty; give at least one latent dimension, as in --dims 2 8")
@@ -88,7 +88,7 @@ def some_dims(texts: Sequence[str] | None) -> tuple[int, ...] | None:
     Raises
     ------
     ConfigError
-        If one is no whole number.
+        If one is not a whole number.
     """
     return parse_dims(texts)[0] if texts else None
 
@@ -99,7 +99,7 @@ def parse_digits(texts: Sequence[str] | None) -> tuple[int, ...]:
     Raises
     ------
     ConfigError
-        If one is no whole number.
+        If one is not a whole number.
     """
     return tuple(
         _number(text, int, "--digits", "a whole number, as in --digits 3 8") for text in texts or ()

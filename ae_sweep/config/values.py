@@ -67,7 +67,7 @@ def check_count(what: str, count: int, *, least: int = 1, most: int | None = MAX
 
 
 def check_port(port: int) -> None:
-    """Refuse what is no number of a port.
+    """Refuse what is not a port number.
 
     Raises
     ------

@@ -132,7 +132,7 @@ def prepare(
     ConfigError
         If a name is unknown, or a dim needs more memory than the device has.
     DeviceError, DataError
-        If the device or the data set is not to be had.
+        If the device or the data set is not available.
     """
     device = training.resolve_device(device_name)
     devices = training.alike_devices(device_name, device)

@@ -1,4 +1,4 @@
-"""Owns a sweep's family of studies in Optuna's database: created, resumed, or refused."""
+"""The family of studies of one sweep in Optuna's database: created, resumed, or refused."""
 
 from __future__ import annotations
 
