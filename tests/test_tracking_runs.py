@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from ae_sweep import tracking
 from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.records import Outcome, Role
-from ae_sweep.tracking import writer
+from ae_sweep.tracking import runs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -318,4 +318,4 @@ def test_the_global_state_of_mlflow_is_left_alone(sweep: tracking.SweepWriter) -
 
 
 def test_every_outcome_but_running_has_a_status() -> None:
-    assert set(writer.RUN_STATUS) == set(Outcome) - {Outcome.RUNNING}
+    assert set(runs.RUN_STATUS) == set(Outcome) - {Outcome.RUNNING}

@@ -11,6 +11,7 @@ with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.addresses import run_url, sweep_url, view_url
     from ae_sweep.tracking.connection import open_for_reading, open_for_writing
     from ae_sweep.tracking.reader import finished_points
+    from ae_sweep.tracking.runs import table_csv
     from ae_sweep.tracking.store import TrackingStore
     from ae_sweep.tracking.ui_server import (
         UiServer,
@@ -21,7 +22,7 @@ with mlflow_settings:  # MLflow decides on its telemetry while it is imported
         wait_until_ready,
     )
     from ae_sweep.tracking.views import View
-    from ae_sweep.tracking.writer import SweepWriter, TrialWriter, table_csv
+    from ae_sweep.tracking.writer import SweepWriter, TrialWriter
 
 __all__ = [
     "SweepWriter",

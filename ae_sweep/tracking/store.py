@@ -16,14 +16,9 @@ from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names, reader
 from ae_sweep.tracking.errors import nothing_stored, translated
+from ae_sweep.tracking.runs import RUN_STATUS, add_to_run, create_sweep_run, reopen_sweep_run
 from ae_sweep.tracking.views import missing_views, stored_views
-from ae_sweep.tracking.writer import (
-    RUN_STATUS,
-    SweepWriter,
-    add_to_run,
-    create_sweep_run,
-    reopen_sweep_run,
-)
+from ae_sweep.tracking.writer import SweepWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,0 +1,260 @@
+"""Runs of MLflow in our form: created, with parameters, tags, metrics and files."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow.entities import Metric, Param, RunTag
+
+from ae_sweep.config import PARAMETERS, as_flat_dict, model_settings
+from ae_sweep.config.model import setting_text
+from ae_sweep.errors import ConfigError, TrainingDivergedError
+from ae_sweep.records import Outcome
+from ae_sweep.tracking import names
+from ae_sweep.tracking.dataset import dataset_input
+from ae_sweep.tracking.description import describe
+from ae_sweep.tracking.errors import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from ae_sweep.config import SweepConfig
+    from ae_sweep.records import DatasetCard, EpochResult, TrialIdentity, TrialResult
+
+
+RUN_STATUS = {
+    Outcome.FINISHED: "FINISHED",
+    Outcome.PRUNED: "KILLED",
+    Outcome.INTERRUPTED: "KILLED",
+    Outcome.FAILED: "FAILED",
+}
+"""MLflow has no status for pruned runs; the tag ``outcome`` says which killed ones were pruned."""
+
+
+def add_to_run(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    place: str,
+    metrics: Mapping[str, float],
+    files: Mapping[str, bytes],
+) -> None:
+    """Add measurements and files to a run, whether it has ended or not."""
+    entries = metrics_of(metrics, step=0, timestamp_ms=now_ms())
+    with translated(place):
+        if entries:
+            client.log_batch(run_id, metrics=entries)
+        if files:
+            log_files(client, run_id, files)
+
+
+def create_sweep_run(
+    client: MlflowClient,
+    *,
+    experiment_id: str,
+    config: SweepConfig,
+    card: DatasetCard,
+    environment: Mapping[str, str],
+    commands: Mapping[str, str],
+) -> str:
+    """Make a sweep's parent run and return its id."""
+    note = describe(config, card, commands=commands)
+    return create_run(
+        client,
+        experiment_id=experiment_id,
+        name=config.name,
+        tags={**sweep_tags(config, card), names.NOTE: note, **commit_tag(environment)},
+        parameters={**environment, **as_flat_dict(config)},
+        card=card,
+    )
+
+
+def reopen_sweep_run(
+    client: MlflowClient,
+    run: Run,
+    *,
+    config: SweepConfig,
+    card: DatasetCard,
+    commands: Mapping[str, str],
+) -> None:
+    """Let a sweep's run go on, with the configuration it has now."""
+    stored = run.data.tags.get(names.NOTE, "")
+    note = describe(config, card, commands=commands, stored=stored)
+    client.log_batch(
+        run.info.run_id, tags=run_tags_of({**sweep_tags(config, card), names.NOTE: note})
+    )
+    client.update_run(run.info.run_id, status="RUNNING")
+
+
+def sweep_tags(config: SweepConfig, card: DatasetCard) -> dict[str, str]:
+    """Return a sweep's tags.
+
+    The configuration is a tag, since a run's parameters can never change and a resumed sweep
+    may have more dims, trials and repeats.
+
+    Raises
+    ------
+    ConfigError
+        If there are too many dims for the tag, which MLflow would cut off.
+    """
+    text = json.dumps(as_flat_dict(config))
+    if len(text) > names.MAX_TAG_CHARACTERS:
+        raise ConfigError(
+            f"the sweep's settings take {len(text)} characters with {len(config.dims)} dims, and "
+            f"MLflow holds {names.MAX_TAG_CHARACTERS}; sweep fewer dims at once"
+        )
+    return {
+        names.SWEEP: config.name,
+        names.KIND: names.KIND_SWEEP,
+        names.OUTCOME: Outcome.RUNNING,
+        names.CONFIG: text,
+        names.DATASET_DIGEST: card.digest,
+    }
+
+
+def create_run(
+    client: MlflowClient,
+    *,
+    experiment_id: str,
+    name: str,
+    tags: Mapping[str, str],
+    parameters: Mapping[str, str],
+    card: DatasetCard,
+) -> str:
+    """Make a run with tags, parameters and data set, and return its id; never half a run."""
+    all_tags = {names.OUTCOME: str(Outcome.RUNNING), **names.SOURCE, **tags}
+    run = client.create_run(experiment_id, tags=all_tags, run_name=name)
+    run_id = str(run.info.run_id)
+    try:
+        client.log_batch(run_id, params=[Param(key, text) for key, text in parameters.items()])
+        client.log_inputs(run_id, [dataset_input(card)])
+    except BaseException:
+        # Half a run would hold the name of a sweep. If it cannot be deleted, for whatever reason,
+        # the first error still says what went wrong.
+        with contextlib.suppress(Exception):
+            client.delete_run(run_id)
+        raise
+    return run_id
+
+
+def trial_parameters(
+    point: TrialIdentity, *, card: DatasetCard, parameters: Mapping[str, str | int | float]
+) -> dict[str, str]:
+    """Return the parameters of a trial's run as texts: its settings, and what is given besides."""
+    written = point.hyperparameters.written()
+    chosen = [name for name in written if PARAMETERS[name].default is not None]
+    values = {
+        "dataset": card.name,
+        names.PIXELS_PARAMETER: card.pixels,
+        **parameters,
+        "latent_dim": point.latent_dim,
+        **written,
+        **({names.CHOSEN_PARAMETER: " ".join(chosen)} if chosen else {}),
+        "seed": point.seed,
+        "model": point.model,
+        **_settings(point.model),
+        "recipe": point.recipe,
+        "dataset_digest": point.dataset_digest,
+    }
+    return {key: str(value) for key, value in values.items()}
+
+
+def _settings(model: str) -> dict[str, str]:
+    """Return a model's settings by name, to be filtered by and plotted in the UI."""
+    return {
+        name: setting_text(value)
+        for name, value in model_settings(model).items()
+        if name.isidentifier()
+    }
+
+
+def log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
+    """Store files on a run, by name → content."""
+    with tempfile.TemporaryDirectory(prefix="ae-sweep-files-") as scratch:
+        for name, content in files.items():
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is not a plain file name")
+            Path(scratch, name).write_bytes(content)
+        client.log_artifacts(run_id, scratch)
+
+
+def objective_metrics(result: EpochResult | TrialResult) -> dict[str, float]:
+    """Return the objective of a model that is not trained by the MSE alone; nothing for others."""
+    if not result.val_penalty:
+        return {}
+    return {"val_penalty": result.val_penalty, "val_objective": result.val_objective}
+
+
+def metrics_of(
+    values: Mapping[str, float | None],
+    *,
+    step: int,
+    timestamp_ms: int,
+    model_id: str | None = None,
+) -> list[Metric]:
+    """Return finite numbers as metrics; None is left out.
+
+    Raises
+    ------
+    TrainingDivergedError
+        If a number is NaN or infinite.
+    """
+    metrics = []
+    for key, value in values.items():
+        if value is None:
+            continue
+        if not math.isfinite(value):
+            raise TrainingDivergedError(
+                f"{key} is {value} at step {step}, which cannot be recorded as a measurement; "
+                "try a smaller lr"
+            )
+        metrics.append(Metric(key, value, timestamp_ms, step, model_id=model_id))
+    return metrics
+
+
+def run_tags_of(tags: Mapping[str, str]) -> list[RunTag]:
+    """Return tags as MLflow's entities."""
+    return [RunTag(key, str(value)) for key, value in tags.items()]
+
+
+def commit_tag(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return MLflow's own tag of the git commit, if the commit is known."""
+    commit = texts.get(names.COMMIT_PARAMETER)
+    return {names.GIT_COMMIT: commit} if commit else {}
+
+
+def table_json(table: Sequence[Mapping[str, object]]) -> bytes:
+    """Return a table as the JSON that MLflow's UI shows as one."""
+    columns = list(table[0]) if table else []
+    rows = [[_cell(row.get(column)) for column in columns] for row in table]
+    return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
+
+
+def table_csv(table: Sequence[Mapping[str, object]]) -> str:
+    """Return a table as CSV; None and NaN are empty cells."""
+    text = io.StringIO(newline="")
+    columns = list(table[0]) if table else []
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[_cell(row.get(column)) for column in columns] for row in table])
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
