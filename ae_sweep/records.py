@@ -81,6 +81,8 @@ class DatasetCard:
     test_images: int
     image_shape: tuple[int, int, int]
     """Channels, height, width."""
+    leaks: int = 0
+    """Test and validation images that equal a training image."""
 
     @property
     def pixels(self) -> int:

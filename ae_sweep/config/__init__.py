@@ -6,6 +6,7 @@ from ae_sweep.config.hyperparameters import (
     Parameter,
     written_parameters,
 )
+from ae_sweep.config.images import Colour, Fit, ImageOptions, parse_image_size
 from ae_sweep.config.model import (
     MODEL_SETTINGS,
     Condition,
@@ -46,9 +47,12 @@ __all__ = [
     "NAME_PATTERN",
     "PARAMETERS",
     "Choices",
+    "Colour",
     "Condition",
     "Domain",
+    "Fit",
     "Hyperparameters",
+    "ImageOptions",
     "MethodName",
     "ModelSetting",
     "ModelSpec",
@@ -68,5 +72,6 @@ __all__ = [
     "digest",
     "model_family",
     "model_settings",
+    "parse_image_size",
     "written_parameters",
 ]

@@ -6,10 +6,12 @@ import dataclasses
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ae_sweep.config.hyperparameters import PARAMETERS, Hyperparameters
+from ae_sweep.config.images import ImageOptions
 from ae_sweep.config.model import Condition, ModelSetting, all_models
 from ae_sweep.config.values import MAX_SEED, Range, check_count, check_seed
 from ae_sweep.errors import ConfigError
@@ -74,7 +76,9 @@ class SweepConfig:
     seed: int = 0
     """Seeds suggestions and trainings."""
     dataset: str = "mnist"
-    """A name of the data set registry."""
+    """A name of the data set registry, or the absolute path of the user's own images."""
+    images: ImageOptions = field(default_factory=ImageOptions)
+    """How the user's own images are converted."""
     train_limit: int | None = None
     """Train on this many images only; None takes all."""
     model: str = "conv"
@@ -123,6 +127,11 @@ class SweepConfig:
             _check_grid(self.space)
 
     @property
+    def own_images(self) -> bool:
+        """Whether the data set is a path."""
+        return Path(self.dataset).is_absolute()
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The model with each combination of its settings' values."""
         return all_models(self.model, self.settings)
@@ -141,8 +150,12 @@ class SweepConfig:
         return size if self.sampler == "grid" else min(self.trials, size)
 
     def identity(self) -> dict[str, str]:
-        """Return what may not change under one name, as texts."""
+        """Return what may not change under one name, as texts.
+
+        Own images are identified by the data set's digest alone, wherever they lie.
+        """
         left_out = {"name", *MAY_GROW, *(setting.name for setting in self.settings)}
+        left_out |= self.images.written.keys() | ({"dataset"} if self.own_images else set())
         return {key: text for key, text in as_flat_dict(self).items() if key not in left_out}
 
 
@@ -176,6 +189,7 @@ def as_flat_dict(config: SweepConfig) -> dict[str, str]:
     """Return a sweep's whole configuration as parameter names and texts."""
     flat = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     flat.pop("space")
+    flat |= flat.pop("images").written
     settings: tuple[ModelSetting, ...] = flat.pop("settings")
     flat |= {setting.name: setting for setting in settings}
     flat |= config.space.written

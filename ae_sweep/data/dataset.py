@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ae_sweep.config import check_count, digest
 from ae_sweep.data import generated, registry
@@ -18,26 +18,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ae_sweep.data.idx import Bytes
     from ae_sweep.data.image_set import ImageSet
+
+Labels: TypeAlias = "NDArray[np.unsignedinteger[Any]]"
 
 __all__ = ["ImageDataset", "fetch", "load", "load_image_set", "names"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageDataset:
-    """Images and labels, unsigned bytes throughout; images are N×1×H×W.
+    """Images N×C×H×W, unsigned bytes, in three parts; their labels, if there are classes.
 
-    Each array is a writable, contiguous copy of its own, so that ``torch.from_numpy`` can share it.
+    The arrays of a named data set are writable, contiguous copies of their own, so that
+    ``torch.from_numpy`` can share them; those of own images are read-only maps of files.
     """
 
     card: DatasetCard
     train_NCHW: Bytes = field(repr=False)
-    train_labels_N: Bytes = field(repr=False)
     val_NCHW: Bytes = field(repr=False)
-    val_labels_N: Bytes = field(repr=False)
     test_NCHW: Bytes = field(repr=False)
-    test_labels_N: Bytes = field(repr=False)
+    train_labels_N: Labels | None = field(repr=False)
+    """Indices into ``class_names``; None where there are no classes."""
+    val_labels_N: Labels | None = field(repr=False)
+    test_labels_N: Labels | None = field(repr=False)
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,4 +206,5 @@ def _assemble(name: str, pixels: _Pixels, train_limit: int | None) -> ImageDatas
         val_labels_N=pixels.train_labels_N[val],
         test_NCHW=pixels.test_NHW.copy()[:, None],
         test_labels_N=pixels.test_labels_N.copy(),
+        class_names=tuple(map(str, range(int(pixels.train_labels_N.max()) + 1))),
     )
