@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import difflib
 import operator
+import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from ae_sweep.api.stored import load_sweep
-from ae_sweep.config import MODEL_SETTINGS, PARAMETERS
+from ae_sweep.config import IMAGE_OPTIONS, MODEL_SETTINGS, PARAMETERS, ImageOptions
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
-from ae_sweep.locations import data_dir_at, open_at
+from ae_sweep.locations import cache_dir, data_dir_at, open_at
 from ae_sweep.runner.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ae_sweep.api.stored import Sweep
-    from ae_sweep.config import Choices, MethodName, PrunerName, Range, SamplerName
+    from ae_sweep.config import Choices, Colour, Fit, MethodName, PrunerName, Range, SamplerName
     from ae_sweep.runner.engine import Announce, EngineFactory
     from ae_sweep.runner.estimate import Estimate
     from ae_sweep.runner.execution import FinishedSweep, RunEvent
@@ -55,8 +56,21 @@ class SweepSettings(TypedDict, total=False):
     """How often the best configuration of each study is trained again, with other seeds."""
     seed: int
     """Seeds suggestions and trainings."""
-    dataset: str
-    """Name of a data set."""
+    dataset: Any
+    """Name of a data set, or own images: a path, an array N×H×W or N×H×W×C of bytes, or a data set
+    of torch with images or pairs of image and label."""
+    image_size: int | str | tuple[int, int]
+    """Height and width of own images in pixels: 32, "32x48" or (32, 48)."""
+    fit: Fit
+    """How own pictures of another shape fill that size."""
+    colour: Colour
+    """Whether own images have three channels or one; auto is grey only if every picture is."""
+    background: str
+    """What shows through transparent pixels of own pictures: white, black or #rrggbb."""
+    scale: bool
+    """Whether own arrays of floats in [0, 1] are accepted."""
+    strict: bool
+    """Whether the first own picture that cannot be read ends everything."""
     train_limit: int
     """Train on this many images only."""
     model: str
@@ -207,6 +221,7 @@ def _request(
 
     given: dict[str, Any] = dict(settings)
     _check_names(given)
+    _use_images(given, announce=announce)
     data_dir, workers = given.pop("data_dir", None), given.pop("workers", 1)
     return make_request(
         name,
@@ -231,10 +246,32 @@ def _check_names(given: dict[str, Any]) -> None:
             raise TypeError(f"a sweep has no setting {key!r}, only {', '.join(names)}{hint}")
 
 
+def _use_images(given: dict[str, Any], *, announce: Announce) -> None:
+    """Store images that are given in memory in the user cache, and put their path in their place.
+
+    Raises
+    ------
+    ConfigError
+        If they are no images, or an option of own images is wrong.
+    """
+    dataset = given.get("dataset")
+    if dataset is None or isinstance(dataset, str | os.PathLike):
+        return
+    from ae_sweep import data
+
+    texts = {name: _value(name, given.pop(name, None)) for name in IMAGE_OPTIONS}
+    options = ImageOptions.from_texts({name: text for name, text in texts.items() if text})
+    given["dataset"] = str(
+        data.from_memory(dataset, options=options, cache_dir=cache_dir(), announce=announce)
+    )
+
+
 def _value(key: str, value: Any) -> Any:
     """Return a setting as the command line gives it: counts as integers, the rest as text."""
-    if value is None:
+    if value is None or (key in ("scale", "strict") and not value):
         return None
+    if key == "image_size" and isinstance(value, tuple):
+        return "x".join(map(str, value))
     if key in COUNTS:
         try:
             return operator.index(value)

@@ -10,7 +10,18 @@ import typer
 
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
-from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, whole_number
+from ae_sweep.cli.options import (
+    BackgroundOption,
+    ColourOption,
+    DataDirOption,
+    FitOption,
+    ImageSizeOption,
+    JsonOption,
+    ScaleOption,
+    StoreOption,
+    StrictOption,
+    whole_number,
+)
 from ae_sweep.cli.table_options import (
     searched_options,
     setting_options,
@@ -68,11 +79,18 @@ def run(
     dataset: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="mnist, fashion-mnist, kmnist, or shapes (generated, offline)."
+            metavar="NAME|PATH",
+            help="mnist, fashion-mnist, kmnist, or shapes (generated, offline); or your own images: "
+            "a folder of pictures, a .npz or .npy file, a folder of IDX files."
             + _default("dataset"),
         ),
     ] = None,
+    image_size: ImageSizeOption = None,
+    fit: FitOption = None,
+    colour: ColourOption = None,
+    background: BackgroundOption = None,
+    scale: ScaleOption = False,
+    strict: StrictOption = False,
     data_dir: DataDirOption = None,
     train_limit: Annotated[
         int | None,
@@ -147,7 +165,9 @@ def run(
     given = {
         **table_options, "dims": dims, "trials": trials, "repeats": repeats,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
-        "sampler": sampler, "pruner": pruner, "method": method,
+        "sampler": sampler, "pruner": pruner, "method": method, "image_size": image_size,
+        "fit": fit, "colour": colour, "background": background, "scale": scale or None,
+        "strict": strict or None,
     }  # fmt: skip
 
     from ae_sweep.runner.request import make_request

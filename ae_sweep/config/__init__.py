@@ -6,7 +6,7 @@ from ae_sweep.config.hyperparameters import (
     Parameter,
     written_parameters,
 )
-from ae_sweep.config.images import Colour, Fit, ImageOptions, parse_image_size
+from ae_sweep.config.images import IMAGE_OPTIONS, Colour, Fit, ImageOptions, parse_image_size
 from ae_sweep.config.model import (
     MODEL_SETTINGS,
     Condition,
@@ -40,6 +40,7 @@ from ae_sweep.config.values import (
 )
 
 __all__ = [
+    "IMAGE_OPTIONS",
     "MAX_COUNT",
     "MAX_PORT",
     "MAX_SEED",

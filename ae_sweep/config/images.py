@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -72,7 +73,7 @@ class ImageOptions:
         return texts
 
     @classmethod
-    def from_texts(cls, texts: dict[str, str]) -> ImageOptions:
+    def from_texts(cls, texts: Mapping[str, str]) -> ImageOptions:
         """Read options from texts by name; what is left out has its default.
 
         Raises
@@ -87,6 +88,10 @@ class ImageOptions:
             if flag in texts:
                 values[flag] = texts[flag] == "True"
         return cls(**values)  # type: ignore[arg-type]
+
+
+IMAGE_OPTIONS = tuple(field.name for field in dataclasses.fields(ImageOptions))
+"""Names of the options."""
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

@@ -107,6 +107,12 @@ class SweepConfig:
             raise ConfigError(f"dims must be ascending and distinct, got {self.dims}")
         check_count("trials", self.trials)
         check_count("repeats", self.repeats, least=0)
+        if self.images.written and not self.own_images:
+            option = next(iter(self.images.written)).replace("_", "-")
+            raise ConfigError(
+                f"--{option} is for own images, and the data set {shorten(self.dataset)} is used "
+                "as it is; leave it out, or give --dataset a path"
+            )
         if self.train_limit is not None:
             check_count("train-limit", self.train_limit, most=None)
         check_seed(self.seed)

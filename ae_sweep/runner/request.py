@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
+from ae_sweep.locations import images_at
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ae_sweep.config import SweepConfig
     from ae_sweep.locations import Store
@@ -101,9 +103,9 @@ def make_request(
             f"--resume needs the sweep's --name; `{store.command('list')}` shows the names"
         )
     stored = stored_settings(name, store) if resume and name is not None else {}
-    title = (
-        name if name is not None else _new_name(given.get("dataset") or DEFAULTS["dataset"], now)
-    )
+    dataset = dataset_text(given.get("dataset"))
+    given = {**given, "dataset": dataset}
+    title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
     if config.method == "nested" and (workers != 1 or engine is not None):
         raise ConfigError(
@@ -128,7 +130,28 @@ def make_request(
     )
 
 
+def dataset_text(dataset: Path | str | None) -> str | None:
+    """Return a data set as a sweep's settings hold it: its name, or its absolute path.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address.
+    DataError
+        If no such path can exist.
+    """
+    if dataset is None:
+        return None
+    from ae_sweep import data
+
+    return str(images_at(dataset)) if data.is_path(dataset) else str(dataset)
+
+
 def _new_name(dataset: str, now: time.struct_time) -> str:
     # A data set that cannot be is refused as such later, not as a part of this name.
-    stem = dataset if len(dataset) < 80 and NAME_PATTERN.fullmatch(dataset) else "sweep"
+    path = Path(dataset)
+    wanted = (
+        re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") if path.is_absolute() else dataset
+    )
+    stem = wanted if len(wanted) < 80 and NAME_PATTERN.fullmatch(wanted) else "sweep"
     return f"{stem}-{time.strftime('%Y%m%d-%H%M%S', now)}"

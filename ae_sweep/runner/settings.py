@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ae_sweep.config import MODEL_SETTINGS, PARAMETERS, ModelSetting, SearchSpace, SweepConfig
+from ae_sweep.config import (
+    IMAGE_OPTIONS,
+    MODEL_SETTINGS,
+    PARAMETERS,
+    ImageOptions,
+    ModelSetting,
+    SearchSpace,
+    SweepConfig,
+)
 from ae_sweep.config.parsing import (
     parse_dims,
     parse_domain,
@@ -99,6 +107,7 @@ def make_config(
         repeats=_whole("repeats", texts, name),
         seed=_whole("seed", texts, name),
         dataset=texts["dataset"],
+        images=_images(given, stored),
         train_limit=(
             None if texts["train_limit"] == "None" else _whole("train_limit", texts, name)
         ),
@@ -137,6 +146,13 @@ def _check_growth(config: SweepConfig, stored: Mapping[str, str]) -> None:
                 f"it without {', '.join(missing)} would forget what was trained; give all of them, "
                 f"or none, or take another --name"
             )
+
+
+def _images(given: Mapping[str, Any], stored: Mapping[str, str]) -> ImageOptions:
+    """Return the options of own images: what is given, else what is stored."""
+    texts = {name: stored[name] for name in IMAGE_OPTIONS if name in stored}
+    texts |= {name: str(given[name]) for name in IMAGE_OPTIONS if given.get(name) is not None}
+    return ImageOptions.from_texts(texts)
 
 
 def _settings(

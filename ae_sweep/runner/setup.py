@@ -99,6 +99,7 @@ class SweepSetup:
         return WorkerSpec(
             dataset=self.config.dataset,
             digest=self.card.digest,
+            options=self.config.images,
             train_limit=self.config.train_limit,
             cache_dir=cache_dir(),
             data_dir=self.data_dir,
@@ -140,6 +141,7 @@ def prepare(
         models.check_name(model)
     dataset = data.load(
         config.dataset,
+        options=config.images,
         cache_dir=cache_dir(),
         data_dir=data_dir,
         train_limit=config.train_limit,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from ae_sweep.config import ImageOptions
     from ae_sweep.sweep import Train, Work
 
 
@@ -23,6 +24,8 @@ class WorkerSpec:
     dataset: str
     digest: str
     """Of the data set as the parent found it."""
+    options: ImageOptions
+    """How own images are converted."""
     train_limit: int | None
     cache_dir: Path
     data_dir: Path | None
@@ -78,6 +81,7 @@ def _images(spec: WorkerSpec) -> training.DeviceImages:
     training.prepare_process()
     dataset = data.load(
         spec.dataset,
+        options=spec.options,
         cache_dir=spec.cache_dir,
         data_dir=spec.data_dir,
         train_limit=spec.train_limit,
