@@ -116,7 +116,7 @@ class SweepConfig:
         _check_one_of("method", self.method, get_args(MethodName))
         if self.method == "nested" and self.space.size != 1:
             raise ConfigError(
-                "the nested method trains all dims at once, so that none can have an lr or epochs "
+                "the nested method trains all dims at once, so that none can have hyperparameters "
                 f"of its own: got {self.space}; give one value each"
             )
         if self.sampler == "grid":
@@ -134,7 +134,7 @@ class SweepConfig:
 
     @property
     def wanted_trials(self) -> int:
-        """Trials per study that can be had: no more than there are distinct configurations."""
+        """Trials per study, at most as many as there are distinct configurations."""
         size = self.space.size
         if size is None:
             return self.trials
