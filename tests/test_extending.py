@@ -133,7 +133,7 @@ def test_a_sweep_measures_every_combination_of_two_settings(
 
 @pytest.mark.usefixtures("denoising")
 def test_a_setting_of_another_model_names_the_models_own(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="whose settings are --hidden, --noise"):
+    with pytest.raises(ConfigError, match="only --hidden, --noise"):
         ae_sweep.plan_sweep("two", model="denoising", beta=0.1, store=tmp_path)
 
 

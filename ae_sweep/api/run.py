@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import operator
 import os
@@ -10,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
-from ae_sweep.api.stored import load_sweep
+from ae_sweep.api.stored import read_sweep
 from ae_sweep.config import IMAGE_OPTIONS, MODEL_SETTINGS, PARAMETERS, ImageOptions
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
@@ -140,16 +139,13 @@ def run_sweep(
     from ae_sweep.api.progress import Progress, Silent
 
     shown = Progress() if progress else Silent()
-    request = _request(name, store, settings, announce=shown.announce)
+    request = _request(name, store, settings, announce=shown.announce if progress else _unheard)
     interrupts = Interrupts()
     with interrupts.caught():
         try:
             finished = shown.show(_events(request, interrupts, announce=shown.announce))
         except KeyboardInterrupt:
-            shown.announce(
-                "interrupted; complete it with "
-                f"ae_sweep.run_sweep({request.config.name!r}, resume=True, ...)"
-            )
+            shown.announce(f"interrupted; complete it with: {request.resume_call}")
             raise
     return _opened(request, finished)
 
@@ -184,7 +180,8 @@ def iter_sweep(
     """
     request = _request(name, store, settings, announce=_unheard)
     interrupts = Interrupts()
-    with contextlib.closing(_events(request, interrupts, announce=_unheard)) as events:
+    events = _events(request, interrupts, announce=_unheard)
+    try:
         while True:
             # Only while the sweep works: between events, signals are the caller's.
             with interrupts.caught():
@@ -193,6 +190,9 @@ def iter_sweep(
                 except StopIteration as end:
                     return _opened(request, end.value)
             yield event
+    finally:
+        with interrupts.caught():
+            events.close()
 
 
 def plan_sweep(
@@ -219,7 +219,7 @@ def _request(
 ) -> SweepRequest:
     from ae_sweep.runner.request import DEFAULT_DEVICE, make_request
 
-    given: dict[str, Any] = dict(settings)
+    given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     _check_names(given)
     _use_images(given, announce=announce)
     data_dir, workers = given.pop("data_dir", None), given.pop("workers", 1)
@@ -259,7 +259,7 @@ def _use_images(given: dict[str, Any], *, announce: Announce) -> None:
         return
     from ae_sweep import data
 
-    texts = {name: _value(name, given.pop(name, None)) for name in IMAGE_OPTIONS}
+    texts = {name: _value(name, given.pop(name)) for name in IMAGE_OPTIONS if name in given}
     options = ImageOptions.from_texts({name: text for name, text in texts.items() if text})
     given["dataset"] = str(
         data.from_memory(dataset, options=options, cache_dir=cache_dir(), announce=announce)
@@ -268,7 +268,7 @@ def _use_images(given: dict[str, Any], *, announce: Announce) -> None:
 
 def _value(key: str, value: Any) -> Any:
     """Return a setting as the command line gives it: counts as integers, the rest as text."""
-    if value is None or (key in ("scale", "strict") and not value):
+    if key in ("scale", "strict") and not value:
         return None
     if key == "image_size" and isinstance(value, tuple):
         return "x".join(map(str, value))
@@ -294,7 +294,7 @@ def _events(
 
 def _opened(request: SweepRequest, finished: FinishedSweep) -> Sweep:
     finished.check()
-    return load_sweep(request.config.name, store=request.store.root, data_dir=request.data_dir)
+    return read_sweep(request.config.name, request.store, data_dir=request.data_dir)
 
 
 def _unheard(_line: str) -> None:

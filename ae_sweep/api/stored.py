@@ -57,17 +57,28 @@ def load_sweep(
     StoreError
         If the store cannot be read.
     """
+    place = open_at(store, announce=announce)
+    return read_sweep(name, place, data_dir=data_dir_at(data_dir), announce=announce)
+
+
+def read_sweep(
+    name: str | None,
+    store: Store,
+    *,
+    data_dir: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Sweep:
+    """Read a sweep of a store that was found before; see `load_sweep`."""
     from ae_sweep import tracking
 
-    place = open_at(store, announce=announce)
-    runs = tracking.open_for_reading(place)
+    runs = tracking.open_for_reading(store)
     record, trials = runs.sweep_with_trials(name)
     return Sweep(
         record=record,
         trials=tuple(trials),
-        store=place,
+        store=store,
         runs=runs,
-        data_dir=data_dir_at(data_dir),
+        data_dir=data_dir,
         announce=announce,
     )
 
@@ -321,18 +332,6 @@ class Sweep:
                     f"are {', '.join(map(str, there))}"
                 )
         return sorted(set(wanted)) or there
-
-    def add_picture(self, name: str, figure: Figure) -> None:
-        """Log a figure to the sweep's run in MLflow, in place of an earlier one of that name.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written.
-        """
-        from ae_sweep import plots
-
-        self.runs.add_to_run(self.record.run_id, files={name: plots.render(figure, "png")})
 
 
 def _row(point: FrontierPoint) -> dict[str, Any]:

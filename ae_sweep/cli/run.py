@@ -29,6 +29,7 @@ from ae_sweep.cli.table_options import (
 )
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.locations import data_dir_at, open_at
+from ae_sweep.runner.request import DEFAULT_DEVICE
 from ae_sweep.runner.settings import DEFAULTS, DIMS_OF_CODEBOOKS
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from ae_sweep.runner.execution import FinishedSweep
     from ae_sweep.runner.interrupts import Interrupts
     from ae_sweep.runner.request import SweepRequest
-
-DEFAULT_DEVICE = "auto"
 
 
 def _default(option: str) -> str:
@@ -226,14 +225,14 @@ def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output
             {
                 "sweep": config.name,
                 "store": str(store.root),
-                "tracking_uri": store.told_tracking_uri,
+                "tracking_uri": store.redacted_tracking_uri,
                 "frontier": analysis.to_document(finished.frontier),
             }
         )
     else:
         print_table(tables.frontier_table(finished.frontier))
     say("")
-    say(f"next: ae-sweep frontier {config.name}{store.option}   the curve as a figure")
-    say(f"      ae-sweep ui{store.option}   runs, pictures and models in the browser")
-    say(f"      ae-sweep show {config.name}{store.option}   every trial")
+    say(f"next: {store.command('frontier', config.name)}   the curve as a figure")
+    say(f"      {store.command('ui')}   runs, pictures and models in the browser")
+    say(f"      {store.command('show', config.name)}   every trial")
     finished.check()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 import typer
 
 from ae_sweep.config import MODEL_SETTINGS, PARAMETERS
+from ae_sweep.messages import option_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +58,7 @@ def setting_options() -> list[inspect.Parameter]:
 
 
 def _option(name: str, *, metavar: str, text: str) -> inspect.Parameter:
-    option = f"--{name.replace('_', '-')}"
+    option = option_name(name)
     annotation = Annotated[list[str] | None, typer.Option(option, metavar=metavar, help=text)]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import shorten, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -79,7 +81,7 @@ class ImageOptions:
         Raises
         ------
         ConfigError
-            If a value cannot be.
+            If a value is invalid.
         """
         values: dict[str, object] = dict(texts)
         if "image_size" in texts:

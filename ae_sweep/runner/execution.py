@@ -141,7 +141,8 @@ def execute(
             return _publish(request, runs, writer)
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
-            with contextlib.suppress(KeyboardInterrupt), shield():
+            # A store that cannot be written is not why it ended.
+            with contextlib.suppress(KeyboardInterrupt, StoreError), shield():
                 writer.interrupt()
             raise
         except Exception as error:

@@ -60,6 +60,21 @@ class SweepRequest:
             words += ["--workers", "auto" if self.workers is None else str(self.workers)]
         return f"{shlex.join(words)}{self.store.option}"
 
+    @property
+    def resume_call(self) -> str:
+        """Return the call in Python that completes the sweep after an interruption."""
+        arguments = [repr(self.config.name), "resume=True"]
+        if self.store.option:
+            arguments.append(f"store={str(self.store.root)!r}")
+        if self.data_dir is not None:
+            arguments.append(f"data_dir={str(self.data_dir)!r}")
+        if self.device != DEFAULT_DEVICE:
+            arguments.append(f"device={self.device!r}")
+        if self.workers != 1:
+            arguments.append(f"workers={'auto' if self.workers is None else self.workers!r}")
+        with_engine = " with the same engine" if self.engine is not None else ""
+        return f"ae_sweep.run_sweep({', '.join(arguments)}){with_engine}"
+
 
 def make_request(
     name: str | None,
@@ -85,7 +100,7 @@ def make_request(
     now
         Local time, part of a name that is not given.
     announce
-        Is given a line where a setting has no effect.
+        Called with a line where a setting has no effect.
 
     Raises
     ------
@@ -107,7 +122,12 @@ def make_request(
     given = {**given, "dataset": dataset}
     title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
-    if config.method == "nested" and (workers != 1 or engine is not None):
+    if config.method == "nested" and engine is not None:
+        raise ConfigError(
+            "the nested method trains one network in this process, and an engine is given; leave "
+            "engine out"
+        )
+    if config.method == "nested" and workers != 1:
         raise ConfigError(
             "--method nested trains one network in one process, and --workers is "
             f"{'auto' if workers is None else workers}; leave --workers out"
@@ -148,7 +168,7 @@ def dataset_text(dataset: Path | str | None) -> str | None:
 
 
 def _new_name(dataset: str, now: time.struct_time) -> str:
-    # A data set that cannot be is refused as such later, not as a part of this name.
+    # An unknown data set is refused as such later, not as a part of this name.
     path = Path(dataset)
     wanted = (
         re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") if path.is_absolute() else dataset

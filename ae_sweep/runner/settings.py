@@ -20,7 +20,7 @@ from ae_sweep.config.parsing import (
     parse_setting,
 )
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
-from ae_sweep.messages import shorten
+from ae_sweep.messages import option_name, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,12 +71,12 @@ def make_config(
     stored
         The settings of the sweep that is resumed; empty for a new one.
     announce
-        Is given a line where a setting has no effect.
+        Called with a line where a setting has no effect.
 
     Raises
     ------
     ConfigError
-        If a value cannot be.
+        If a value is invalid.
     """
     nested = _text(given.get("method"), stored.get("method", "")) == "nested"
     defaults = dict(NESTED_DEFAULTS if nested else DEFAULTS)
@@ -130,7 +130,7 @@ def _whole(option: str, texts: Mapping[str, str], name: str) -> int:
         raise StoreError(
             f"the store has no number for {option} of {name}, but "
             f"{shorten(texts[option])}: its settings were changed there; give "
-            f"--{option.replace('_', '-')}, or mend the tag config of its run in the MLflow UI"
+            f"{option_name(option)}, or mend the tag config of its run in the MLflow UI"
         ) from None
 
 
@@ -163,20 +163,17 @@ def _settings(
     Raises
     ------
     ConfigError
-        If there is no such model, a value cannot be, or another model's setting is given.
+        If there is no such model, a value is invalid, or another model's setting is given.
     """
     from ae_sweep import models
 
     defaults = models.default_settings(model)
-    own = [f"--{default.name.replace('_', '-')}" for default in defaults]
+    own = [option_name(default.name) for default in defaults]
     for name in MODEL_SETTINGS:
-        option = f"--{name.replace('_', '-')}"
+        option = option_name(name)
         if given.get(name) and option not in own:
-            has = {
-                0: "which has none",
-                1: f"whose setting is {''.join(own)}",
-            }.get(len(own), f"whose settings are {', '.join(own)}")
-            raise ConfigError(f"{option} is no setting of the model {model!r}, {has}")
+            has = f"only {', '.join(own)}" if own else "it has none"
+            raise ConfigError(f"the model {model!r} has no setting {option}; {has}")
     return tuple(
         parse_setting(
             default.name,

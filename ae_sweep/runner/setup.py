@@ -124,7 +124,7 @@ def prepare(
     Parameters
     ----------
     announce
-        Is given a line on each download and measurement.
+        Called with a line on each download and measurement.
     workers
         How many are wanted; None leaves the number open.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -157,6 +158,7 @@ def trial_parameters(
     values = {
         "dataset": card.name,
         names.PIXELS_PARAMETER: card.pixels,
+        **dataclasses.asdict(point.hyperparameters),
         **parameters,
         "latent_dim": point.latent_dim,
         **written,

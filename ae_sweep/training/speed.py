@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -56,6 +56,15 @@ class Speed:
         validations = epochs + QUARTERS - math.gcd(epochs, QUARTERS)
         return (
             epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
+        )
+
+    def slowed(self, factor: float) -> Speed:
+        """Return the speed where everything takes ``factor`` times as long."""
+        return replace(
+            self,
+            epoch_seconds=factor * self.epoch_seconds,
+            validation_seconds=factor * self.validation_seconds,
+            test_seconds=factor * self.test_seconds,
         )
 
 
