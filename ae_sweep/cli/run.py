@@ -79,7 +79,7 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="mnist, fashion-mnist, kmnist, or shapes (generated, offline); or your own images: "
+            help="mnist, fashion-mnist, kmnist, or shapes (generated, offline); or own images: "
             "a folder of pictures, a .npz or .npy file, a folder of IDX files."
             + _default("dataset"),
         ),
