@@ -69,6 +69,10 @@ class BrokenPictureError(Exception):
     """The reason why a picture cannot be used, as a predicate: "is cut off", "is empty"."""
 
 
+class OversizedPictureError(BrokenPictureError):
+    """A picture that may be intact, and has or claims more pixels than are ever decoded."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
     """A decoded picture and what was found in its file."""
@@ -101,8 +105,8 @@ def read_picture(path: Path | bytes, options: ImageOptions) -> Picture:
     colour, or by Pillow's formula if there is none; profiles of RGB and grey pictures are ignored,
     as other training tools do.
 
-    The filters of Python's warnings are changed while it runs: call it from one thread of a
-    process.
+    The filters of Python's warnings are changed while it runs: threads that call it at once need
+    warnings to be ignored around them all.
 
     Raises
     ------
@@ -212,7 +216,7 @@ def _check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise BrokenPictureError(f"claims {width:,}×{height:,} pixels")
     if width * height > MAX_PIXELS:
-        raise BrokenPictureError(
+        raise OversizedPictureError(
             f"claims {width:,}×{height:,} pixels (width × height), more than "
             f"{MAX_PIXELS // 1_000_000} megapixels"
         )
