@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 """Most pixels of a picture. Cameras of 61 megapixels are below it; one of this size takes about
 0.5 GB while it is decoded (Pillow's four bytes a pixel and three of the result)."""
+MAX_WEBP_PIXELS = 25_000_000
+"""The same for WebP, whose decoder needs four times as much memory."""
 MAX_FILE_BYTES = 200_000_000
 """Most bytes of a file: ``MAX_PIXELS`` of three bytes each, and a header."""
 MAX_HEADER_BYTES = 16 << 20
@@ -199,7 +201,7 @@ def _open(file: BoundedFile) -> ImageFile.ImageFile:
     file.allowance = MAX_FILE_BYTES if is_webp else MAX_HEADER_BYTES
     image = opener(file)
     file.allowance = None
-    _check_size(*image.size)
+    _check_size(*image.size, most=MAX_WEBP_PIXELS if is_webp else MAX_PIXELS)
     return image
 
 
@@ -212,13 +214,12 @@ def _check_png(file: BoundedFile, start: bytes) -> None:
     file.seek(0)
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, *, most: int = MAX_PIXELS) -> None:
     if width < 1 or height < 1:
         raise BrokenPictureError(f"claims {width:,}×{height:,} pixels")
-    if width * height > MAX_PIXELS:
+    if width * height > most:
         raise OversizedPictureError(
-            f"claims {width:,}×{height:,} pixels (width × height), more than "
-            f"{MAX_PIXELS // 1_000_000} megapixels"
+            f"claims {width:,}×{height:,} pixels, more than {most // 1_000_000} megapixels"
         )
 
 
@@ -246,8 +247,8 @@ def _as_stored(upright_HWC: Bytes, orientation: int) -> Bytes:
     if orientation >= 5:
         upright_HWC = upright_HWC.transpose(1, 0, 2)
     # Whether the stored rows run upwards, and the stored columns to the left.
-    rows = -1 if orientation in {3, 4, 7, 8} else 1
-    columns = -1 if orientation in {2, 3, 6, 7} else 1
+    rows = -1 if orientation in {3, 4, 6, 7} else 1
+    columns = -1 if orientation in {2, 3, 7, 8} else 1
     return upright_HWC[::rows, ::columns]
 
 
