@@ -126,7 +126,7 @@ DAMAGE: dict[str, dict[str, Any]] = {
     "a negative latent dim": {"latent_dim": -1},
     "a latent dim in words": {"latent_dim": "3"},
     "another image shape": {"image_shape": [1, 12, 12]},
-    "an image shape it cannot take": {"image_shape": [1, 7, 7]},
+    "an image without a pixel": {"image_shape": [1, 0, 8]},
     "an image shape too short": {"image_shape": [8, 8]},
     "no image shape": {"image_shape": None},
 }

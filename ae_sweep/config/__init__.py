@@ -27,6 +27,7 @@ from ae_sweep.config.sweep import (
     as_flat_dict,
     changed_settings,
     digest,
+    is_path,
 )
 from ae_sweep.config.values import (
     MAX_COUNT,
@@ -70,6 +71,7 @@ __all__ = [
     "check_count",
     "check_port",
     "digest",
+    "is_path",
     "model_family",
     "model_settings",
     "parse_image_size",

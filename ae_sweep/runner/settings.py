@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ae_sweep.config import MODEL_SETTINGS, PARAMETERS, ModelSetting, SearchSpace, SweepConfig
+from ae_sweep.config import (
+    MODEL_SETTINGS,
+    PARAMETERS,
+    ModelSetting,
+    SearchSpace,
+    SweepConfig,
+    is_path,
+)
 from ae_sweep.config.parsing import (
     parse_dims,
     parse_domain,
@@ -13,6 +20,7 @@ from ae_sweep.config.parsing import (
 )
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.messages import shorten
+from ae_sweep.runner.schedule import UNTIL_KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +80,8 @@ def make_config(
     """
     nested = _text(given.get("method"), stored.get("method", "")) == "nested"
     defaults = dict(NESTED_DEFAULTS if nested else DEFAULTS)
+    if not nested and is_path(_text(given.get("dataset"), stored.get("dataset", ""))):
+        defaults |= UNTIL_KNOWN
 
     def text(option: str) -> str:
         return _text(given.get(option), stored.get(option, defaults[option]))
