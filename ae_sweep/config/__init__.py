@@ -27,6 +27,7 @@ from ae_sweep.config.sweep import (
     as_flat_dict,
     changed_settings,
     digest,
+    names_own_images,
 )
 from ae_sweep.config.values import (
     MAX_COUNT,
@@ -73,6 +74,7 @@ __all__ = [
     "digest",
     "model_family",
     "model_settings",
+    "names_own_images",
     "parse_image_size",
     "written_parameters",
 ]

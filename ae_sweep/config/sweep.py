@@ -135,7 +135,7 @@ class SweepConfig:
     @property
     def own_images(self) -> bool:
         """Whether the data set is a path."""
-        return Path(self.dataset).is_absolute()
+        return names_own_images(self.dataset)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -163,6 +163,11 @@ class SweepConfig:
         left_out = {"name", *MAY_GROW, *(setting.name for setting in self.settings)}
         left_out |= self.images.written.keys() | ({"dataset"} if self.own_images else set())
         return {key: text for key, text in as_flat_dict(self).items() if key not in left_out}
+
+
+def names_own_images(dataset: str) -> bool:
+    """Return whether a sweep's data set is the path of a user's own images."""
+    return Path(dataset).is_absolute()
 
 
 def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
 from ae_sweep.locations import images_at
+from ae_sweep.runner.schedule import unsettled
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class SweepRequest:
     """Trials at a time; None takes as many as a short measurement finds best."""
     engine: EngineFactory | None = None
     """Trains the trials; None is this machine."""
+    unsettled: frozenset[str] = frozenset()
+    """Hyperparameters of ``config`` whose values are chosen when the images are counted."""
 
     @property
     def engine_factory(self) -> EngineFactory:
@@ -147,6 +150,7 @@ def make_request(
         device=device,
         workers=workers,
         engine=engine,
+        unsettled=frozenset() if resume else unsettled(config, given),
     )
 
 

@@ -13,6 +13,7 @@ from ae_sweep.config import (
     ModelSetting,
     SearchSpace,
     SweepConfig,
+    names_own_images,
 )
 from ae_sweep.config.parsing import (
     parse_dims,
@@ -21,6 +22,7 @@ from ae_sweep.config.parsing import (
 )
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.messages import option_name, shorten
+from ae_sweep.runner.schedule import UNTIL_KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +82,8 @@ def make_config(
     """
     nested = _text(given.get("method"), stored.get("method", "")) == "nested"
     defaults = dict(NESTED_DEFAULTS if nested else DEFAULTS)
+    if not nested and names_own_images(_text(given.get("dataset"), stored.get("dataset", ""))):
+        defaults |= UNTIL_KNOWN
 
     def text(option: str) -> str:
         return _text(given.get(option), stored.get(option, defaults[option]))

@@ -12,6 +12,7 @@ from ae_sweep.config import PARAMETERS, bounds
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir
 from ae_sweep.runner.precision_cache import remembered_precision
+from ae_sweep.runner.schedule import with_schedule
 from ae_sweep.runner.worker_process import WorkerSpec
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class SweepSetup:
     precision: training.Precision
     most_workers: int
     """For how many there is memory."""
+    chosen: frozenset[str] = frozenset()
+    """Hyperparameters whose values were chosen by the number of images."""
 
     @property
     def card(self) -> DatasetCard:
@@ -118,6 +121,7 @@ def prepare(
     device_name: str,
     announce: Callable[[str], None],
     workers: int | None = 1,
+    unsettled: frozenset[str] = frozenset(),
 ) -> SweepSetup:
     """Find the device, load the images and choose the precision.
 
@@ -127,6 +131,8 @@ def prepare(
         Called with a line on each download and measurement.
     workers
         How many are wanted; None leaves the number open.
+    unsettled
+        Hyperparameters to choose by the number of images.
 
     Raises
     ------
@@ -147,6 +153,7 @@ def prepare(
         train_limit=config.train_limit,
         announce=announce,
     )
+    config = with_schedule(config, chosen=unsettled, train_images=dataset.card.train_images)
     has = training.memory_bytes(device)
     needed = _check_memory(config, image_shape=dataset.card.image_shape, has=has)
     needed += _check_batches(config, dataset.card, has=has)
@@ -168,6 +175,7 @@ def prepare(
         devices=devices,
         precision=precision,
         most_workers=most_workers,
+        chosen=unsettled,
     )
 
 

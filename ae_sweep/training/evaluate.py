@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ae_sweep.models import Autoencoder
     from ae_sweep.training.precision import Precision
 
-BATCH = 500
-
 
 class Validation(NamedTuple):
     """Result of measuring the validation images."""
@@ -42,7 +40,7 @@ def mean_squared_error(model: Autoencoder, x_NCHW: Tensor, *, precision: Precisi
         Arithmetic of the forward pass. Sums are float32 per batch and float64 over the batches.
     """
     with _evaluating(model):
-        errors = [_squared_error(model, x, precision) for x in x_NCHW.split(BATCH)]
+        errors = [_squared_error(model, x, precision) for x in x_NCHW.split(model.inference_batch)]
         total = torch.stack(errors).double().sum().item()
     return total / x_NCHW.numel()
 
@@ -64,7 +62,7 @@ def validation(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> V
     noise = _fixed_noise(x_NCHW)
     errors, objectives = [], []
     with _evaluating(model):
-        for x_BCHW in x_NCHW.split(BATCH):
+        for x_BCHW in x_NCHW.split(model.inference_batch):
             original_BCHW = as_floats(x_BCHW)
             with precision.autocast(x_BCHW.device):
                 rebuilt = model.training_pass(original_BCHW, noise)
@@ -78,7 +76,7 @@ def validation(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> V
 
 def rate(model: Autoencoder, x_NCHW: Tensor) -> dict[str, float]:
     """Measure what the code of some images costs, in float32, in the words of the model."""
-    batches = (as_floats(x_BCHW) for x_BCHW in x_NCHW.split(BATCH))
+    batches = (as_floats(x_BCHW) for x_BCHW in x_NCHW.split(model.inference_batch))
     with _evaluating(model):
         return model.rate(batches, _fixed_noise(x_NCHW))
 

@@ -17,7 +17,7 @@ import torch
 from ae_sweep import models
 from ae_sweep.config import Hyperparameters, TrialConfig
 from ae_sweep.records import QUARTERS
-from ae_sweep.training.evaluate import BATCH, mean_squared_error, rate, validation
+from ae_sweep.training.evaluate import mean_squared_error, rate, validation
 from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.trainer import Trainer
@@ -92,9 +92,15 @@ def measure_speed(
     return Speed(
         epoch_seconds=steps.best_seconds / STEPS_PER_ROUND * trainer.steps_per_epoch,
         validation_seconds=_seconds_of(
-            lambda x: validation(trainer.model, x, precision=precision), images.val_NCHW
+            lambda x: validation(trainer.model, x, precision=precision),
+            images.val_NCHW,
+            batch=trainer.model.inference_batch,
         ),
-        test_seconds=_seconds_of(lambda x: _measure_test(trainer, x), images.test_NCHW),
+        test_seconds=_seconds_of(
+            lambda x: _measure_test(trainer, x),
+            images.test_NCHW,
+            batch=trainer.model.inference_batch,
+        ),
         spread=max(steps.slowest_seconds / steps.best_seconds - 1, 0.0),
     )
 
@@ -161,9 +167,9 @@ def _measure_test(trainer: Trainer, x_NCHW: Tensor) -> None:
     rate(trainer.model, x_NCHW)
 
 
-def _seconds_of(measure: Callable[[Tensor], object], x_NCHW: Tensor) -> float:
+def _seconds_of(measure: Callable[[Tensor], object], x_NCHW: Tensor, *, batch: int) -> float:
     """Estimate from one batch, warmed up, how long all of some images take."""
-    sample_NCHW = x_NCHW[:BATCH]
+    sample_NCHW = x_NCHW[:batch]
     measure(sample_NCHW)
     rounds = _best_of(EVALUATION_ROUNDS, lambda: measure(sample_NCHW), device=x_NCHW.device)
     return rounds.best_seconds * len(x_NCHW) / len(sample_NCHW)
