@@ -18,7 +18,14 @@ from ae_sweep.analysis.frontier import (
     frontier,
     listed_conditions,
 )
-from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
+from ae_sweep.analysis.gallery import (
+    as_bytes,
+    evenly_spaced,
+    first_of_each,
+    images_within,
+    squared_errors,
+    worst,
+)
 from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
 from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
@@ -45,12 +52,14 @@ __all__ = [
     "as_bytes",
     "code_use",
     "efficient",
+    "evenly_spaced",
     "find_knee",
     "first_of_each",
     "fit_pca",
     "fit_power_law",
     "frontier",
     "grid",
+    "images_within",
     "latent_space",
     "line",
     "linear_is_better",

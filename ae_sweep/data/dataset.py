@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ae_sweep.config import check_count, digest
+from ae_sweep.config import ImageOptions, check_count, digest
 from ae_sweep.data import generated, registry
 from ae_sweep.data.locate import Located, find
 from ae_sweep.data.registry import names
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ae_sweep.data.image_set import ImageSet
 
 Labels: TypeAlias = "NDArray[np.unsignedinteger[Any]]"
+
+DEFAULT_OPTIONS = ImageOptions()
 
 __all__ = ["ImageDataset", "fetch", "load", "load_image_set", "names"]
 
@@ -63,6 +65,7 @@ class _Pixels:
 def load(
     name: str,
     *,
+    options: ImageOptions = DEFAULT_OPTIONS,
     cache_dir: Path,
     data_dir: Path | None = None,
     train_limit: int | None = None,
@@ -74,6 +77,8 @@ def load(
     ----------
     name
         One of ``names()``.
+    options
+        How own images are converted; a named data set takes none.
     cache_dir
         The user cache of this tool; created when something is fetched.
     data_dir
@@ -86,11 +91,17 @@ def load(
     Raises
     ------
     ConfigError
-        If there is no such data set, or ``train_limit`` is below 1 or above the number of images.
+        If there is no such data set, an option is given for a named one, or ``train_limit`` is
+        below 1 or above the number of images.
     DataError
         The files are damaged, or no source has them.
     """
     registry.check_name(name)
+    for option in options.written:
+        raise ConfigError(
+            f"--{option.replace('_', '-')} converts images of your own, and {name} is a named "
+            "data set; leave it out"
+        )
     if name == registry.GENERATED:
         check_train_limit(name, train_limit, generated.TRAIN_IMAGES)
         return _assemble(name, _generate(), train_limit)

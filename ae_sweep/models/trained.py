@@ -67,7 +67,8 @@ class TrainedAutoencoder:
         ConfigError
             For images of another shape or type.
         """
-        return _in_batches(self.network.encode, self._images(x_NCHW))
+        self._check(x_NCHW)
+        return _in_batches(self.network.encode, x_NCHW)
 
     def decode(self, z_ND: Array) -> Array:
         """Rebuild images, float32 N×C×H×W in [0, 1], from latents.
@@ -79,7 +80,7 @@ class TrainedAutoencoder:
         """
         if z_ND.ndim != 2 or z_ND.shape[1] != self.latent_width:
             raise ConfigError(f"latents must be N×{self.latent_width}, got {_shape(z_ND)}")
-        return _in_batches(self.network.decode, _floats(z_ND))
+        return _in_batches(self.network.decode, z_ND.astype(np.float32, copy=False))
 
     def reconstruct(self, x_NCHW: Array) -> Array:
         """Rebuild images, float32 N×C×H×W in [0, 1], from their latents.
@@ -89,7 +90,8 @@ class TrainedAutoencoder:
         ConfigError
             For images of another shape or type.
         """
-        return _in_batches(self.network, self._images(x_NCHW))
+        self._check(x_NCHW)
+        return _in_batches(self.network, x_NCHW)
 
     @property
     def has_prior(self) -> bool:
@@ -118,7 +120,7 @@ class TrainedAutoencoder:
             array: Array = self.network.sample(count, noise).numpy()
             return array
 
-    def _images(self, x_NCHW: Array) -> Tensor:
+    def _check(self, x_NCHW: Array) -> None:
         if x_NCHW.ndim != 4 or x_NCHW.shape[1:] != self.image_shape:
             raise ConfigError(
                 f"images must be N×{'×'.join(map(str, self.image_shape))}, got {_shape(x_NCHW)}"
@@ -128,20 +130,21 @@ class TrainedAutoencoder:
                 f"images must be floats in [0, 1] or bytes (uint8), got {x_NCHW.dtype}; convert "
                 "them with .astype"
             )
-        x = _floats(x_NCHW)
-        return x / 255 if x_NCHW.dtype == np.uint8 else x
 
 
 def _floats(array: Array) -> Tensor:
     # A copy where torch could not share the memory: read-only, or with negative strides.
-    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+    floats = torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+    return floats / 255 if array.dtype == np.uint8 else floats
 
 
-def _in_batches(apply: Callable[[Tensor], Tensor], x: Tensor) -> Array:
+def _in_batches(apply: Callable[[Tensor], Tensor], array: Array) -> Array:
+    """Apply a network to a batch at a time, so that few of the images are held as floats."""
+    starts = range(0, max(len(array), 1), BATCH)  # without images one empty batch, for its shape
     with torch.inference_mode():
-        parts = [apply(batch) for batch in x.split(BATCH)]
-        array: Array = torch.cat(parts).contiguous().numpy()
-        return array
+        parts = [apply(_floats(array[start : start + BATCH])) for start in starts]
+        rebuilt: Array = torch.cat(parts).contiguous().numpy()
+        return rebuilt
 
 
 def _shape(array: Array) -> str:
