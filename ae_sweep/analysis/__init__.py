@@ -28,7 +28,13 @@ from ae_sweep.analysis.gallery import (
 )
 from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
-from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
+from ae_sweep.analysis.latent_space import (
+    Labels,
+    LatentSpace,
+    Overlap,
+    latent_space,
+    too_few_classes,
+)
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
@@ -41,6 +47,7 @@ __all__ = [
     "Frontier",
     "FrontierPoint",
     "Knee",
+    "Labels",
     "LatentGrid",
     "LatentPlane",
     "LatentSpace",
@@ -74,6 +81,7 @@ __all__ = [
     "table_rows",
     "to_document",
     "to_table",
+    "too_few_classes",
     "trial_rows",
     "verdict",
     "worst",

@@ -164,7 +164,8 @@ def _others(sweep: Sweep) -> tuple[dict[str, Array], tuple[str, ...]]:
     shape = sweep.dataset.card.image_shape
     other = sweep.other_images(OTHER)
     if other.card.image_shape != shape:
-        return {}, (f"no other data set is tried: none has images of {'×'.join(map(str, shape))}",)
+        sizes = ("×".join(map(str, each)) for each in (other.card.image_shape, shape))
+        return {}, ("no other data set is tried: {} has images of {}, not {}".format(OTHER, *sizes),)
     return {OTHER: other.test_NCHW}, ()
 
 
