@@ -44,9 +44,13 @@ class Overlap:
     share: float
     """Share of the images of both whose nearest neighbours vote for the other class."""
 
+    @property
+    def written(self) -> tuple[str, str]:
+        """Both names, safe to print."""
+        return visible(self.names[0], MOST_LETTERS), visible(self.names[1], MOST_LETTERS)
+
     def __str__(self) -> str:
-        one, other = (visible(name, MOST_LETTERS) for name in self.names)
-        return f"{one}/{other} {self.share:.1%}"
+        return f"{'/'.join(self.written)} {self.share:.1%}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +127,9 @@ def too_few_classes(labels_N: Array, fit_labels_N: Array) -> str | None:
     if min(len(np.unique(labels_N)), len(np.unique(fit_labels_N))) < 2:
         return "a latent space is measured by classes, and all images are of one class"
     if len(labels_N) <= NEIGHBOURS:
-        return f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} test images, got {len(labels_N)}"
+        return (
+            f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} test images, got {len(labels_N)}"
+        )
     return None
 
 

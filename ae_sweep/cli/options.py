@@ -37,6 +37,14 @@ DataDirOption = Annotated[
         help="Where the data set's files are or will be kept; the user cache if left out.",
     ),
 ]
+MovedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="PATH",
+        help="Where your own images are now, if they were moved after the sweep.",
+    ),
+]
 
 
 def whole_number(text: str) -> int:

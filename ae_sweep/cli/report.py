@@ -12,7 +12,7 @@ from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.logged import log_or_say
-from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument
+from ae_sweep.cli.options import DataDirOption, MovedOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, write_out
 from ae_sweep.cli.ui import DEFAULT_PORT
 from ae_sweep.version import __version__
@@ -34,6 +34,7 @@ def report(
             "--out", metavar="FILE", help="Where the page goes. [default: report-SWEEP.html here]"
         ),
     ] = None,
+    dataset: MovedOption = None,
     data_dir: DataDirOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -50,7 +51,7 @@ def report(
 
     from ae_sweep import report as page
 
-    opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
+    opened = load_sweep(sweep, store=store, dataset=dataset, data_dir=data_dir, announce=say)
     address = _ui_address(opened.store.tracking_override)
     made = page.sections(opened, announce=say, ui_address=address)
     dataset, model = opened.record.config.get("dataset", ""), opened.frontier.model

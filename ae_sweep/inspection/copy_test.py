@@ -165,7 +165,9 @@ def _others(sweep: Sweep) -> tuple[dict[str, Array], tuple[str, ...]]:
     other = sweep.other_images(OTHER)
     if other.card.image_shape != shape:
         sizes = ("×".join(map(str, each)) for each in (other.card.image_shape, shape))
-        return {}, ("no other data set is tried: {} has images of {}, not {}".format(OTHER, *sizes),)
+        return {}, (
+            "no other data set is tried: {} has images of {}, not {}".format(OTHER, *sizes),
+        )
     return {OTHER: other.test_NCHW}, ()
 
 
