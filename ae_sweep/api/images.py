@@ -121,13 +121,14 @@ def _stored(record: SweepRecord) -> tuple[str, ImageOptions, int | None]:
     config = record.config
     limit = config.get("train_limit", "None")
     texts = {key: config[key] for key in ImageOptions.__dataclass_fields__ if key in config}
+    changed = StoreError(
+        f"the store does not name the images of {record.name}: its settings were changed "
+        "there; mend the tag config of its run in the MLflow UI"
+    )
+    if "dataset" not in config or not (limit == "None" or limit.isdecimal()):
+        raise changed
     try:
-        if "dataset" not in config or not (limit == "None" or limit.isdecimal()):
-            raise ConfigError("no data set")
         options = ImageOptions.from_texts(texts)
     except ConfigError:
-        raise StoreError(
-            f"the store does not name the images of {record.name}: its settings were changed "
-            "there; mend the tag config of its run in the MLflow UI"
-        ) from None
+        raise changed from None
     return config["dataset"], options, None if limit == "None" else int(limit)

@@ -43,8 +43,8 @@ def spread(
         Names of the options that take a list, such as ``--dims``.
     numbers_only
         Whether a list ends at the first word that is not a number, because the command takes names
-        as well: ``reconstruct --digits 3 8 NAME``. The first value always belongs to its option, and
-        every word to a list of names: ``reconstruct NAME --classes cat dog``.
+        as well: ``reconstruct --digits 3 8 NAME``. The first value always belongs to its option,
+        and every word to a list of names: ``reconstruct NAME --classes cat dog``.
     """
     # Words behind "--" are names, whatever they begin with.
     end = arguments.index("--") if "--" in arguments else len(arguments)

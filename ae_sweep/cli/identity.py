@@ -34,9 +34,9 @@ def identity(
     """Test whether networks have learned to copy: on noise, inverted and permuted images.
 
     At and past as many latents as pixels a network could pass everything, as PCA does. Each dim's
-    best model rebuilds the first 2,000 test images, the same inverted, with permuted pixels,
-    uniform noise, and of grey 28×28 images another data set (shapes). The numbers are also logged to the runs in MLflow,
-    picture and table to the sweep's.
+    best model rebuilds the first 2,000 test images (fewer if they are large), the same inverted,
+    with permuted pixels, uniform noise, and of grey 28×28 images another data set (shapes). The
+    numbers are also logged to the runs in MLflow, picture and table to the sweep's.
 
     Example: ae-sweep identity --dims 1024
     """

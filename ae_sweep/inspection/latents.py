@@ -186,10 +186,9 @@ def _uncoloured(labels_N: Array) -> tuple[str, ...]:
     classes = len(np.unique(labels_N))
     if classes <= plots.MOST_COLOURS:
         return ()
-    return (
-        f"the {plots.MOST_COLOURS} classes with the most test images are coloured, the other "
-        f"{classes - plots.MOST_COLOURS:,} grey",
-    )
+    rest = f"{classes - plots.MOST_COLOURS:,}"
+    most = f"the {plots.MOST_COLOURS} classes with the most test images"
+    return (f"{most} are coloured, the other {rest} grey",)
 
 
 def _classes_refusal(dataset: ImageDataset) -> str | None:

@@ -156,7 +156,7 @@ def _draw(tiles_HWC: Bytes, rows: Sequence[ImageRow], grid: _Grid, *, title: str
     )
     axes = figure.add_axes(box)
     pixels = tiles_HWC[..., 0] if channels == 1 else tiles_HWC
-    # Where there are few dots for a pixel, to leave some out would show patterns that are not there.
+    # With few dots for a pixel, nearest would skip some and show patterns that are not there.
     smooth = inches * USUAL_DPI < LEAST_DOTS
     axes.imshow(
         pixels, cmap="gray", vmin=0, vmax=PAPER, aspect="auto",

@@ -57,7 +57,7 @@ def place(dataset: ImageDataset, device: torch.device) -> DeviceImages:
     DeviceLostError
         If the GPU fails.
     """
-    shown = _picture_indices(dataset.test_labels_N, total=len(dataset.test_NCHW))
+    shown = _shown(dataset)
     return DeviceImages(
         train_NCHW=_to_device(dataset.train_NCHW, device),
         val_NCHW=_to_device(dataset.val_NCHW, device),
@@ -81,9 +81,14 @@ def _to_device(x_NCHW: np.ndarray[Any, Any], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(x_NCHW)).to(device, copy=True)
 
 
-def _picture_indices(labels_N: np.ndarray[Any, Any] | None, *, total: int) -> Any:
-    """Return the numbers of the images to show, by class; evenly spaced if they have none."""
+def _shown(dataset: ImageDataset) -> np.ndarray[Any, Any]:
+    """Return the numbers of the images to show: of few classes two each, else evenly spaced."""
+    labels_N = dataset.test_labels_N
     if labels_N is None or len(set(labels_N)) * PICTURES_PER_CLASS > MOST_PICTURES:
-        return evenly_spaced(total, count=MOST_PICTURES)
+        return evenly_spaced(len(dataset.test_NCHW), count=MOST_PICTURES)
+    return _picture_indices(labels_N)
+
+
+def _picture_indices(labels_N: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     firsts = [np.flatnonzero(labels_N == label)[:PICTURES_PER_CLASS] for label in set(labels_N)]
     return np.concatenate(sorted(firsts, key=lambda indices: labels_N[indices[0]]))
