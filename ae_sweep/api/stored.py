@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ae_sweep.api.images import class_numbers, dataset_at, load_images
+from ae_sweep.config import dataset_title
 from ae_sweep.errors import NotStoredError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
 
@@ -130,8 +131,9 @@ class Sweep:
         from ae_sweep import analysis
 
         dataset = self.record.config.get("dataset")
+        title = None if dataset is None else dataset_title(dataset)
         try:
-            return analysis.frontier(self.trials, sweep=self.name, dataset=dataset)
+            return analysis.frontier(self.trials, sweep=self.name, dataset=title)
         except NotStoredError as error:
             words = ["run", "--name", self.name, "--resume"]
             if self.data_dir is not None:

@@ -15,6 +15,7 @@ from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, MovedOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, write_out
 from ae_sweep.cli.ui import DEFAULT_PORT
+from ae_sweep.messages import visible
 from ae_sweep.version import __version__
 
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ def report(
     opened = load_sweep(sweep, store=store, dataset=dataset, data_dir=data_dir, announce=say)
     address = _ui_address(opened.store.tracking_override)
     made = page.sections(opened, announce=say, ui_address=address)
-    dataset, model = opened.record.config.get("dataset", ""), opened.frontier.model
+    model, title = opened.frontier.model, opened.frontier.dataset or ""
     html = page.render_page(
         title=opened.name,
-        subtitle=f"Rate and distortion of the model {model} on {dataset}",
+        subtitle=f"Rate and distortion of the model {model} on {visible(title)}",
         sections=made,
         version=__version__,
     )

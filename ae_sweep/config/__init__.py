@@ -26,6 +26,7 @@ from ae_sweep.config.sweep import (
     TrialConfig,
     as_flat_dict,
     changed_settings,
+    dataset_title,
     digest,
 )
 from ae_sweep.config.values import (
@@ -67,6 +68,7 @@ __all__ = [
     "as_flat_dict",
     "bounds",
     "changed_settings",
+    "dataset_title",
     "check_count",
     "check_port",
     "digest",
