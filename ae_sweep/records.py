@@ -102,9 +102,10 @@ class EpochResult:
     quarter: int | None
     """1 to 4 where this is the end of a quarter of the schedule, else None."""
     train_mse: float
-    """Mean squared error per pixel of the batches since the last result, as they were trained."""
+    """Mean squared error per number of the batches since the last result, as they were
+    trained."""
     val_mse: float
-    """Mean squared error per pixel of the validation images."""
+    """Mean squared error per number of the validation images."""
     val_psnr: float | None
     """In dB; None for a perfect reconstruction."""
     images_per_second: float
@@ -134,9 +135,9 @@ class TrialResult:
     """What a finished training hands over."""
 
     val_mse: float
-    """Mean squared error per pixel of the validation images."""
+    """Mean squared error per number of the validation images."""
     test_mse: float
-    """Mean squared error per pixel of the test images: what is reported."""
+    """Mean squared error per number of the test images: what is reported."""
     test_psnr: float | None
     """10·log10(1 / test_mse) in dB; None for a perfect reconstruction."""
     compression_ratio: float
@@ -171,9 +172,11 @@ class TrialRecord:
     role: Role
     outcome: Outcome
     pixels: int
-    """Numbers in one image of its data set."""
+    """Numbers in one image of its data set: pixels times channels."""
     compression_ratio: float
     """``pixels`` / latent_dim."""
+    channels: int = 1
+    """Of its images: 1 is grey, 3 is colour."""
     val_mse: float | None = None
     """None unless the trial validated at least once."""
     test_mse: float | None = None

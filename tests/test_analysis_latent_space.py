@@ -18,10 +18,15 @@ def clusters(centres: list[tuple[float, ...]], *, each: int = 60) -> tuple[np.nd
     return z.astype(np.float32), np.repeat(np.arange(len(centres)), each).astype(np.uint8)
 
 
+def by(labels, fit_z, fit_labels) -> analysis.Labels:
+    names = [str(label) for label in range(int(max(labels)) + 1)]
+    return analysis.Labels(test_N=labels, fit_z_ND=fit_z, fit_N=fit_labels, names=names)
+
+
 def measure(centres: list[tuple[float, ...]]) -> analysis.LatentSpace:
     z, labels = clusters(centres)
     fit_z, fit_labels = clusters(centres)
-    return analysis.latent_space(z, labels, fit_z_ND=fit_z, fit_labels_N=fit_labels)
+    return analysis.latent_space(z, by(labels, fit_z, fit_labels))
 
 
 def test_classes_far_apart_are_told_apart_without_error() -> None:
@@ -43,7 +48,7 @@ def test_two_classes_in_one_place_are_the_first_overlap() -> None:
 def test_an_image_does_not_vote_for_itself() -> None:
     z = np.repeat(np.arange(20, dtype=np.float32), 2)[:, None]  # in pairs of two classes
     labels = np.tile([0, 1], 20)
-    space = analysis.latent_space(z, labels, fit_z_ND=z, fit_labels_N=labels)
+    space = analysis.latent_space(z, by(labels, z, labels))
     assert space.knn_accuracy < 0.7
 
 
@@ -51,9 +56,8 @@ def test_a_latent_that_hardly_varies_is_not_active_and_has_no_correlation() -> N
     z, labels = clusters([(0, 0), (9, 9)])
     z[:, 1] = 5 + z[:, 1] * 1e-3
     still = np.zeros((len(z), 1), np.float32)
-    space = analysis.latent_space(
-        np.hstack([z, still]), labels, fit_z_ND=np.hstack([z, still]), fit_labels_N=labels
-    )
+    three = np.hstack([z, still])
+    space = analysis.latent_space(three, by(labels, three, labels))
     assert space.active_latents == 1
     assert (space.mean_correlation, space.largest_correlation) == (None, None)
 
@@ -61,23 +65,23 @@ def test_a_latent_that_hardly_varies_is_not_active_and_has_no_correlation() -> N
 def test_latents_that_say_the_same_are_correlated() -> None:
     z, labels = clusters([(0,), (9,)])
     twice = np.hstack([z, -z])
-    space = analysis.latent_space(twice, labels, fit_z_ND=twice, fit_labels_N=labels)
+    space = analysis.latent_space(twice, by(labels, twice, labels))
     assert space.mean_correlation == space.largest_correlation == pytest.approx(1)
 
 
 def test_collapsed_latents_are_measured_as_such() -> None:
     z, labels = np.zeros((40, 3), np.float32), np.repeat([0, 1], 20)
-    space = analysis.latent_space(z, labels, fit_z_ND=z, fit_labels_N=labels)
+    space = analysis.latent_space(z, by(labels, z, labels))
     assert (space.active_latents, space.probe_accuracy) == (0, 0.5)
 
 
 def test_too_few_classes_or_images_are_refused() -> None:
     z = np.zeros((8, 2), np.float32)
     with pytest.raises(ConfigError, match="all images are of one class"):
-        analysis.latent_space(z, np.zeros(8), fit_z_ND=z, fit_labels_N=np.zeros(8))
+        analysis.latent_space(z, by(np.zeros(8), z, np.zeros(8)))
     labels = np.arange(8) % 2
     with pytest.raises(ConfigError, match="more than 10 test images, got 8"):
-        analysis.latent_space(z, labels, fit_z_ND=z, fit_labels_N=labels)
+        analysis.latent_space(z, by(labels, z, labels))
 
 
 def test_the_plane_tells_how_much_it_shows() -> None:

@@ -175,7 +175,7 @@ def test_sixteen_bits_are_divided_by_257_and_rounded(tmp_path: Path, form: str) 
     elif form == "TIFF 32-bit":
         image = Image.fromarray(RAMP.astype(np.int32))
     settings = {"compression": "tiff_lzw"} if form.endswith("lzw") else {}
-    picture = _read(tmp_path, _saved(image, form.split()[0], **settings))
+    picture = _read(tmp_path, _saved(image, form.split(maxsplit=1)[0], **settings))
     np.testing.assert_array_equal(picture.pixels_HWC[..., 1], np.rint(RAMP / 257))
     assert picture.sixteen_bits
     assert picture.grey

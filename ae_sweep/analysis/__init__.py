@@ -18,10 +18,23 @@ from ae_sweep.analysis.frontier import (
     frontier,
     listed_conditions,
 )
-from ae_sweep.analysis.gallery import as_bytes, first_of_each, squared_errors, worst
+from ae_sweep.analysis.gallery import (
+    as_bytes,
+    evenly_spaced,
+    first_of_each,
+    images_within,
+    squared_errors,
+    worst,
+)
 from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
-from ae_sweep.analysis.latent_space import LatentSpace, Overlap, latent_space
+from ae_sweep.analysis.latent_space import (
+    Labels,
+    LatentSpace,
+    Overlap,
+    latent_space,
+    too_few_classes,
+)
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
@@ -34,6 +47,7 @@ __all__ = [
     "Frontier",
     "FrontierPoint",
     "Knee",
+    "Labels",
     "LatentGrid",
     "LatentPlane",
     "LatentSpace",
@@ -45,12 +59,14 @@ __all__ = [
     "as_bytes",
     "code_use",
     "efficient",
+    "evenly_spaced",
     "find_knee",
     "first_of_each",
     "fit_pca",
     "fit_power_law",
     "frontier",
     "grid",
+    "images_within",
     "latent_space",
     "line",
     "linear_is_better",
@@ -65,6 +81,7 @@ __all__ = [
     "table_rows",
     "to_document",
     "to_table",
+    "too_few_classes",
     "trial_rows",
     "verdict",
     "worst",

@@ -3,18 +3,25 @@
 A wide bottleneck could pass everything. Whether it does shows on images unlike those it was
 trained on (Zhang et al. 2020, "Identity Crisis", arXiv:1902.04698).
 
-Shapes: N images, C channels, H height, W width, P pixels.
+Shapes: N images, C channels, H height, W width, P = C·H·W numbers, K components.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ae_sweep.analysis.distortion import psnr_db
-from ae_sweep.analysis.gallery import as_bytes, squared_errors
+from ae_sweep.analysis.gallery import (
+    CHUNK_NUMBERS,
+    as_bytes,
+    evenly_spaced,
+    images_within,
+    squared_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +34,14 @@ COPIES = 0.99
 """Share of a probe's variance from which it counts as rebuilt."""
 FAILS = 0.5
 """Share below which it counts as lost: more than half of the variance between pixels is gone."""
+EXACT_NUMBERS = 1_024
+"""Side of a covariance matrix up to which all of its eigenvectors are computed: a second."""
+MOST_EXACT_IMAGES = 60_000
+"""Training images of small pictures up to which all are fitted."""
+FIT_IMAGES = 20_000
+"""Images that represent a larger set."""
+FIT_NUMBERS = 2**27
+"""Numbers of the images that are fitted, in all: 512 MB as floats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +52,7 @@ class ProbeResult:
     probe: str
     images: int
     mse: float
-    """Per pixel, pixels in [0, 1]."""
+    """Per number of an image, a pixel or a channel of it, in [0, 1]."""
     psnr: float | None
     """In dB; None for a perfect reconstruction."""
     exact: float
@@ -53,25 +68,62 @@ class Pca:
     """The principal components of the training images (Pearson 1901), the widest first."""
 
     mean_P: Array
-    components_PP: Array
+    components_KP: Array
     """One component per row."""
 
     def reconstruct(self, x_NCHW: Array, *, components: int) -> Array:
         """Project bytes onto the first components and back; clipped to [0, 1]."""
         centred_NP = x_NCHW.reshape(len(x_NCHW), -1) / 255 - self.mean_P
-        first_KP = self.components_PP[:components]
+        first_KP = self.components_KP[:components]
         rebuilt_NP = centred_NP @ first_KP.T @ first_KP + self.mean_P
         return np.clip(rebuilt_NP, 0, 1).reshape(x_NCHW.shape)
 
 
-def fit_pca(x_NCHW: Array) -> Pca:
-    """Compute the principal components of images, given as bytes and divided by 255."""
-    pixels_NP = x_NCHW.reshape(len(x_NCHW), -1).astype(np.float32) / 255
+def fit_pca(x_NCHW: Array, *, components: int | None = None) -> Pca:
+    """Compute the principal components of images, given as bytes and divided by 255.
+
+    Of up to 1,024 numbers an image, all components are exact. Of more, only those asked for are
+    computed, by randomized projections (Halko, Martinsson & Tropp 2011) where that is quicker.
+    Large sets are represented by at most 20,000 of their images, evenly spaced.
+
+    Parameters
+    ----------
+    x_NCHW
+        At least one image; may be mapped from a file, of which a part is read.
+    components
+        How many are needed at most; all if left out.
+    """
+    numbers = math.prod(x_NCHW.shape[1:])
+    if numbers <= EXACT_NUMBERS:
+        some = FIT_IMAGES if len(x_NCHW) > MOST_EXACT_IMAGES else len(x_NCHW)
+        return _exact_pca(_pixels(x_NCHW, some))
+    some = min(FIT_IMAGES, images_within(FIT_NUMBERS, x_NCHW.shape), len(x_NCHW))
+    most = min(numbers, some)
+    wanted = most if components is None else min(components, most)
+    return _leading_pca(_pixels(x_NCHW, some), components=wanted)
+
+
+def _pixels(x_NCHW: Array, count: int) -> Array:
+    chosen_NCHW = x_NCHW[evenly_spaced(len(x_NCHW), count=count)]
+    return chosen_NCHW.reshape(count, -1).astype(np.float32) / 255
+
+
+def _exact_pca(pixels_NP: Array) -> Pca:
     mean_P = pixels_NP.mean(axis=0, dtype=np.float64)
     # Every component is needed: the covariance is smaller than the images.
     covariance_PP = np.cov(pixels_NP, rowvar=False, ddof=0).reshape(len(mean_P), -1)
     _, ascending_PP = np.linalg.eigh(covariance_PP)
     return Pca(mean_P, ascending_PP.T[::-1])
+
+
+def _leading_pca(pixels_NP: Array, *, components: int) -> Pca:
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - not needed to train
+
+    few = len(pixels_NP) <= EXACT_NUMBERS
+    fitted = PCA(
+        components, svd_solver="full" if few else "randomized", random_state=SEED, copy=False
+    ).fit(pixels_NP)
+    return Pca(fitted.mean_, fitted.components_)
 
 
 def probes(x_NCHW: Array, *, others: Mapping[str, Array] | None = None) -> dict[str, Array]:
@@ -111,12 +163,12 @@ def probe_result(
     Parameters
     ----------
     x_NCHW
-        The probe's images, bytes of at least two values.
+        The probe's images, bytes.
     rebuilt_NCHW
         In [0, 1].
     """
     mse = float(squared_errors(x_NCHW, rebuilt_NCHW).mean())
-    linear_NCHW = pca.reconstruct(x_NCHW, components=latent_dim)
+    variance = float((x_NCHW / 255).var())
     return ProbeResult(
         latent_dim=latent_dim,
         probe=probe,
@@ -124,9 +176,22 @@ def probe_result(
         mse=mse,
         psnr=psnr_db(mse),
         exact=float((as_bytes(rebuilt_NCHW) == x_NCHW).mean()),
-        rebuilt=1 - mse / float((x_NCHW / 255).var()),
-        pca_mse=float(squared_errors(x_NCHW, linear_NCHW).mean()),
+        # Images of one flat colour have no variance: they are rebuilt exactly or not at all.
+        rebuilt=1 - mse / variance if variance > 0 else float(mse == 0),
+        pca_mse=_linear_mse(x_NCHW, pca, components=latent_dim),
     )
+
+
+def _linear_mse(x_NCHW: Array, pca: Pca, *, components: int) -> float:
+    step = images_within(CHUNK_NUMBERS, x_NCHW.shape)
+    errors = [
+        squared_errors(
+            x_NCHW[start : start + step],
+            pca.reconstruct(x_NCHW[start : start + step], components=components),
+        )
+        for start in range(0, len(x_NCHW), step)
+    ]
+    return float(np.concatenate(errors).mean())
 
 
 def verdict(results: Sequence[ProbeResult]) -> str:

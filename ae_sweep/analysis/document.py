@@ -30,6 +30,13 @@ UNITS = {
     "fit": "test_mse = floor + scale * latent_dim ** -exponent, least squares in ln test_mse",
 }
 
+COLOUR_UNITS = UNITS | {
+    "compression_ratio": "numbers of an image (pixels times channels) per latent: a number, or a "
+    "token",
+    "val_mse": "squared error per number of an image, in [0, 1], validation images",
+    "test_mse": "squared error per number of an image, in [0, 1], test images",
+}
+
 
 def to_document(frontier: Frontier) -> dict[str, Any]:
     """Return a frontier as a JSON-able document, without NaN or infinity: a missing value is None.
@@ -47,7 +54,11 @@ def to_document(frontier: Frontier) -> dict[str, Any]:
     ]
     if frontier.knee is not None:
         fields["knee"]["advice"] = frontier.knee.advice
-    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "units": UNITS, **fields}
+    units = COLOUR_UNITS
+    if frontier.channels == 1:
+        fields.pop("channels")
+        units = UNITS
+    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "units": units, **fields}
 
 
 def table_rows(frontier: Frontier) -> list[dict[str, Any]]:

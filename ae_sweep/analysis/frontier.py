@@ -112,6 +112,13 @@ class Frontier:
     """Why there is no knee; None where there is one."""
     notes: tuple[str, ...]
     """What was left out of the curve or the fit, and why."""
+    channels: int = 1
+    """Of the images: 1 is grey, 3 is colour."""
+
+    @property
+    def number_word(self) -> str:
+        """What the numbers of an image are called: pixels if it is grey."""
+        return _number_word(self.channels)
 
     @property
     def has_rate(self) -> bool:
@@ -161,7 +168,7 @@ def frontier(
     pixels = some.pixels
     points = _with_gains([*_points(trials, pixels)])
     several = _several_models(points)
-    fit, left_out = (several, ()) if several else _fit(points, pixels)
+    fit, left_out = (several, ()) if several else _fit(points, some)
     knee = several or _knee(points)
     return Frontier(
         sweep=name,
@@ -177,7 +184,12 @@ def frontier(
         knee=None if isinstance(knee, NotApplicable) else knee,
         knee_refusal=knee.reason if isinstance(knee, NotApplicable) else None,
         notes=(*_unmeasured(trials, points), *left_out),
+        channels=some.channels,
     )
+
+
+def _number_word(channels: int) -> str:
+    return "pixels" if channels == 1 else "numbers"
 
 
 def _none_finished(trials: int) -> str:
@@ -285,12 +297,14 @@ def _several_models(points: Sequence[FrontierPoint]) -> NotApplicable | None:
 
 
 def _fit(
-    points: Sequence[FrontierPoint], pixels: int
+    points: Sequence[FrontierPoint], some: TrialRecord
 ) -> tuple[PowerLaw | NotApplicable, tuple[str, ...]]:
     """Fit the points that compress and have a logarithm; describe what was left out."""
     perfect = [point.latent_dim for point in points if point.test_mse == 0]
     idle = [
-        point.latent_dim for point in points if point.latent_dim >= pixels and point.test_mse > 0
+        point.latent_dim
+        for point in points
+        if point.latent_dim >= some.pixels and point.test_mse > 0
     ]
     left_out = []
     if perfect:
@@ -299,7 +313,8 @@ def _fit(
         )
     if idle:
         left_out.append(
-            f"{_list(idle)} left out of the fit: no compression at or above {pixels} pixels"
+            f"{_list(idle)} left out of the fit: no compression at or above {some.pixels} "
+            f"{_number_word(some.channels)}"
         )
     used = [point for point in points if point.latent_dim not in {*perfect, *idle}]
     fit = fit_power_law([point.latent_dim for point in used], [point.test_mse for point in used])

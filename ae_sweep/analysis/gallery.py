@@ -1,10 +1,11 @@
-"""Choice of the images to show: the first of each class, or those that are rebuilt worst.
+"""Choice of the images to show: the first of each class, evenly spaced, or those rebuilt worst.
 
 Shapes: N images, M models, K images chosen.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,8 +18,17 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 
+CHUNK_NUMBERS = 2**23
+"""Pixels times channels whose squares are held at a time: 64 MB."""
+
+
+def images_within(numbers: int, shape: tuple[int, ...]) -> int:
+    """Return how many images of a shape N×C×H×W have that many numbers in all; at least one."""
+    return max(1, numbers // math.prod(shape[1:]))
+
+
 def squared_errors(originals_NCHW: Array, rebuilt_NCHW: Array) -> Array:
-    """Return the mean squared error per pixel of each image, float64 N.
+    """Return the mean squared error of each image over its C×H×W numbers, float64 N.
 
     Parameters
     ----------
@@ -28,10 +38,10 @@ def squared_errors(originals_NCHW: Array, rebuilt_NCHW: Array) -> Array:
         Floats in [0, 1].
     """
     # In chunks, because the differences of 10,000 images in float64 take much memory.
-    count = len(originals_NCHW)
+    step = min(1000, images_within(CHUNK_NUMBERS, originals_NCHW.shape))
     errors = [
-        np.square(originals_NCHW[i : i + 1000] / 255 - rebuilt_NCHW[i : i + 1000]).mean((1, 2, 3))
-        for i in range(0, count, 1000)
+        np.square(originals_NCHW[i : i + step] / 255 - rebuilt_NCHW[i : i + step]).mean((1, 2, 3))
+        for i in range(0, len(originals_NCHW), step)
     ]
     return np.concatenate(errors) if errors else np.empty(0)
 
@@ -52,7 +62,7 @@ def first_of_each(labels_N: Array, classes: Sequence[int], *, count: int) -> Arr
     if len(classes) > count:
         raise ConfigError(
             f"{count} images cannot show {len(classes)} classes; give --count {len(classes)} or "
-            "name fewer --digits"
+            "name fewer --classes"
         )
     share, more = divmod(count, len(classes))
     chosen = [
@@ -62,7 +72,26 @@ def first_of_each(labels_N: Array, classes: Sequence[int], *, count: int) -> Arr
     return np.concatenate(chosen)
 
 
-def worst(errors: Sequence[Array], labels_N: Array, classes: Sequence[int], *, count: int) -> Array:
+def evenly_spaced(total: int, *, count: int) -> Array:
+    """Choose ``count`` of ``total`` things at equal distances, the first and the last among them.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indices, ascending; all of them where there are no more than ``count``.
+    """
+    if total <= count:
+        return np.arange(total)
+    return np.linspace(0, total - 1, count).round().astype(np.intp)
+
+
+def worst(
+    errors: Sequence[Array],
+    *,
+    labels_N: Array | None = None,
+    classes: Sequence[int] = (),
+    count: int,
+) -> Array:
     """Choose the images that several models rebuild worst.
 
     Each model's errors are divided by their mean, so that all models have equal weight, although
@@ -72,6 +101,8 @@ def worst(errors: Sequence[Array], labels_N: Array, classes: Sequence[int], *, c
     ----------
     errors
         Mean squared error of each image, N, one array per model.
+    labels_N
+        Classes of the images; None if the images have none, or those of all classes may be chosen.
     classes
         Classes whose images may be chosen.
 
@@ -84,9 +115,10 @@ def worst(errors: Sequence[Array], labels_N: Array, classes: Sequence[int], *, c
     means_M1 = errors_MN.mean(axis=1, keepdims=True)
     # A model without any error has no worst image and is left out.
     shares_MN = np.divide(errors_MN, means_M1, out=np.zeros_like(errors_MN), where=means_M1 > 0)
-    order_N = np.argsort(-shares_MN.sum(axis=0), kind="stable")
-    allowed_N: Array = order_N[np.isin(labels_N[order_N], classes)]
-    return allowed_N[:count]
+    order_N: Array = np.argsort(-shares_MN.sum(axis=0), kind="stable")
+    if labels_N is not None:
+        order_N = order_N[np.isin(labels_N[order_N], classes)]
+    return order_N[:count]
 
 
 def as_bytes(x: Array) -> Array:

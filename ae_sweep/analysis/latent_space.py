@@ -5,14 +5,19 @@ Shapes: N images, D latent_dim, K classes.
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     Array: TypeAlias = np.ndarray[Any, Any]
 
 NEIGHBOURS = 10
@@ -22,6 +27,12 @@ since an
 autoencoder may stretch its latents as it likes."""
 OVERLAPS = 5
 """Pairs of overlapping classes that are listed."""
+MOST_LETTERS = 24
+"""Of a class's name in a list."""
+PROBE_STEPS = (100, 2_000)
+"""Steps of the logistic regression at least and at most."""
+PROBE_WORK = 10**8
+"""Images times latents times classes up to which it may take the most steps: a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +40,17 @@ class Overlap:
     """Two classes that are mistaken for each other."""
 
     classes: tuple[int, int]
+    names: tuple[str, str]
     share: float
     """Share of the images of both whose nearest neighbours vote for the other class."""
 
+    @property
+    def written(self) -> tuple[str, str]:
+        """Both names, safe to print."""
+        return visible(self.names[0], MOST_LETTERS), visible(self.names[1], MOST_LETTERS)
+
     def __str__(self) -> str:
-        return f"{self.classes[0]}/{self.classes[1]} {self.share:.1%}"
+        return f"{'/'.join(self.written)} {self.share:.1%}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +60,15 @@ class LatentSpace:
     latent_width: int
     """Numbers in a latent: latent_dim, or the numbers of that many tokens."""
     images: int
-    knn_accuracy: float
-    """Share of the images whose class is that of most of the 10 nearest others, by distance."""
-    probe_accuracy: float
-    """Share of the images that a logistic regression classifies, fitted on other images."""
-    silhouette: float
-    """From -1 (inside other classes) to 1 (tight and far apart); Rousseeuw 1987."""
+    knn_accuracy: float | None
+    """Share of the images whose class is that of most of the 10 nearest others, by distance; None
+    without classes."""
+    probe_accuracy: float | None
+    """Share of the images that a logistic regression classifies, fitted on other images; None
+    without classes."""
+    silhouette: float | None
+    """From -1 (inside other classes) to 1 (tight and far apart); Rousseeuw 1987. None without
+    classes, and where every image has a class of its own."""
     active_latents: int
     """Latents with at least 1 % of the variance of the widest."""
     mean_correlation: float | None
@@ -59,45 +79,74 @@ class LatentSpace:
     """The pairs of classes that overlap most, descending; empty where none do."""
 
 
-def latent_space(
-    z_ND: Array, labels_N: Array, *, fit_z_ND: Array, fit_labels_N: Array
-) -> LatentSpace:
-    """Measure a latent space with labels that the autoencoder never saw.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labels:
+    """Classes of the images by which a latent space is measured; no training uses them."""
+
+    test_N: Array
+    """Indices into ``names``."""
+    fit_z_ND: Array
+    """Latents of the validation images, on which the linear probe is fitted."""
+    fit_N: Array
+    names: Sequence[str]
+
+
+def latent_space(z_ND: Array, labels: Labels | None = None) -> LatentSpace:
+    """Measure a latent space, with labels that the autoencoder never saw if there are any.
 
     Parameters
     ----------
-    z_ND, labels_N
-        Latents of the test images, and their classes.
-    fit_z_ND, fit_labels_N
-        Latents and classes of the validation images, on which the linear probe is fitted.
+    z_ND
+        Latents of the test images.
+    labels
+        Their classes; without, nothing is measured of how they are separated.
 
     Raises
     ------
     ConfigError
         If there are fewer than two classes, or too few images.
     """
-    classes_K = np.unique(labels_N)
-    if len(classes_K) < 2 or len(np.unique(fit_labels_N)) < 2:
-        raise ConfigError("a latent space is measured by classes, and all images are of one class")
-    if len(labels_N) <= NEIGHBOURS:
-        raise ConfigError(
-            f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} test images, got {len(labels_N)}"
-        )
-    from sklearn.metrics import silhouette_score  # noqa: PLC0415 - not needed to train
-
-    votes_N = _votes(z_ND, labels_N)
     active_D = _active(z_ND)
     correlations = _correlations(z_ND[:, active_D])
-    return LatentSpace(
+    measured = LatentSpace(
         latent_width=z_ND.shape[1],
         images=len(z_ND),
-        knn_accuracy=float((votes_N == labels_N).mean()),
-        probe_accuracy=_probe(z_ND, labels_N, fit_z_ND, fit_labels_N),
-        silhouette=float(silhouette_score(z_ND, labels_N)),
+        knn_accuracy=None,
+        probe_accuracy=None,
+        silhouette=None,
         active_latents=int(active_D.sum()),
         mean_correlation=float(correlations.mean()) if len(correlations) else None,
         largest_correlation=float(correlations.max()) if len(correlations) else None,
-        overlaps=_overlaps(labels_N, votes_N, classes_K),
+        overlaps=(),
+    )
+    return measured if labels is None else _by_class(measured, z_ND, labels)
+
+
+def too_few_classes(labels_N: Array, fit_labels_N: Array) -> str | None:
+    """Return why classes cannot be measured, of test and of validation images; None if they can."""
+    if min(len(np.unique(labels_N)), len(np.unique(fit_labels_N))) < 2:
+        return "a latent space is measured by classes, and all images are of one class"
+    if len(labels_N) <= NEIGHBOURS:
+        return (
+            f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} test images, got {len(labels_N)}"
+        )
+    return None
+
+
+def _by_class(space: LatentSpace, z_ND: Array, labels: Labels) -> LatentSpace:
+    labels_N = labels.test_N
+    if (reason := too_few_classes(labels_N, labels.fit_N)) is not None:
+        raise ConfigError(reason)
+    from sklearn.metrics import silhouette_score  # noqa: PLC0415 - not needed to train
+
+    votes_N = _votes(z_ND, labels_N)
+    alone = len(np.unique(labels_N)) == len(labels_N)
+    return dataclasses.replace(
+        space,
+        knn_accuracy=float((votes_N == labels_N).mean()),
+        probe_accuracy=_probe(z_ND, labels),
+        silhouette=None if alone else float(silhouette_score(z_ND, labels_N)),
+        overlaps=_overlaps(labels_N, votes_N, labels.names),
     )
 
 
@@ -114,13 +163,20 @@ def _votes(z_ND: Array, labels_N: Array) -> Array:
     return votes_N
 
 
-def _probe(z_ND: Array, labels_N: Array, fit_z_ND: Array, fit_labels_N: Array) -> float:
+def _probe(z_ND: Array, labels: Labels) -> float:
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))
-    return float(probe.fit(fit_z_ND, fit_labels_N).score(z_ND, labels_N))
+    work = labels.fit_z_ND.size * len(np.unique(labels.fit_N))
+    steps = max(PROBE_STEPS[0], min(PROBE_STEPS[1], PROBE_STEPS[1] * PROBE_WORK // max(work, 1)))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=steps))
+    with warnings.catch_warnings():
+        if steps < PROBE_STEPS[1]:  # of hundreds of classes, stopped where it has nearly converged
+            warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = probe.fit(labels.fit_z_ND, labels.fit_N)
+    return float(fitted.score(z_ND, labels.test_N))
 
 
 def _active(z_ND: Array) -> Array:
@@ -138,16 +194,21 @@ def _correlations(z_ND: Array) -> Array:
     return pairs
 
 
-def _overlaps(labels_N: Array, votes_N: Array, classes_K: Array) -> tuple[Overlap, ...]:
-    pairs = [
-        Overlap(classes=(int(a), int(b)), share=_mistaken(labels_N, votes_N, a, b))
-        for index, a in enumerate(classes_K)
-        for b in classes_K[index + 1 :]
-    ]
-    pairs = sorted(pairs, key=lambda pair: (-pair.share, pair.classes))
-    return tuple(pair for pair in pairs[:OVERLAPS] if pair.share > 0)
-
-
-def _mistaken(labels_N: Array, votes_N: Array, a: int, b: int) -> float:
-    swapped = ((labels_N == a) & (votes_N == b)) | ((labels_N == b) & (votes_N == a))
-    return float(swapped.sum() / np.isin(labels_N, (a, b)).sum())
+def _overlaps(labels_N: Array, votes_N: Array, names: Sequence[str]) -> tuple[Overlap, ...]:
+    classes_K, class_N = np.unique(labels_N, return_inverse=True)
+    voted_N = np.searchsorted(classes_K, votes_N)
+    voted_KK = np.zeros((len(classes_K), len(classes_K)), np.int64)
+    np.add.at(voted_KK, (class_N, voted_N), 1)
+    images_K = voted_KK.sum(axis=1)
+    shares_KK = (voted_KK + voted_KK.T) / (images_K[:, None] + images_K)
+    one_M, other_M = np.nonzero(np.triu(shares_KK, k=1))
+    # Stable: of equal shares the pair of the smaller classes comes first.
+    order_M = np.argsort(-shares_KK[one_M, other_M], kind="stable")[:OVERLAPS]
+    return tuple(
+        Overlap(
+            classes=(int(classes_K[a]), int(classes_K[b])),
+            names=(names[classes_K[a]], names[classes_K[b]]),
+            share=float(shares_KK[a, b]),
+        )
+        for a, b in zip(one_M[order_M], other_M[order_M], strict=True)
+    )

@@ -8,7 +8,9 @@ import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from ae_sweep.errors import ConfigError, DataError, NotStoredError, StoreError
+from ae_sweep.api.images import class_numbers, dataset_at, load_images
+from ae_sweep.config import dataset_title
+from ae_sweep.errors import NotStoredError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def load_sweep(
     name: str | None = None,
     *,
     store: Path | str | None = None,
+    dataset: Path | str | None = None,
     data_dir: Path | str | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Sweep:
@@ -45,8 +48,10 @@ def load_sweep(
     store
         The directory that holds it, which wins over ``MLFLOW_TRACKING_URI``; None takes that if it
         is set, else ``mlruns`` in the working directory.
+    dataset
+        Where your own images are now, if they have been moved; they are recognised by their pixels.
     data_dir
-        Where the data set's files are; the user cache if left out.
+        Where a named data set's files are; the user cache if left out.
     announce
         Called with each message, one line: a download, a store that wins over the environment.
 
@@ -58,13 +63,20 @@ def load_sweep(
         If the store cannot be read.
     """
     place = open_at(store, announce=announce)
-    return read_sweep(name, place, data_dir=data_dir_at(data_dir), announce=announce)
+    return read_sweep(
+        name,
+        place,
+        moved_to=None if dataset is None else dataset_at(dataset),
+        data_dir=data_dir_at(data_dir),
+        announce=announce,
+    )
 
 
 def read_sweep(
     name: str | None,
     store: Store,
     *,
+    moved_to: str | None = None,
     data_dir: Path | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Sweep:
@@ -78,6 +90,7 @@ def read_sweep(
         trials=tuple(trials),
         store=store,
         runs=runs,
+        moved_to=moved_to,
         data_dir=data_dir,
         announce=announce,
     )
@@ -110,6 +123,8 @@ class Sweep:
     """Where it is kept."""
     runs: TrackingStore = field(repr=False)
     """What of it MLflow keeps."""
+    moved_to: str | None = None
+    """Where its images are now; None if they are where they were."""
     data_dir: Path | None = None
     announce: Callable[[str], None] | None = field(default=None, repr=False)
     _shared_models: dict[str, TrainedAutoencoder] = field(
@@ -134,8 +149,9 @@ class Sweep:
         from ae_sweep import analysis
 
         dataset = self.record.config.get("dataset")
+        title = None if dataset is None else dataset_title(dataset)
         try:
-            return analysis.frontier(self.trials, sweep=self.name, dataset=dataset)
+            return analysis.frontier(self.trials, sweep=self.name, dataset=title)
         except NotStoredError as error:
             words = ["run", "--name", self.name, "--resume"]
             if self.data_dir is not None:
@@ -144,7 +160,7 @@ class Sweep:
 
     @functools.cached_property
     def dataset(self) -> ImageDataset:
-        """The images it was measured on, and their labels, which no training uses.
+        """The images it was measured on, and their labels if any, which no training uses.
 
         Raises
         ------
@@ -153,29 +169,9 @@ class Sweep:
         StoreError
             If the sweep's stored settings do not name them.
         """
-        from ae_sweep import data
-
-        config = self.record.config
-        limit = config.get("train_limit", "None")
-        if "dataset" not in config or not (limit == "None" or limit.isdecimal()):
-            raise StoreError(
-                f"the store does not name the images of {self.name}: its settings were changed "
-                "there; mend the tag config of its run in the MLflow UI"
-            )
-        dataset = data.load(
-            config["dataset"],
-            cache_dir=cache_dir(),
-            data_dir=self.data_dir,
-            train_limit=None if limit == "None" else int(limit),
-            announce=self.announce,
+        return load_images(
+            self.record, dataset=self.moved_to, data_dir=self.data_dir, announce=self.announce
         )
-        if dataset.card.digest != self.record.dataset_digest:
-            raise DataError(
-                f"the images of {dataset.card.name} are not those of {self.name}: their digest is "
-                f"{dataset.card.digest}, the sweep's {self.record.dataset_digest}; name the "
-                "sweep's images with --data-dir"
-            )
-        return dataset
 
     def other_images(self, name: str) -> ImageDataset:
         """Load another data set by its name, to show its images to the sweep's models.
@@ -316,22 +312,20 @@ class Sweep:
             self._shared_models[point.run_id] = model
         return model
 
-    def classes(self, wanted: Sequence[int] = ()) -> list[int]:
-        """Return the wanted classes ascending, or all that the test images have.
+    def classes(self, wanted: Sequence[int | str] = ()) -> list[int]:
+        """Return the numbers of the wanted classes ascending, or of all that test images have.
+
+        Parameters
+        ----------
+        wanted
+            Names of classes, or their numbers in ``dataset.class_names``.
 
         Raises
         ------
         ConfigError
-            If a class has no test image.
+            If the images have no classes, or a class has no test image.
         """
-        there = sorted({int(label) for label in self.dataset.test_labels_N})
-        for label in wanted:
-            if label not in there:
-                raise ConfigError(
-                    f"no test image of {self.dataset.card.name} is of class {label}; its classes "
-                    f"are {', '.join(map(str, there))}"
-                )
-        return sorted(set(wanted)) or there
+        return class_numbers(self.dataset, wanted)
 
 
 def _row(point: FrontierPoint) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+NAME_LISTS = {"--classes"}
+"""Lists of names, each one word: all words up to the next option belong to them."""
 NEGATIVE_NUMBER = re.compile(r"-[\d.]")
 NUMBERS = re.compile(r"[-+]?\.?\d[\d.e+-]*(:[\d.e+-]*)?", re.IGNORECASE)
 """A number or a range of numbers, right or wrong in its details: 8, 1e-3, 2:8."""
@@ -41,7 +43,8 @@ def spread(
         Names of the options that take a list, such as ``--dims``.
     numbers_only
         Whether a list ends at the first word that is not a number, because the command takes names
-        as well: ``reconstruct --digits 3 8 NAME``. The first value always belongs to its option.
+        as well: ``reconstruct --digits 3 8 NAME``. The first value always belongs to its option,
+        and every word to a list of names: ``reconstruct NAME --classes cat dog``.
     """
     # Words behind "--" are names, whatever they begin with.
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -55,7 +58,8 @@ def _spread(
     empty = False  # whether that option has no value so far
     for word in arguments:
         name, equals, value = word.partition("=")
-        if option and name not in lists and _is_value(word, numbers_only and not empty):
+        ends_at_names = numbers_only and not empty and option not in NAME_LISTS
+        if option and name not in lists and _is_value(word, ends_at_names):
             yield from _repeat(option, word)
             empty = False
             continue
@@ -71,8 +75,9 @@ def _spread(
 
 
 def _repeat(option: str, value: str) -> Iterator[str]:
-    # "2 8 32" in quotes is a list as well; an empty word stays one, to be refused by name.
-    for part in value.split() or [""]:
+    # "2 8 32" in quotes is a list as well; an empty word stays one, to be refused by name. A name
+    # may have spaces.
+    for part in [value] if option in NAME_LISTS else value.split() or [""]:
         yield f"{option}={part}"
 
 

@@ -11,7 +11,14 @@ from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.logged import log_or_say
-from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
+from ae_sweep.cli.options import (
+    DataDirOption,
+    DimsOption,
+    MovedOption,
+    StoreOption,
+    SweepArgument,
+    whole_number,
+)
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
 from ae_sweep.config.parsing import some_dims
@@ -24,15 +31,28 @@ MOST_STEPS = 50
 def interpolate(
     sweep: SweepArgument = None,
     start: Annotated[
-        int,
-        typer.Option("--from", parser=whole_number, metavar="CLASS", help="Class to begin with."),
-    ] = 4,
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CLASS",
+            help="Class to begin with, by name or number. [default: 4, else the first]",
+        ),
+    ] = None,
     end: Annotated[
-        int, typer.Option("--to", parser=whole_number, metavar="CLASS", help="Class to end with.")
-    ] = 9,
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="CLASS",
+            help="Class to end with, by name or number. [default: 9, else the last]",
+        ),
+    ] = None,
     images: Annotated[
         bool,
-        typer.Option("--images", help="--from and --to are numbers of test images, not classes."),
+        typer.Option(
+            "--images",
+            help="--from and --to are numbers of test images, not classes; needed where the images "
+            "have no classes.",
+        ),
     ] = False,
     means: Annotated[
         bool,
@@ -46,6 +66,7 @@ def interpolate(
         int, typer.Option(parser=whole_number, metavar="N", help="Images in a strip.")
     ] = 11,
     out: Annotated[Path | None, out_option("interpolate")] = None,
+    dataset: MovedOption = None,
     data_dir: DataDirOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -64,7 +85,7 @@ def interpolate(
 
     from ae_sweep import inspection
 
-    trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
+    trained = load_sweep(sweep, store=store, dataset=dataset, data_dir=data_dir, announce=say)
     found = inspection.interpolation(
         trained, trained.points(wanted), (start, end), steps=steps, images=images, means=means
     )

@@ -14,6 +14,7 @@ from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import (
     DataDirOption,
     JsonOption,
+    MovedOption,
     StoreOption,
     SweepArgument,
     whole_number,
@@ -38,6 +39,7 @@ def latent(
         typer.Option("--umap", help="Lay the images out by UMAP; needs the extra ae-sweep[umap]."),
     ] = False,
     out: Annotated[Path | None, out_option("latent")] = None,
+    dataset: MovedOption = None,
     data_dir: DataDirOption = None,
     store: StoreOption = None,
     json_output: JsonOption = False,
@@ -46,15 +48,16 @@ def latent(
 
     Labels are used here alone, never in training: the classes of the 10 nearest other test images,
     a logistic regression fitted on the validation images, the silhouette, and which classes
-    overlap. Beyond two latents the plane is that of their first two principal components. The
-    numbers are also logged to the runs in MLflow, picture and table to the sweep's.
+    overlap. Without classes only the latents themselves are measured. Beyond two latents the plane
+    is that of their first two principal components. The numbers are also logged to the runs in
+    MLflow, picture and table to the sweep's.
 
     Example: ae-sweep latent --dim 2
     """
     check_out(out)
     from ae_sweep import inspection, tables
 
-    opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
+    opened = load_sweep(sweep, store=store, dataset=dataset, data_dir=data_dir, announce=say)
     point = opened.nearest(2) if dim is None else opened.best_at(dim)
     plane = inspection.latent_plane(opened, point, umap=umap)
     path = out or Path(f"latent-{opened.name}.png")
@@ -64,7 +67,7 @@ def latent(
         print_json(spaces.document())
     else:
         print_table(tables.latent_spaces(spaces.measured()))
-    for line in spaces.findings:
+    for line in (*plane.notes, *spaces.findings):
         say(line)
     log_or_say(opened, plane, spaces)
     say(f"figure: {path}")

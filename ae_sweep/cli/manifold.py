@@ -11,7 +11,13 @@ from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.logged import log_or_say
-from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument, whole_number
+from ae_sweep.cli.options import (
+    DataDirOption,
+    MovedOption,
+    StoreOption,
+    SweepArgument,
+    whole_number,
+)
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
 
@@ -34,6 +40,7 @@ def manifold(
         int, typer.Option(parser=whole_number, metavar="N", help="Images along each side.")
     ] = 20,
     out: Annotated[Path | None, out_option("manifold")] = None,
+    dataset: MovedOption = None,
     data_dir: DataDirOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -49,7 +56,7 @@ def manifold(
 
     from ae_sweep import inspection
 
-    trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
+    trained = load_sweep(sweep, store=store, dataset=dataset, data_dir=data_dir, announce=say)
     point = trained.nearest(2) if dim is None else trained.best_at(dim)
     found = inspection.manifold(trained, point, side=side)
     path = out or Path(f"manifold-{trained.name}.png")

@@ -80,6 +80,14 @@ StrictOption = Annotated[
     bool,
     typer.Option("--strict", help="Of own images: refuse the first picture that cannot be read."),
 ]
+MovedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="PATH",
+        help="Where your own images are now, if they were moved after the sweep.",
+    ),
+]
 
 
 def whole_number(text: str) -> int:

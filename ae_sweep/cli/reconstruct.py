@@ -11,10 +11,17 @@ from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.logged import log_or_say
-from ae_sweep.cli.options import DataDirOption, DimsOption, StoreOption, SweepArgument, whole_number
+from ae_sweep.cli.options import (
+    DataDirOption,
+    DimsOption,
+    MovedOption,
+    StoreOption,
+    SweepArgument,
+    whole_number,
+)
 from ae_sweep.cli.output_file import check_out, out_option, write_figure
 from ae_sweep.config import check_count
-from ae_sweep.config.parsing import parse_digits, some_dims
+from ae_sweep.config.parsing import some_dims
 
 MOST_IMAGES = 100
 
@@ -23,10 +30,13 @@ MOST_IMAGES = 100
 def reconstruct(
     sweep: SweepArgument = None,
     dims: DimsOption = None,
-    digits: Annotated[
+    classes: Annotated[
         list[str] | None,
         typer.Option(
-            "--digits", metavar="CLASS ...", help="Show these classes only, as in --digits 3 8."
+            "--classes",
+            "--digits",
+            metavar="CLASS ...",
+            help="Show these classes only, by name or number; --digits 3 8 for digits.",
         ),
     ] = None,
     count: Annotated[
@@ -37,13 +47,14 @@ def reconstruct(
         typer.Option(
             "--worst",
             help="Show the test images that are rebuilt worst, over all dims shown, instead of "
-            "the first of each class.",
+            "the first of each class, or evenly spaced ones where there are no classes.",
         ),
     ] = False,
     residuals: Annotated[
         bool, typer.Option("--residuals", help="Show the absolute error under each row.")
     ] = False,
     out: Annotated[Path | None, out_option("reconstruct")] = None,
+    dataset: MovedOption = None,
     data_dir: DataDirOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -56,21 +67,21 @@ def reconstruct(
     """
     check_out(out)
     check_count("count", count, most=MOST_IMAGES)
-    wanted, asked = some_dims(dims), parse_digits(digits)
+    wanted = some_dims(dims)
 
     from ae_sweep import inspection
 
-    trained = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
+    trained = load_sweep(sweep, store=store, dataset=dataset, data_dir=data_dir, announce=say)
     found = inspection.reconstructions(
         trained,
         trained.points(wanted),
-        classes=trained.classes(asked),
+        classes=classes or (),
         count=count,
         worst=worst,
         residuals=residuals,
     )
     path = out or Path(f"reconstruct-{trained.name}.png")
     write_figure(found.figure, path)
-    say(f"test images: {' '.join(map(str, found.images))}")
+    say(f"test images: {' '.join(found.listed)}")
     log_or_say(trained, found)
     say(f"figure: {path}")

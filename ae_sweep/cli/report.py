@@ -12,10 +12,11 @@ from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.logged import log_or_say
-from ae_sweep.cli.options import DataDirOption, StoreOption, SweepArgument
+from ae_sweep.cli.options import DataDirOption, MovedOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, write_out
 from ae_sweep.cli.ui import DEFAULT_PORT
 from ae_sweep.errors import StoreError
+from ae_sweep.messages import visible
 from ae_sweep.version import __version__
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def report(
             "--out", metavar="FILE", help="Where the page goes. [default: report-SWEEP.html here]"
         ),
     ] = None,
+    dataset: MovedOption = None,
     data_dir: DataDirOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -51,13 +53,13 @@ def report(
 
     from ae_sweep import report as page
 
-    opened = load_sweep(sweep, store=store, data_dir=data_dir, announce=say)
+    opened = load_sweep(sweep, store=store, dataset=dataset, data_dir=data_dir, announce=say)
     address = _ui_address(opened.store.tracking_override)
     made = page.sections(opened, announce=say, ui_address=address)
-    dataset, model = opened.record.config.get("dataset", ""), opened.frontier.model
+    model, title = opened.frontier.model, opened.frontier.dataset or ""
     html = page.render_page(
         title=opened.name,
-        subtitle=f"Rate and distortion of the model {model} on {dataset}",
+        subtitle=f"Rate and distortion of the model {model} on {visible(title)}",
         sections=made,
         version=__version__,
     )

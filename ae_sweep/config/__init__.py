@@ -26,6 +26,7 @@ from ae_sweep.config.sweep import (
     TrialConfig,
     as_flat_dict,
     changed_settings,
+    dataset_title,
     digest,
     names_own_images,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "changed_settings",
     "check_count",
     "check_port",
+    "dataset_title",
     "digest",
     "model_family",
     "model_settings",

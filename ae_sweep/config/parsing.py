@@ -93,19 +93,6 @@ def some_dims(texts: Sequence[str] | None) -> tuple[int, ...] | None:
     return parse_dims(texts)[0] if texts else None
 
 
-def parse_digits(texts: Sequence[str] | None) -> tuple[int, ...]:
-    """Read classes; none where all are meant.
-
-    Raises
-    ------
-    ConfigError
-        If one is not a whole number.
-    """
-    return tuple(
-        _number(text, int, "--digits", "a whole number, as in --digits 3 8") for text in texts or ()
-    )
-
-
 def parse_workers(text: str) -> int | None:
     """Read a number of workers; None is ``auto``.
 

@@ -196,6 +196,12 @@ def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) ->
     ]
 
 
+def dataset_title(dataset: str) -> str:
+    """Return how a data set is called where a path would be too long: own images by their name."""
+    path = Path(dataset)
+    return path.name if path.is_absolute() and path.name else dataset
+
+
 def as_flat_dict(config: SweepConfig) -> dict[str, str]:
     """Return a sweep's whole configuration as parameter names and texts."""
     flat = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

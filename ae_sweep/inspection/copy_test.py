@@ -28,6 +28,8 @@ PICTURE = "identity.png"
 DOCUMENT = "identity.json"
 IMAGES = 2_000
 """Of each probe: the first test images; more change the third digit."""
+NUMBERS = 2**25
+"""Pixels times channels of a probe at most: large images are fewer."""
 SHOWN = 4
 OTHER = "shapes"
 """A data set that is there without network."""
@@ -90,36 +92,41 @@ class IdentityTest(Inspection):
 def identity_test(sweep: Sweep, points: Sequence[FrontierPoint]) -> IdentityTest:
     """Have the best model of each point rebuild test images and four other kinds.
 
-    The first 2,000 test images, the same inverted, with permuted pixels, uniform noise, and another
-    data set.
+    The first 2,000 test images (fewer if they are large), the same inverted, with permuted pixels,
+    uniform noise, and another data set if it has images of the same shape.
 
     Raises
     ------
     StoreError, NotStoredError, DataError
         If a model or the images cannot be read.
     """
+    dataset = sweep.dataset
     others, notes = _others(sweep)
-    probes = analysis.probes(sweep.dataset.test_NCHW[:IMAGES], others=others)
-    pca = analysis.fit_pca(sweep.dataset.train_NCHW)
-    results: list[tuple[FrontierPoint, list[ProbeResult]]] = []
+    count = min(IMAGES, analysis.images_within(NUMBERS, dataset.test_NCHW.shape))
+    others = {name: x_NCHW[:count] for name, x_NCHW in others.items()}
+    probes = analysis.probes(dataset.test_NCHW[:count], others=others)
+    widest = max(point.latent_dim for point in points)
+    pca = analysis.fit_pca(dataset.train_NCHW, components=widest)
     shown = min(points, key=lambda point: (-point.latent_dim, point.val_mse))
-    rows: tuple[plots.ImageRow, ...] = ()
+    results: list[tuple[FrontierPoint, list[ProbeResult]]] = []
+    rows: list[plots.ImageRow] = []
     for point in points:
         model = sweep.shared_model(point)
-        rebuilt = {probe: model.reconstruct(x_NCHW) for probe, x_NCHW in probes.items()}
-        if point is shown:
-            rows = _rows(probes, rebuilt)
-        of_point = [
-            analysis.probe_result(
-                probe, x_NCHW, rebuilt[probe], latent_dim=point.latent_dim, pca=pca
+        of_point = []
+        for probe, x_NCHW in probes.items():
+            rebuilt_NCHW = model.reconstruct(x_NCHW)
+            of_point.append(
+                analysis.probe_result(
+                    probe, x_NCHW, rebuilt_NCHW, latent_dim=point.latent_dim, pca=pca
+                )
             )
-            for probe, x_NCHW in probes.items()
-        ]
+            if point is shown:
+                rows += _rows(probe, x_NCHW, rebuilt_NCHW)
         results.append((point, of_point))
     return IdentityTest(
         sweep=sweep.name,
         title=f"{sweep.name}, {shown.condition}",
-        rows=rows,
+        rows=tuple(rows),
         shown=shown,
         results=tuple((point, result) for point, of_point in results for result in of_point),
         verdicts=(*_verdicts(results), *_against_pca(results)),
@@ -152,18 +159,20 @@ def _against_pca(results: Sequence[tuple[FrontierPoint, Sequence[ProbeResult]]])
 
 def _others(sweep: Sweep) -> tuple[dict[str, Array], tuple[str, ...]]:
     """Return images of another data set by its name, and why there are none."""
-    card = sweep.dataset.card
-    if card.name == OTHER:
+    if sweep.record.config["dataset"] == OTHER:
         return {}, (f"no other data set is tried: the sweep's own is {OTHER}",)
+    shape = sweep.dataset.card.image_shape
     other = sweep.other_images(OTHER)
-    if other.card.image_shape != card.image_shape:
-        return {}, (f"no other data set is tried: {OTHER} has images of another shape",)
-    return {OTHER: other.test_NCHW[:IMAGES]}, ()
+    if other.card.image_shape != shape:
+        sizes = ("×".join(map(str, each)) for each in (other.card.image_shape, shape))
+        return {}, (
+            "no other data set is tried: {} has images of {}, not {}".format(OTHER, *sizes),
+        )
+    return {OTHER: other.test_NCHW}, ()
 
 
-def _rows(probes: Mapping[str, Array], rebuilt: Mapping[str, Array]) -> tuple[plots.ImageRow, ...]:
-    rows = []
-    for probe, x_NCHW in probes.items():
-        rows.append(plots.ImageRow(probe, x_NCHW[:SHOWN]))
-        rows.append(plots.ImageRow("rebuilt", analysis.as_bytes(rebuilt[probe][:SHOWN])))
-    return tuple(rows)
+def _rows(probe: str, x_NCHW: Array, rebuilt_NCHW: Array) -> list[plots.ImageRow]:
+    return [
+        plots.ImageRow(probe, x_NCHW[:SHOWN]),
+        plots.ImageRow("rebuilt", analysis.as_bytes(rebuilt_NCHW[:SHOWN])),
+    ]

@@ -6,18 +6,26 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ae_sweep import analysis, plots
 from ae_sweep.inspection.result import Drawing, Inspection
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ae_sweep.analysis import FrontierPoint, LatentSpace
     from ae_sweep.api import Sweep
+    from ae_sweep.data import ImageDataset
+
+    Array = np.ndarray[Any, Any]
 
 SCHEMA = "ae-sweep/latent-space"
 PICTURE = "latent_plane.png"
 DOCUMENT = "latent_space.json"
+MOST_IMAGES = 10_000
+"""Images that are encoded, evenly spaced among more."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,9 @@ class MeasuredSpace:
             "latent_probe_accuracy": space.probe_accuracy,
             "latent_silhouette": space.silhouette,
             "active_latents": space.active_latents,
+            "latent_correlation": space.mean_correlation,
         }
-        if space.mean_correlation is not None:
-            metrics["latent_correlation"] = space.mean_correlation
-        return metrics
+        return {name: value for name, value in metrics.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,23 +61,26 @@ class LatentSpaces(Inspection):
     """The latent spaces of some points of a sweep; at least one."""
 
     spaces: tuple[MeasuredSpace, ...]
+    classes_refusal: str | None = None
+    """Why nothing is measured of classes; None where it is."""
 
     @property
     def findings(self) -> tuple[str, ...]:
         """Where the latents separate classes best, and where worst."""
-        best = max(self.spaces, key=lambda each: each.space.knn_accuracy)
-        worst = min(self.spaces, key=lambda each: each.space.knn_accuracy)
+        if self.classes_refusal is not None:
+            return (self.classes_refusal,)
+        best = max(self.spaces, key=_knn_accuracy)
+        worst = min(self.spaces, key=_knn_accuracy)
         found = (
-            f"k-NN accuracy is highest at {best.point.condition} ({_accuracy(best)} of the test "
-            "images)"
+            f"k-NN accuracy is highest at {best.point.condition} ({_knn_accuracy(best):.1%} of "
+            "the test images)"
         )
-        if worst.space.knn_accuracy < best.space.knn_accuracy:
-            found += f" and lowest at {worst.point.condition} ({_accuracy(worst)})"
+        if _knn_accuracy(worst) < _knn_accuracy(best):
+            found += f" and lowest at {worst.point.condition} ({_knn_accuracy(worst):.1%})"
         if worst.space.overlaps:
             pair = worst.space.overlaps[0]
-            found += (
-                f", where {pair.classes[0]} and {pair.classes[1]} overlap most ({pair.share:.1%})"
-            )
+            one, other = pair.written
+            found += f", where {one} and {other} overlap most ({pair.share:.1%})"
         return (found,)
 
     def measured(self) -> list[tuple[FrontierPoint, LatentSpace]]:
@@ -87,6 +97,7 @@ class LatentSpaces(Inspection):
             "schema": SCHEMA,
             "schema_version": 1,
             "sweep": self.sweep,
+            "classes_refusal": self.classes_refusal,
             "spaces": [
                 {
                     "condition": str(each.point.condition),
@@ -106,7 +117,7 @@ class LatentSpaces(Inspection):
 
 
 def latent_plane(sweep: Sweep, point: FrontierPoint, *, umap: bool = False) -> Drawing:
-    """Draw the test images in the plane of a point's latents, coloured by class.
+    """Draw the test images in the plane of a point's latents, coloured by class if they have any.
 
     Beyond two latents the plane is that of their first two principal components.
 
@@ -123,7 +134,8 @@ def latent_plane(sweep: Sweep, point: FrontierPoint, *, umap: bool = False) -> D
         If the model or the images cannot be read.
     """
     dataset = sweep.dataset
-    z_ND = sweep.shared_model(point).encode(dataset.test_NCHW)
+    chosen = _chosen(dataset.test_NCHW)
+    z_ND = sweep.shared_model(point).encode(dataset.test_NCHW[chosen])
     if umap:
         seen_NA, axes_names = analysis.neighbour_map(z_ND), ["UMAP 1", "UMAP 2"]
     else:
@@ -133,38 +145,80 @@ def latent_plane(sweep: Sweep, point: FrontierPoint, *, umap: bool = False) -> D
             f"{name} ({share:.0%} of variance)"
             for name, share in zip(plane.names, plane.shares, strict=True)
         ]
+    labels_N = None if dataset.test_labels_N is None else dataset.test_labels_N[chosen]
+    by_class = "" if labels_N is None else " by class"
     figure = plots.latent_plane_figure(
         seen_NA,
-        dataset.test_labels_N,
+        labels_N,
         axes_names=axes_names,
-        title=f"{sweep.name}, {point.condition}: test images by class",
+        title=f"{sweep.name}, {point.condition}: test images{by_class}",
+        class_names=dataset.class_names,
     )
-    return Drawing(sweep=sweep.name, file=PICTURE, figure=figure)
+    notes = () if labels_N is None else _uncoloured(labels_N)
+    return Drawing(sweep=sweep.name, file=PICTURE, figure=figure, notes=notes)
 
 
 def latent_spaces(sweep: Sweep, points: Sequence[FrontierPoint]) -> LatentSpaces:
     """Measure the latent spaces of some points, at least one.
+
+    Without classes, or with too few of them, nothing is measured of how they are separated.
 
     Raises
     ------
     StoreError, NotStoredError, DataError
         If a model or the images cannot be read.
     """
-    return LatentSpaces(sweep=sweep.name, spaces=tuple(_measured(sweep, point) for point in points))
-
-
-def _accuracy(each: MeasuredSpace) -> str:
-    return f"{each.space.knn_accuracy:.1%}"
-
-
-def _measured(sweep: Sweep, point: FrontierPoint) -> MeasuredSpace:
-    dataset, model = sweep.dataset, sweep.shared_model(point)
-    space = analysis.latent_space(
-        model.encode(dataset.test_NCHW),
-        dataset.test_labels_N,
-        fit_z_ND=model.encode(dataset.val_NCHW),
-        fit_labels_N=dataset.val_labels_N,
+    classes_refusal = _classes_refusal(sweep.dataset)
+    return LatentSpaces(
+        sweep=sweep.name,
+        spaces=tuple(_measured(sweep, point, by_class=classes_refusal is None) for point in points),
+        classes_refusal=classes_refusal,
     )
+
+
+def _knn_accuracy(each: MeasuredSpace) -> float:
+    accuracy = each.space.knn_accuracy
+    assert accuracy is not None  # noqa: S101 - of spaces that were measured by class
+    return accuracy
+
+
+def _uncoloured(labels_N: Array) -> tuple[str, ...]:
+    classes = len(np.unique(labels_N))
+    if classes <= plots.MOST_COLOURS:
+        return ()
+    rest = f"{classes - plots.MOST_COLOURS:,}"
+    most = f"the {plots.MOST_COLOURS} classes with the most test images"
+    return (f"{most} are coloured, the other {rest} grey",)
+
+
+def _classes_refusal(dataset: ImageDataset) -> str | None:
+    """Return why a latent space cannot be measured by classes; None if it can."""
+    labels_N, fit_labels_N = dataset.test_labels_N, dataset.val_labels_N
+    if labels_N is None or fit_labels_N is None:
+        return (
+            f"the images of {visible(dataset.card.name)} have no classes, so only the latents "
+            "themselves are measured"
+        )
+    return analysis.too_few_classes(labels_N[_chosen(labels_N)], fit_labels_N)
+
+
+def _chosen(array: Array) -> Array:
+    return analysis.evenly_spaced(len(array), count=MOST_IMAGES)
+
+
+def _measured(sweep: Sweep, point: FrontierPoint, *, by_class: bool) -> MeasuredSpace:
+    dataset, model = sweep.dataset, sweep.shared_model(point)
+    chosen = _chosen(dataset.test_NCHW)
+    labels = None
+    if by_class and dataset.test_labels_N is not None and dataset.val_labels_N is not None:
+        fitted = _chosen(dataset.val_NCHW)
+        labels = analysis.Labels(
+            test_N=dataset.test_labels_N[chosen],
+            fit_z_ND=model.encode(dataset.val_NCHW[fitted]),
+            fit_N=dataset.val_labels_N[fitted],
+            names=dataset.class_names,
+        )
+    space = analysis.latent_space(model.encode(dataset.test_NCHW[chosen]), labels)
     if "active_latents" in point.rate:
         # Of a code that is drawn, a latent may vary and be noise all the same.
         space = dataclasses.replace(space, active_latents=round(point.rate["active_latents"]))

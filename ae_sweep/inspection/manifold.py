@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ae_sweep.analysis import FrontierPoint
     from ae_sweep.api import Sweep
 
+MOST_IMAGES = 10_000
+"""Test images whose quantiles space the grid, evenly spaced among more."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Manifold(ImageGrid):
@@ -40,7 +43,9 @@ def manifold(sweep: Sweep, point: FrontierPoint, *, side: int = 20) -> Manifold:
         If the model or the images cannot be read.
     """
     model = sweep.shared_model(point)
-    grid = analysis.grid(model.encode(sweep.dataset.test_NCHW), side=side)
+    x_NCHW = sweep.dataset.test_NCHW
+    some = analysis.evenly_spaced(len(x_NCHW), count=MOST_IMAGES)
+    grid = analysis.grid(model.encode(x_NCHW[some]), side=side)
     directions = ("across", "upwards")[: len(grid.axes)]
     axes = ", ".join(f"{axis} {way}" for axis, way in zip(grid.axes, directions, strict=True))
     return Manifold(

@@ -47,6 +47,13 @@ class Drawing(Inspection):
 
     file: str
     figure: plots.Figure
+    notes: tuple[str, ...] = ()
+    """What the figure leaves out."""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What the figure leaves out."""
+        return self.notes
 
     def pictures(self) -> Mapping[str, plots.Figure]:  # noqa: D102 - inherited
         return {self.file: self.figure}

@@ -144,7 +144,8 @@ class TrainedAutoencoder:
 
 def _floats(array: Array) -> Tensor:
     # A copy where torch could not share the memory: read-only, or with negative strides.
-    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+    floats = torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+    return floats / 255 if array.dtype == np.uint8 else floats
 
 
 def _pixels(x_BCHW: Array) -> Tensor:

@@ -9,11 +9,13 @@ from ae_sweep.plots.export import Figure, render
 from ae_sweep.plots.frontier import frontier_figure
 from ae_sweep.plots.history import history_figure
 from ae_sweep.plots.image_rows import ImageRow, image_rows_figure
-from ae_sweep.plots.latent_plane import latent_plane_figure
+from ae_sweep.plots.latent_plane import MOST_COLOURS, latent_plane_figure
 from ae_sweep.plots.point_positions import PointPosition, point_positions
 from ae_sweep.plots.reconstructions import reconstructions_figure
+from ae_sweep.plots.style import plain
 
 __all__ = [
+    "MOST_COLOURS",
     "Figure",
     "ImageRow",
     "PointPosition",
@@ -21,6 +23,7 @@ __all__ = [
     "history_figure",
     "image_rows_figure",
     "latent_plane_figure",
+    "plain",
     "point_positions",
     "reconstructions_figure",
     "render",

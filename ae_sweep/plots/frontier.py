@@ -160,8 +160,8 @@ def _draw_mse(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
     for _, points in _lines(beside, [point for point in _points_of(beside) if point.test_mse > 0]):
         _draw_beside(axes, [(point.latent_dim, point.test_mse) for point in points])
     _set_mse_range(axes, [mse for _, mse in (*trials, *others) if mse > 0])
-    axes.set_ylabel("test MSE per pixel")
-    _label_pixels(axes, frontier.pixels, y=0.98)
+    axes.set_ylabel(f"test MSE per {frontier.number_word[:-1]}")
+    _label_pixels(axes, frontier, y=0.98)
 
 
 def _draw_psnr(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
@@ -190,7 +190,7 @@ def _draw_psnr(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
         _draw_beside(axes, list(zip([p.latent_dim for p in points], heights, strict=True)))
     _set_psnr_range(axes, [psnr for _, psnr in (*rated, *others)])
     axes.set_ylabel("test PSNR (dB)")
-    _label_pixels(axes, frontier.pixels, y=0.02)
+    _label_pixels(axes, frontier, y=0.02)
 
 
 def _draw_trials(axes: Axes, trials: Iterable[tuple[int, float]]) -> None:
@@ -329,12 +329,12 @@ def _mark_perfect(axes: Axes, frontier: Frontier, *, edge: float, marker: str) -
         )
 
 
-def _label_pixels(axes: Axes, pixels: int, *, y: float) -> None:
+def _label_pixels(axes: Axes, frontier: Frontier, *, y: float) -> None:
     """Label the dotted line at its end far from the curve: top for MSE, else bottom."""
     axes.text(
-        pixels,
+        frontier.pixels,
         y,
-        f"raw image: {pixels} pixels ",
+        f"raw image: {frontier.pixels} {frontier.number_word} ",
         transform=axes.get_xaxis_transform(),
         rotation=90,
         ha="right",

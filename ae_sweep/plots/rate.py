@@ -51,7 +51,7 @@ def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure
         for each, colour, marker in ((beside, GREEN, "s"), (frontier, BLUE, "o")):
             if each is not None:
                 _draw(mse_axes, psnr_axes, each, colour=colour, marker=marker)
-        _set_up(mse_axes, psnr_axes)
+        _set_up(mse_axes, psnr_axes, number=frontier.number_word[:-1])
         names = [plain(name) for name in (frontier.sweep, frontier.model, frontier.dataset) if name]
         figure.suptitle(
             " · ".join(names), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY, parse_math=False
@@ -102,7 +102,7 @@ def _draw(mse_axes: Axes, psnr_axes: Axes, frontier: Frontier, *, colour: str, m
         )
 
 
-def _set_up(mse_axes: Axes, psnr_axes: Axes) -> None:
+def _set_up(mse_axes: Axes, psnr_axes: Axes, *, number: str) -> None:
     for axes in (mse_axes, psnr_axes):
         axes.set_xscale("symlog", base=2, linthresh=LINEAR_BITS)
         axes.set_xlim(left=0)
@@ -114,7 +114,7 @@ def _set_up(mse_axes: Axes, psnr_axes: Axes) -> None:
         axes.grid(visible=True, color=GREY, alpha=0.25, linewidth=0.5)
     mse_axes.set_yscale("log")
     mse_axes.margins(y=0.1)
-    mse_axes.set_ylabel("test MSE per pixel at that rate")
+    mse_axes.set_ylabel(f"test MSE per {number} at that rate")
     mse_axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     mse_axes.yaxis.set_major_formatter(lambda mse, _: f"{mse:.3g}")
     mse_axes.yaxis.set_minor_locator(NullLocator())

@@ -67,7 +67,7 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
             text = [f"Not available: {error}."]
             made.append(Section(name=name, title=title, text=text, error=error))
     found = [finding for each in made for finding in each.findings[-MOST_FOUND:]]
-    return [_summary(opened, found, link), *made]
+    return [_summary(opened, [*_leaks(opened), *found], link), *made]
 
 
 def _summary(opened: Sweep, found: Sequence[str], link: Callable[[str], str]) -> Section:
@@ -79,7 +79,7 @@ def _summary(opened: Sweep, found: Sequence[str], link: Callable[[str], str]) ->
         *_curve_in_words(opened),
         (
             f"The lowest test error is that of {best.condition}: MSE {best.test_mse:.5f}"
-            f"{psnr(best)}, at {best.compression_ratio:.4g} pixels per latent."
+            f"{psnr(best)}, at {best.compression_ratio:.4g} {frontier.number_word} per latent."
         ),
         *map(sentence, analysis.code_use(frontier.points)),
         *map(sentence, frontier.notes),
@@ -97,6 +97,22 @@ def _summary(opened: Sweep, found: Sequence[str], link: Callable[[str], str]) ->
         findings=findings,
         tables=[points_table(opened, link)],
     )
+
+
+def _leaks(opened: Sweep) -> list[str]:
+    """Say how many images the measurement shares with training, if the images can be read."""
+    try:
+        leaks = opened.dataset.card.leaks
+    except AeSweepError:
+        return []
+    if not leaks:
+        return []
+    return [
+        (
+            f"{leaks:,} test and validation images equal a training image, so the errors are lower "
+            "than those of images never seen."
+        )
+    ]
 
 
 def _curve_in_words(opened: Sweep) -> list[str]:

@@ -40,7 +40,7 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
         kind="svg",
         alternative=f"Test MSE and PSNR over {axis}: {'; '.join(values)}",
         caption="Point at a point, or reach it with the Tab key, for its values.",
-        dots=_dots(plots.point_positions(figure, frontier)),
+        dots=_dots(plots.point_positions(figure, frontier), number_word=frontier.number_word),
     )
     return Section(
         name="frontier",
@@ -52,7 +52,7 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
     )
 
 
-def _dots(places: Iterable[plots.PointPosition]) -> list[Dot]:
+def _dots(places: Iterable[plots.PointPosition], *, number_word: str = "pixels") -> list[Dot]:
     """Make a dot of each place; points on top of each other share one."""
     together: list[list[plots.PointPosition]] = []
     for place in places:
@@ -66,7 +66,7 @@ def _dots(places: Iterable[plots.PointPosition]) -> list[Dot]:
         Dot(
             left=group[0].left,
             top=group[0].top,
-            text=" · ".join(_values(place.point) for place in group),
+            text=" · ".join(_values(place.point, number_word) for place in group),
         )
         for group in together
     ]
@@ -76,7 +76,7 @@ def _is_near(one: plots.PointPosition, other: plots.PointPosition) -> bool:
     return abs(one.left - other.left) < NEAR and abs(one.top - other.top) < NEAR
 
 
-def _values(point: FrontierPoint) -> str:
+def _values(point: FrontierPoint, number_word: str) -> str:
     rate = (
         f"{point.rate[RATE_BITS]:.1f} bits, MSE {point.rate[RATE_MSE]:.5f} at that rate, "
         if point.has_rate
@@ -84,7 +84,7 @@ def _values(point: FrontierPoint) -> str:
     )
     return (
         f"{point.condition}: {rate}test MSE {point.test_mse:.5f}{psnr(point)}, "
-        f"{point.compression_ratio:.4g} pixels per latent, {point.hyperparameters}"
+        f"{point.compression_ratio:.4g} {number_word} per latent, {point.hyperparameters}"
     )
 
 

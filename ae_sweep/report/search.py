@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ae_sweep.api import Sweep
 
 NOT_GIVEN = ("None", "")
+FLAGS = ("scale", "strict")
+"""Options without a value."""
 
 
 def history_section(opened: Sweep, link: Callable[[str], str]) -> Section:
@@ -88,6 +90,6 @@ def _command(config: Mapping[str, str]) -> str:
     # What is not an option was written by another program.
     for key, text in config.items():
         if key.isidentifier() and key not in left_out and text not in NOT_GIVEN:
-            values = [shlex.quote(value) for value in str(text).split()]
-            lines.append(" ".join([option_name(key), *values]))
+            values = [text] if key == "dataset" else [] if key in FLAGS else str(text).split()
+            lines.append(shlex.join([option_name(key), *values]))
     return " \\\n    ".join(lines)

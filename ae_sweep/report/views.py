@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ae_sweep.api import Sweep
 
 MANIFOLD_SIDE = 15
+BY_CLASS = (
+    "k-NN is the accuracy of a vote of the ten nearest other test images, the probe that of a "
+    "logistic regression fitted on validation images."
+)
 MOST_ROWS = 12
 """Of models in one picture: more are spread evenly over the curve."""
 
@@ -22,7 +26,7 @@ MOST_ROWS = 12
 def reconstructions_section(opened: Sweep) -> Section:
     """Show test images over their reconstructions by each model."""
     points = _spread(opened.points())
-    found = inspection.reconstructions(opened, points, classes=opened.classes())
+    found = inspection.reconstructions(opened, points)
     names = ", ".join(str(point.condition) for point in points)
     return Section(
         name="reconstructions",
@@ -33,7 +37,7 @@ def reconstructions_section(opened: Sweep) -> Section:
                 found.figure,
                 alternative=f"{len(found.images)} test images in the first row, and below "
                 f"them their reconstructions by the models of {names}",
-                caption=f"Test images {', '.join(map(str, found.images))}.",
+                caption=f"Test images {', '.join(found.listed)}.",
             )
         ],
         found=[found],
@@ -41,28 +45,26 @@ def reconstructions_section(opened: Sweep) -> Section:
 
 
 def latent_section(opened: Sweep) -> Section:
-    """Show the latent plane, and how well latents separate classes."""
+    """Show the latent plane, and how well latents separate classes if there are any."""
     point = opened.nearest(2)
     plane = inspection.latent_plane(opened, point)
     spaces = inspection.latent_spaces(opened, opened.points())
     measured = spaces.measured()
     overlaps = tables.overlaps(measured)
+    by_class = spaces.classes_refusal is None
+    captions = [*plane.notes, *([spaces.of(point).overlapping] if by_class else [])]
+    coloured = ", coloured by class" if opened.dataset.test_labels_N is not None else ""
     return Section(
         name="latent",
         title="Latent space",
-        text=[
-            (
-                "k-NN is the accuracy of a vote of the ten nearest other test images, the probe "
-                "that of a logistic regression fitted on validation images."
-            )
-        ],
+        text=[BY_CLASS] if by_class else [],
         findings=[*map(sentence, spaces.findings)],
         pictures=[
             make_picture(
                 plane.figure,
                 alternative=f"The test images as points in the plane of the latents of "
-                f"{point.condition}, coloured by class",
-                caption=sentence(spaces.of(point).overlapping),
+                f"{point.condition}{coloured}",
+                caption=" ".join(map(sentence, captions)) or f"{point.condition}.",
             )
         ],
         tables=[

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep import analysis, plots, sweep, tracking, training
+from ae_sweep.config import dataset_title
 from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
@@ -190,7 +191,7 @@ def _publish(request: SweepRequest, runs: TrackingStore, writer: SweepWriter) ->
     """Read the trials back, and store the frontier on the sweep's run."""
     config = request.config
     record, trials = runs.sweep_with_trials(config.name)
-    frontier = analysis.frontier(trials, sweep=record.name, dataset=record.config.get("dataset"))
+    frontier = analysis.frontier(trials, sweep=record.name, dataset=dataset_title(config.dataset))
     figure = plots.frontier_figure(frontier)
     writer.finish(
         figures={f"frontier.{kind}": plots.render(figure, kind) for kind in ("png", "svg")},

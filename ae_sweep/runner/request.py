@@ -168,7 +168,7 @@ def dataset_text(dataset: Path | str | None) -> str | None:
         return None
     from ae_sweep import data
 
-    return str(images_at(dataset)) if data.is_path(dataset) else str(dataset)
+    return str(images_at(dataset)) if data.is_path(str(dataset)) else str(dataset)
 
 
 def _new_name(dataset: str, now: time.struct_time) -> str:

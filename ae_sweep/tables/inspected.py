@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from ae_sweep.analysis import FrontierPoint, LatentSpace, ProbeResult
 
 LATENTS = Column(key="condition", title="Latents", kind=str)
+BY_CLASS = ("knn_accuracy", "probe_accuracy", "silhouette", "overlaps")
 MOST_PAIRS = 3
 """Of overlapping classes that have room in one column."""
 
 
 def latent_spaces(measured: Iterable[tuple[FrontierPoint, LatentSpace]]) -> Table:
-    """Return the latent spaces of points, one per row."""
+    """Return the latent spaces of points, one per row; without classes, without their columns."""
     spaces = list(measured)
-    return Table(
-        caption="How well latents separate the classes; no training used the labels",
+    by_class = any(space.knn_accuracy is not None for _, space in spaces)
+    table = Table(
+        caption="How well latents separate the classes; no training used the labels"
+        if by_class
+        else "The latents of the test images",
         columns=(
             LATENTS,
             Column(key="knn_accuracy", title="k-NN", form="{:.1%}"),
@@ -45,6 +49,7 @@ def latent_spaces(measured: Iterable[tuple[FrontierPoint, LatentSpace]]) -> Tabl
         ),
         run_ids=tuple(point.run_id for point, _ in spaces),
     )
+    return table if by_class else table.without(*BY_CLASS)
 
 
 def overlaps(measured: Iterable[tuple[FrontierPoint, LatentSpace]]) -> Table:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis
-from ae_sweep.config import MODEL_SETTINGS, PARAMETERS, written_parameters
+from ae_sweep.config import MODEL_SETTINGS, PARAMETERS, dataset_title, written_parameters
 from ae_sweep.records import Outcome
 from ae_sweep.tables.table import Column, Share, Table
 
@@ -49,13 +49,15 @@ def frontier_table(frontier: Frontier) -> Table:
     """
     return Table(
         caption="The best of each condition by validation, measured on the test images",
-        columns=tuple(
-            Column(key=title, title=title, **POINT_COLUMNS.get(title, {"form": "{:g}"}))
-            for title in analysis.table_rows(frontier)[0]
-        ),
+        columns=tuple(_point_column(title, frontier) for title in analysis.table_rows(frontier)[0]),
         rows=_point_rows(frontier),
         run_ids=tuple(point.run_id for point in frontier.points),
     )
+
+
+def _point_column(title: str, frontier: Frontier) -> Column:
+    column = Column(key=title, title=title, **POINT_COLUMNS.get(title, {"form": "{:g}"}))
+    return replace(column, unit=column.unit.replace("pixels", frontier.number_word))
 
 
 def points(frontier: Frontier) -> Table:
@@ -155,7 +157,7 @@ def sweeps(records: Sequence[SweepRecord]) -> Table:
                 "name": record.name,
                 "started": started(record),
                 "outcome": str(record.outcome),
-                "dataset": record.config.get("dataset"),
+                "dataset": _dataset(record),
                 "model": _model(record),
                 "dims": record.config.get("dims"),
                 **{each: record.counts.get(each, 0) for each in counts},
@@ -218,6 +220,11 @@ def started(record: SweepRecord) -> str:
     """Write when a sweep was started, to the minute, in local time."""
     moment = dt.datetime.fromtimestamp(record.started_ms / 1000).astimezone()
     return moment.strftime("%Y-%m-%d %H:%M")
+
+
+def _dataset(record: SweepRecord) -> str | None:
+    dataset = record.config.get("dataset")
+    return None if dataset is None else dataset_title(dataset)
 
 
 def _model(record: SweepRecord) -> str:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
+from ae_sweep.messages import visible
 from ae_sweep.tracking import names
 
 if TYPE_CHECKING:
     from ae_sweep.records import DatasetCard
+
+MOST_LETTERS = 200
+"""Of a name; MLflow refuses more than 500, and a folder's may have what no database takes."""
 
 
 def dataset_input(card: DatasetCard) -> DatasetInput:
@@ -19,7 +23,7 @@ def dataset_input(card: DatasetCard) -> DatasetInput:
     One input, since MLflow keeps one for each name and digest: the digest covers the split.
     """
     dataset = Dataset(
-        name=card.name,
+        name=visible(card.name, MOST_LETTERS),
         digest=card.digest,
         # Words, as in "local files in DIR": MLflow's own types each promise an address.
         source_type=names.DATA_SOURCE_TYPE,

@@ -50,6 +50,10 @@ CURVE_METRICS: Final = "frontier/"
 
 COMMIT_PARAMETER: Final = "git_commit"
 PIXELS_PARAMETER: Final = "pixels"
+CHANNELS_PARAMETER: Final = "channels"
+"""Logged of colour images; those of a run without it are grey."""
+LEAKS: Final = "leaks"
+"""Tag of a sweep whose test or validation images equal training images: how many."""
 
 PICTURE: Final = "reconstructions.png"
 TABLE_JSON: Final = "frontier_table.json"

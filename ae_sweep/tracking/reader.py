@@ -85,6 +85,7 @@ def trial_record(run: Run) -> TrialRecord | None:
             recipe=texts["recipe"],
         )
         pixels = int(texts[names.PIXELS_PARAMETER])
+        channels = int(texts.get(names.CHANNELS_PARAMETER, "1"))
         compression_ratio = pixels / point.latent_dim
         role = Role(run.data.tags[names.ROLE])
     except (KeyError, ValueError, ZeroDivisionError, OverflowError, ConfigError):
@@ -102,6 +103,7 @@ def trial_record(run: Run) -> TrialRecord | None:
         outcome=outcome,
         pixels=pixels,
         compression_ratio=compression_ratio,
+        channels=channels,
         val_mse=_measurement(run, "val_mse"),
         test_mse=_measurement(run, "test_mse") if finished else None,
         test_psnr=_measurement(run, "test_psnr") if finished else None,

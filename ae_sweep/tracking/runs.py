@@ -18,6 +18,7 @@ from mlflow.entities import Metric, Param, RunTag
 from ae_sweep.config import PARAMETERS, as_flat_dict, model_settings
 from ae_sweep.config.model import setting_text
 from ae_sweep.errors import ConfigError, TrainingDivergedError
+from ae_sweep.messages import visible
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names
 from ae_sweep.tracking.dataset import dataset_input
@@ -121,6 +122,7 @@ def sweep_tags(config: SweepConfig, card: DatasetCard) -> dict[str, str]:
         names.OUTCOME: Outcome.RUNNING,
         names.CONFIG: text,
         names.DATASET_DIGEST: card.digest,
+        **({names.LEAKS: str(card.leaks)} if card.leaks else {}),
     }
 
 
@@ -155,10 +157,12 @@ def trial_parameters(
     """Return the parameters of a trial's run as texts: its settings, and what is given besides."""
     written = point.hyperparameters.written()
     chosen = [name for name in written if PARAMETERS[name].default is not None]
+    channels, _, _ = card.image_shape
     values = {
-        "dataset": card.name,
+        "dataset": visible(card.name),
         names.PIXELS_PARAMETER: card.pixels,
         **dataclasses.asdict(point.hyperparameters),
+        **({names.CHANNELS_PARAMETER: channels} if channels != 1 else {}),
         **parameters,
         "latent_dim": point.latent_dim,
         **written,

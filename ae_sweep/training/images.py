@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ae_sweep.analysis import evenly_spaced
 from ae_sweep.training.failures import environment_errors
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ae_sweep.records import DatasetCard
 
 PICTURES_PER_CLASS = 2
+MOST_PICTURES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,8 @@ class DeviceImages:
 def place(dataset: ImageDataset, device: torch.device) -> DeviceImages:
     """Copy a data set to the device, once for all trials.
 
-    The labels choose which test images are shown, two of each class; they are not used otherwise.
+    The labels choose which test images are shown, two of each class if there are few; they are not
+    used otherwise.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def place(dataset: ImageDataset, device: torch.device) -> DeviceImages:
     DeviceLostError
         If the GPU fails.
     """
-    shown = _picture_indices(dataset.test_labels_N)
+    shown = _shown(dataset)
     return DeviceImages(
         train_NCHW=_to_device(dataset.train_NCHW, device),
         val_NCHW=_to_device(dataset.val_NCHW, device),
@@ -76,6 +79,14 @@ def as_bytes(x_BCHW: Tensor) -> Tensor:
 
 def _to_device(x_NCHW: np.ndarray[Any, Any], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(x_NCHW)).to(device, copy=True)
+
+
+def _shown(dataset: ImageDataset) -> np.ndarray[Any, Any]:
+    """Return the numbers of the images to show: of few classes two each, else evenly spaced."""
+    labels_N = dataset.test_labels_N
+    if labels_N is None or len(set(labels_N)) * PICTURES_PER_CLASS > MOST_PICTURES:
+        return evenly_spaced(len(dataset.test_NCHW), count=MOST_PICTURES)
+    return _picture_indices(labels_N)
 
 
 def _picture_indices(labels_N: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
