@@ -9,7 +9,15 @@ from __future__ import annotations
 from ae_sweep.data.dataset import fetch, load, names
 from ae_sweep.data.image_dataset import ImageDataset
 from ae_sweep.data.locate import Located, LocatedFile
-from ae_sweep.data.own import ImageFacts, Prepared, findings, forget, is_path, prepare
+from ae_sweep.data.own import (
+    ImageFacts,
+    Prepared,
+    findings,
+    forget,
+    from_memory,
+    is_path,
+    prepare,
+)
 
 __all__ = [
     "ImageDataset",
@@ -20,6 +28,7 @@ __all__ = [
     "fetch",
     "findings",
     "forget",
+    "from_memory",
     "is_path",
     "load",
     "names",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ae_sweep.data.own.sources import Found
 
     Announce = Callable[[str], None]
+    Labels = Sequence[NDArray[np.integer[Any]] | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +103,7 @@ def collect_parts(
         )
     collected = collect_arrays(
         parts,
-        [part.labels_N for part in parts],
+        lambda: [part.labels_N for part in parts],
         options,
         form=form,
         place=place,
@@ -115,20 +116,29 @@ def collect_parts(
 
 def collect_arrays(
     sources: Sequence[ArrayImages],
-    labels: Sequence[NDArray[np.integer[Any]] | None],
+    labels: Callable[[], Labels],
     options: ImageOptions,
     *,
     form: Form,
     place: str,
     scratch: Path,
     announce: Announce | None,
+    names: tuple[str, ...] = (),
 ) -> Collected:
-    """Read the images of arrays, with the labels of each if they have any."""
+    """Read the images of arrays, and then their labels.
+
+    Parameters
+    ----------
+    labels
+        Returns the labels of each source; called when all images have been read.
+    names
+        Names of the labels 0, 1, ...; the numbers themselves where there are fewer.
+    """
     count = sum(source.count for source in sources)
     progress = Progress(count, "images", announce)
     progress.begin(place)
     converted, pixels = read_arrays(sources, options, scratch=scratch, progress=progress)
-    classes_N, class_names, notes = name_classes(labels)
+    classes_N, class_names, notes = name_classes(labels(), names)
     return Collected(
         form=form,
         converted=converted,
@@ -144,9 +154,9 @@ def collect_arrays(
 
 
 def name_classes(
-    labels: Sequence[NDArray[np.integer[Any]] | None],
+    labels: Labels, names: tuple[str, ...] = ()
 ) -> tuple[Numbers | None, tuple[str, ...], tuple[str, ...]]:
-    """Assign numbers to the distinct labels of all parts.
+    """Assign numbers and names to the distinct labels of all parts.
 
     Returns
     -------
@@ -168,7 +178,10 @@ def name_classes(
             f"{MAX_CLASSES:,} classes"
         )
         return None, (), (note,)
-    return classes_N.astype(np.int64), tuple(map(str, values_K.tolist())), ()
+    values = values_K.tolist()
+    if values[0] >= 0 and values[-1] < len(names):
+        return classes_N.astype(np.int64), tuple(names[value] for value in values), ()
+    return classes_N.astype(np.int64), tuple(map(str, values)), ()
 
 
 def _collect_pictures(
@@ -179,7 +192,7 @@ def _collect_pictures(
     progress = Progress(len(files), "pictures", announce)
     progress.begin(visible(listing.root))
     converted, pixels = read_pictures(files, options, scratch=scratch, progress=progress)
-    check_broken(files, converted, place=listing.root)
+    check_broken(files, converted, place=visible(listing.root))
     return Collected(
         form="folder",
         converted=converted,
@@ -205,7 +218,7 @@ def _collect_idx(
     labels_N = idx.labels()
     collected = collect_arrays(
         idx.sources,
-        [labels_N],
+        lambda: [labels_N],
         options,
         form="idx",
         place=visible(found.path),
