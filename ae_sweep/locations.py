@@ -163,6 +163,24 @@ def data_dir_at(data_dir: Path | str | None) -> Path | None:
     return _directory(Path(data_dir), "--data-dir", DataError)
 
 
+def images_at(images: Path | str) -> Path:
+    """Make the path of the user's own images absolute.
+
+    Raises
+    ------
+    ConfigError
+        If an address is given where a path is meant.
+    DataError
+        If no such path can exist.
+    """
+    if _is_address(images):
+        raise ConfigError(
+            f"--dataset takes a name or a path, and {_hidden(str(images))} is an address; download "
+            "the images and name their folder"
+        )
+    return _directory(Path(images), "--dataset", DataError)
+
+
 def out_at(out: Path | str) -> Path:
     """Make the path of a file to write absolute.
 

@@ -17,6 +17,8 @@ from ae_sweep.data.own import (
     from_memory,
     is_path,
     prepare,
+    recall,
+    remember,
 )
 
 __all__ = [
@@ -33,4 +35,6 @@ __all__ = [
     "load",
     "names",
     "prepare",
+    "recall",
+    "remember",
 ]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ae_sweep.data.own.cache import Prepared, forget
+from ae_sweep.data.own.cache import Prepared, forget, recall, remember
 from ae_sweep.data.own.facts import ImageFacts
 from ae_sweep.data.own.loading import load
 from ae_sweep.data.own.memory import from_memory
@@ -21,4 +21,6 @@ __all__ = [
     "is_path",
     "load",
     "prepare",
+    "recall",
+    "remember",
 ]

@@ -22,6 +22,7 @@ import numpy as np
 from ae_sweep.data.own.facts import ImageFacts
 from ae_sweep.data.own.pixel_file import HASH_BYTES, not_writable
 from ae_sweep.errors import DataError
+from ae_sweep.files import write_atomically
 from ae_sweep.messages import visible
 
 if sys.platform != "win32":
@@ -170,6 +171,21 @@ def forget(path: Path, cache_dir: Path) -> int:
     for directory in found:
         _remove(directory)
     return len(found)
+
+
+def recall(prepared: Prepared, name: str) -> dict[str, Any] | None:
+    """Return what was computed of prepared images before, and kept with ``remember``."""
+    try:
+        found = json.loads((prepared.directory / f"{name}.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def remember(prepared: Prepared, name: str, document: dict[str, Any]) -> None:
+    """Keep a JSON-able result with the images of which it was computed."""
+    with contextlib.suppress(OSError):  # a cache that can only be read: it is computed again
+        write_atomically(prepared.directory / f"{name}.json", json.dumps(document).encode())
 
 
 def _replace(scratch: Path, target: Path) -> None:
