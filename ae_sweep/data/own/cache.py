@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import sys
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +155,7 @@ def making(cache_dir: Path) -> Iterator[Path]:
             if sys.platform != "win32":
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove_abandoned(parent)
+            _remove_abandoned(parent, now=scratch.stat().st_mtime)
             yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -211,25 +210,29 @@ def _remove(directory: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _remove_abandoned(parent: Path) -> None:
+def _remove_abandoned(parent: Path, *, now: float) -> None:
+    # Ages are measured by the file system's own clock, because machines may share it.
     for other in parent.glob(f"{MAKING}*"):
         with contextlib.suppress(OSError):  # another process may be faster
-            age = time.time() - other.stat().st_mtime
-            if age > ABANDONED_SECONDS or (age > STALE_SECONDS and not _is_locked(other / LOCK)):
+            age = now - other.stat().st_mtime
+            locked = _is_locked(other / LOCK) if age > STALE_SECONDS else True
+            if locked is False or (locked is None and age > ABANDONED_SECONDS):
                 shutil.rmtree(other, ignore_errors=True)
 
 
-def _is_locked(path: Path) -> bool:
-    """Return whether a living process holds the lock, or that cannot be known."""
+def _is_locked(path: Path) -> bool | None:
+    """Return whether a living process holds the lock; None if that cannot be known."""
     if sys.platform == "win32":
-        return True
+        return None
     if not path.exists():
         return False
     with path.open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return True
+        except OSError:  # a file system without locks
+            return None
     return False
 
 

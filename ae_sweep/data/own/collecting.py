@@ -19,7 +19,6 @@ from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
     from typing import Any
 
     from numpy.typing import NDArray
@@ -44,7 +43,6 @@ class Collected:
 
     form: Form
     converted: Converted
-    pixels: PixelFile
     given_N: Numbers
     """Number of the part that each belongs to; -1 where the split is to be made."""
     classes_N: Numbers | None
@@ -59,7 +57,7 @@ class Collected:
 
 
 def collect(
-    found: Found, options: ImageOptions, *, scratch: Path, announce: Announce | None
+    found: Found, options: ImageOptions, *, pixels: PixelFile, announce: Announce | None
 ) -> Collected:
     """Read and convert all images of a path into a scratch file.
 
@@ -71,15 +69,15 @@ def collect(
         If they cannot be read.
     """
     if found.listing is not None:
-        return _collect_pictures(found.listing, options, scratch=scratch, announce=announce)
+        return _collect_pictures(found.listing, options, pixels=pixels, announce=announce)
     if found.idx is not None:
-        return _collect_idx(found, found.idx, options, scratch=scratch, announce=announce)
+        return _collect_idx(found, found.idx, options, pixels=pixels, announce=announce)
     return collect_parts(
         open_arrays(found.path, options),
         options,
         form=found.form,
         place=visible(found.path),
-        scratch=scratch,
+        pixels=pixels,
         announce=announce,
     )
 
@@ -90,7 +88,7 @@ def collect_parts(
     *,
     form: Form,
     place: str,
-    scratch: Path,
+    pixels: PixelFile,
     announce: Announce | None,
 ) -> Collected:
     """Read the images and labels of a file of arrays, or of an array in memory."""
@@ -107,7 +105,7 @@ def collect_parts(
         options,
         form=form,
         place=place,
-        scratch=scratch,
+        pixels=pixels,
         announce=announce,
     )
     notes = tuple(note for part in parts for note in part.notes)
@@ -121,7 +119,7 @@ def collect_arrays(
     *,
     form: Form,
     place: str,
-    scratch: Path,
+    pixels: PixelFile,
     announce: Announce | None,
     names: tuple[str, ...] = (),
 ) -> Collected:
@@ -137,12 +135,11 @@ def collect_arrays(
     count = sum(source.count for source in sources)
     progress = Progress(count, "images", announce)
     progress.begin(place)
-    converted, pixels = read_arrays(sources, options, scratch=scratch, progress=progress)
+    converted = read_arrays(sources, options, pixels=pixels, progress=progress)
     classes_N, class_names, notes = name_classes(labels(), names)
     return Collected(
         form=form,
         converted=converted,
-        pixels=pixels,
         given_N=np.concatenate(
             [np.full(source.count, GIVEN[source.part], np.int64) for source in sources]
         ),
@@ -185,18 +182,17 @@ def name_classes(
 
 
 def _collect_pictures(
-    listing: Listing, options: ImageOptions, *, scratch: Path, announce: Announce | None
+    listing: Listing, options: ImageOptions, *, pixels: PixelFile, announce: Announce | None
 ) -> Collected:
     files = listing.pictures
     layout = read_layout(listing)
     progress = Progress(len(files), "pictures", announce)
     progress.begin(visible(listing.root))
-    converted, pixels = read_pictures(files, options, scratch=scratch, progress=progress)
+    converted = read_pictures(files, options, pixels=pixels, progress=progress)
     check_broken(files, converted, place=visible(listing.root))
     return Collected(
         form="folder",
         converted=converted,
-        pixels=pixels,
         given_N=np.array([GIVEN[part] for part in layout.parts], np.int64),
         classes_N=None if layout.classes is None else np.array(layout.classes, np.int64),
         class_names=layout.class_names,
@@ -212,7 +208,7 @@ def _collect_idx(
     idx: IdxFolder,
     options: ImageOptions,
     *,
-    scratch: Path,
+    pixels: PixelFile,
     announce: Announce | None,
 ) -> Collected:
     labels_N = idx.labels()
@@ -222,7 +218,7 @@ def _collect_idx(
         options,
         form="idx",
         place=visible(found.path),
-        scratch=scratch,
+        pixels=pixels,
         announce=announce,
     )
     height, width, _ = idx.sources[0].image_shape

@@ -18,6 +18,7 @@ from ae_sweep.data.own import cache
 from ae_sweep.data.own.collecting import collect_arrays, collect_parts
 from ae_sweep.data.own.facts import NAME_LENGTH
 from ae_sweep.data.own.layout import printable_names
+from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
 from ae_sweep.data.own.preparation import findings, store
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.messages import shorten, visible
@@ -107,14 +108,14 @@ def from_memory(
         If an image cannot be converted, or the cache cannot be written.
     """
     began = time.perf_counter()
-    with cache.making(cache_dir) as scratch:
+    with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
         if isinstance(images, np.ndarray):
             collected = collect_parts(
                 open_memory(images, options, labels),
                 options,
                 form="memory",
                 place=name,
-                scratch=scratch / "pixels",
+                pixels=pixels,
                 announce=announce,
             )
         else:
@@ -123,11 +124,12 @@ def from_memory(
                 options,
                 labels=labels,
                 place=name,
-                scratch=scratch / "pixels",
+                pixels=pixels,
                 announce=announce,
             )
         prepared = store(
             collected,
+            pixels,
             options,
             name=visible(name, NAME_LENGTH),
             place=visible(name),
@@ -178,7 +180,7 @@ def _collect_items(
     *,
     labels: Any,
     place: str,
-    scratch: Path,
+    pixels: PixelFile,
     announce: Announce | None,
 ) -> Collected:
     try:
@@ -200,7 +202,7 @@ def _collect_items(
         options,
         form="memory",
         place=place,
-        scratch=scratch,
+        pixels=pixels,
         announce=announce,
         names=_names(images),
     )

@@ -12,6 +12,7 @@ from ae_sweep.data.own.arrangement import PARTS, arrange, arrange_like_mnist, id
 from ae_sweep.data.own.collecting import collect
 from ae_sweep.data.own.conditions import check_convertible, check_counts
 from ae_sweep.data.own.facts import LISTED, NAME_LENGTH, ImageFacts
+from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
 from ae_sweep.data.own.sources import find_source
 from ae_sweep.data.split import layout_digest
 from ae_sweep.errors import DataError
@@ -63,10 +64,11 @@ def prepare(
         _check_strict(prepared, options)
         return prepared
     began = time.perf_counter()
-    with cache.making(cache_dir) as scratch:
-        collected = collect(found, options, scratch=scratch / "pixels", announce=announce)
+    with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
+        collected = collect(found, options, pixels=pixels, announce=announce)
         prepared = store(
             collected,
+            pixels,
             options,
             name=visible(path.name, NAME_LENGTH),
             place=visible(path),
@@ -82,6 +84,7 @@ def prepare(
 
 def store(
     collected: Collected,
+    pixels: PixelFile,
     options: ImageOptions,
     *,
     name: str,
@@ -102,16 +105,15 @@ def store(
     target
         The directory to be made; None names it after the images themselves.
     """
-    with collected.pixels as pixels:
-        check_convertible(collected.converted, options, place=place)
-        arranged = _arranged(collected)
-        counts = {part: len(arranged.images[part]) for part in PARTS}
-        check_counts(counts, place=place)
-        grey = options.colour == "grey" or (
-            options.colour == "auto" and not collected.converted.coloured
-        )
-        shape = (1 if grey else 3, *pixels.shape[1:])
-        names = output.write_arrays(scratch, arranged, pixels, channels=shape[0])
+    check_convertible(collected.converted, options, place=place)
+    arranged = _arranged(collected)
+    counts = {part: len(arranged.images[part]) for part in PARTS}
+    check_counts(counts, place=place)
+    grey = options.colour == "grey" or (
+        options.colour == "auto" and not collected.converted.coloured
+    )
+    shape = (1 if grey else 3, *pixels.shape[1:])
+    names = output.write_arrays(scratch, arranged, pixels, channels=shape[0])
     if collected.files:
         output.write_files(scratch, collected.files, arranged)
     facts = _facts(
@@ -143,6 +145,7 @@ def store(
         "facts": facts.document(),
     }
     target = target or cache.place_of_digest(found_digest, collected.class_names, scratch.parent)
+    pixels.path.unlink()
     return cache.publish(scratch, target, manifest=manifest, arrays=names)
 
 
