@@ -8,10 +8,11 @@ import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from ae_sweep.api.images import class_numbers, dataset_at, load_images
+from ae_sweep.api.images import class_numbers, load_images
 from ae_sweep.config import dataset_title
 from ae_sweep.errors import NotStoredError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
+from ae_sweep.runner.request import dataset_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,7 +67,7 @@ def load_sweep(
     return read_sweep(
         name,
         place,
-        moved_to=None if dataset is None else dataset_at(dataset),
+        moved_to=dataset_text(dataset),
         data_dir=data_dir_at(data_dir),
         announce=announce,
     )

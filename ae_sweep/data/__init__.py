@@ -9,7 +9,17 @@ from __future__ import annotations
 from ae_sweep.data.dataset import fetch, load, names
 from ae_sweep.data.image_dataset import ImageDataset
 from ae_sweep.data.locate import Located, LocatedFile
-from ae_sweep.data.own import ImageFacts, Prepared, findings, forget, is_path, prepare
+from ae_sweep.data.own import (
+    ImageFacts,
+    Prepared,
+    findings,
+    forget,
+    from_memory,
+    is_path,
+    prepare,
+    recall,
+    remember,
+)
 
 __all__ = [
     "ImageDataset",
@@ -20,8 +30,11 @@ __all__ = [
     "fetch",
     "findings",
     "forget",
+    "from_memory",
     "is_path",
     "load",
     "names",
     "prepare",
+    "recall",
+    "remember",
 ]

@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import sys
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from ae_sweep.data.own.facts import ImageFacts
 from ae_sweep.data.own.pixel_file import HASH_BYTES, not_writable
 from ae_sweep.errors import DataError
+from ae_sweep.files import write_atomically
 from ae_sweep.messages import visible
 
 if sys.platform != "win32":
@@ -155,7 +155,7 @@ def making(cache_dir: Path) -> Iterator[Path]:
             if sys.platform != "win32":
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove_abandoned(parent)
+            _remove_abandoned(parent, now=scratch.stat().st_mtime)
             yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -170,6 +170,21 @@ def forget(path: Path, cache_dir: Path) -> int:
     for directory in found:
         _remove(directory)
     return len(found)
+
+
+def recall(prepared: Prepared, name: str) -> dict[str, Any] | None:
+    """Return what was computed of prepared images before, and kept with ``remember``."""
+    try:
+        found = json.loads((prepared.directory / f"{name}.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def remember(prepared: Prepared, name: str, document: dict[str, Any]) -> None:
+    """Keep a JSON-able result with the images of which it was computed."""
+    with contextlib.suppress(OSError):  # a cache that can only be read: it is computed again
+        write_atomically(prepared.directory / f"{name}.json", json.dumps(document).encode())
 
 
 def _replace(scratch: Path, target: Path) -> None:
@@ -195,25 +210,29 @@ def _remove(directory: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _remove_abandoned(parent: Path) -> None:
+def _remove_abandoned(parent: Path, *, now: float) -> None:
+    # Ages are measured by the file system's own clock, because machines may share it.
     for other in parent.glob(f"{MAKING}*"):
         with contextlib.suppress(OSError):  # another process may be faster
-            age = time.time() - other.stat().st_mtime
-            if age > ABANDONED_SECONDS or (age > STALE_SECONDS and not _is_locked(other / LOCK)):
+            age = now - other.stat().st_mtime
+            locked = _is_locked(other / LOCK) if age > STALE_SECONDS else True
+            if locked is False or (locked is None and age > ABANDONED_SECONDS):
                 shutil.rmtree(other, ignore_errors=True)
 
 
-def _is_locked(path: Path) -> bool:
-    """Return whether a living process holds the lock, or that cannot be known."""
+def _is_locked(path: Path) -> bool | None:
+    """Return whether a living process holds the lock; None if that cannot be known."""
     if sys.platform == "win32":
-        return True
+        return None
     if not path.exists():
         return False
     with path.open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return True
+        except OSError:  # a file system without locks
+            return None
     return False
 
 

@@ -19,7 +19,6 @@ from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
     from typing import Any
 
     from numpy.typing import NDArray
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from ae_sweep.data.own.sources import Found
 
     Announce = Callable[[str], None]
+    Labels = Sequence[NDArray[np.integer[Any]] | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +43,6 @@ class Collected:
 
     form: Form
     converted: Converted
-    pixels: PixelFile
     given_N: Numbers
     """Number of the part that each belongs to; -1 where the split is to be made."""
     classes_N: Numbers | None
@@ -58,7 +57,7 @@ class Collected:
 
 
 def collect(
-    found: Found, options: ImageOptions, *, scratch: Path, announce: Announce | None
+    found: Found, options: ImageOptions, *, pixels: PixelFile, announce: Announce | None
 ) -> Collected:
     """Read and convert all images of a path into a scratch file.
 
@@ -70,15 +69,15 @@ def collect(
         If they cannot be read.
     """
     if found.listing is not None:
-        return _collect_pictures(found.listing, options, scratch=scratch, announce=announce)
+        return _collect_pictures(found.listing, options, pixels=pixels, announce=announce)
     if found.idx is not None:
-        return _collect_idx(found, found.idx, options, scratch=scratch, announce=announce)
+        return _collect_idx(found, found.idx, options, pixels=pixels, announce=announce)
     return collect_parts(
         open_arrays(found.path, options),
         options,
         form=found.form,
         place=visible(found.path),
-        scratch=scratch,
+        pixels=pixels,
         announce=announce,
     )
 
@@ -89,7 +88,7 @@ def collect_parts(
     *,
     form: Form,
     place: str,
-    scratch: Path,
+    pixels: PixelFile,
     announce: Announce | None,
 ) -> Collected:
     """Read the images and labels of a file of arrays, or of an array in memory."""
@@ -102,11 +101,11 @@ def collect_parts(
         )
     collected = collect_arrays(
         parts,
-        [part.labels_N for part in parts],
+        lambda: [part.labels_N for part in parts],
         options,
         form=form,
         place=place,
-        scratch=scratch,
+        pixels=pixels,
         announce=announce,
     )
     notes = tuple(note for part in parts for note in part.notes)
@@ -115,24 +114,32 @@ def collect_parts(
 
 def collect_arrays(
     sources: Sequence[ArrayImages],
-    labels: Sequence[NDArray[np.integer[Any]] | None],
+    labels: Callable[[], Labels],
     options: ImageOptions,
     *,
     form: Form,
     place: str,
-    scratch: Path,
+    pixels: PixelFile,
     announce: Announce | None,
+    names: tuple[str, ...] = (),
 ) -> Collected:
-    """Read the images of arrays, with the labels of each if they have any."""
+    """Read the images of arrays, and then their labels.
+
+    Parameters
+    ----------
+    labels
+        Returns the labels of each source; called when all images have been read.
+    names
+        Names of the labels 0, 1, ...; the numbers themselves where there are fewer.
+    """
     count = sum(source.count for source in sources)
     progress = Progress(count, "images", announce)
     progress.begin(place)
-    converted, pixels = read_arrays(sources, options, scratch=scratch, progress=progress)
-    classes_N, class_names, notes = name_classes(labels)
+    converted = read_arrays(sources, options, pixels=pixels, progress=progress)
+    classes_N, class_names, notes = name_classes(labels(), names)
     return Collected(
         form=form,
         converted=converted,
-        pixels=pixels,
         given_N=np.concatenate(
             [np.full(source.count, GIVEN[source.part], np.int64) for source in sources]
         ),
@@ -144,9 +151,9 @@ def collect_arrays(
 
 
 def name_classes(
-    labels: Sequence[NDArray[np.integer[Any]] | None],
+    labels: Labels, names: tuple[str, ...] = ()
 ) -> tuple[Numbers | None, tuple[str, ...], tuple[str, ...]]:
-    """Assign numbers to the distinct labels of all parts.
+    """Assign numbers and names to the distinct labels of all parts.
 
     Returns
     -------
@@ -168,22 +175,24 @@ def name_classes(
             f"{MAX_CLASSES:,} classes"
         )
         return None, (), (note,)
-    return classes_N.astype(np.int64), tuple(map(str, values_K.tolist())), ()
+    values = values_K.tolist()
+    if values[0] >= 0 and values[-1] < len(names):
+        return classes_N.astype(np.int64), tuple(names[value] for value in values), ()
+    return classes_N.astype(np.int64), tuple(map(str, values)), ()
 
 
 def _collect_pictures(
-    listing: Listing, options: ImageOptions, *, scratch: Path, announce: Announce | None
+    listing: Listing, options: ImageOptions, *, pixels: PixelFile, announce: Announce | None
 ) -> Collected:
     files = listing.pictures
     layout = read_layout(listing)
     progress = Progress(len(files), "pictures", announce)
     progress.begin(visible(listing.root))
-    converted, pixels = read_pictures(files, options, scratch=scratch, progress=progress)
-    check_broken(files, converted, place=listing.root)
+    converted = read_pictures(files, options, pixels=pixels, progress=progress)
+    check_broken(files, converted, place=visible(listing.root))
     return Collected(
         form="folder",
         converted=converted,
-        pixels=pixels,
         given_N=np.array([GIVEN[part] for part in layout.parts], np.int64),
         classes_N=None if layout.classes is None else np.array(layout.classes, np.int64),
         class_names=layout.class_names,
@@ -199,17 +208,17 @@ def _collect_idx(
     idx: IdxFolder,
     options: ImageOptions,
     *,
-    scratch: Path,
+    pixels: PixelFile,
     announce: Announce | None,
 ) -> Collected:
     labels_N = idx.labels()
     collected = collect_arrays(
         idx.sources,
-        [labels_N],
+        lambda: [labels_N],
         options,
         form="idx",
         place=visible(found.path),
-        scratch=scratch,
+        pixels=pixels,
         announce=announce,
     )
     height, width, _ = idx.sources[0].image_shape

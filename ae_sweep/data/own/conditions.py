@@ -9,7 +9,6 @@ from ae_sweep.messages import counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ae_sweep.config import ImageOptions
     from ae_sweep.data.own.layout import Part
@@ -22,7 +21,7 @@ BROKEN_SHARE = 100
 BROKEN_LISTED = 5
 
 
-def check_broken(files: Sequence[ListedFile], converted: Converted, *, place: Path) -> None:
+def check_broken(files: Sequence[ListedFile], converted: Converted, *, place: str) -> None:
     """Refuse a folder of which too many pictures cannot be read.
 
     Raises
@@ -38,13 +37,13 @@ def check_broken(files: Sequence[ListedFile], converted: Converted, *, place: Pa
         for number, reason in sorted(converted.broken.items())[:BROKEN_LISTED]
     )
     raise DataError(
-        f"{broken:,} of {len(files):,} pictures of {visible(place)} cannot be read, and "
+        f"{broken:,} of {len(files):,} pictures of {place} cannot be read, and "
         f"{counted(most, 'broken one')} would be left out; mend or remove them:{listed}"
         f"{chr(10) + '  ...' if broken > BROKEN_LISTED else ''}"
     )
 
 
-def check_convertible(converted: Converted, options: ImageOptions, *, place: Path) -> None:
+def check_convertible(converted: Converted, options: ImageOptions, *, place: str) -> None:
     """Refuse pictures that need an option which is not given.
 
     Raises
@@ -71,10 +70,10 @@ def check_convertible(converted: Converted, options: ImageOptions, *, place: Pat
             "white, black or a colour such as #ff8000, to show through them"
         )
     if needed:
-        raise ConfigError(f"the images of {visible(place)} {'. They also '.join(needed)}")
+        raise ConfigError(f"the images of {place} {'. They also '.join(needed)}")
 
 
-def check_counts(counts: Mapping[Part, int], *, place: Path) -> None:
+def check_counts(counts: Mapping[Part, int], *, place: str) -> None:
     """Refuse too few images.
 
     Raises
@@ -85,12 +84,12 @@ def check_counts(counts: Mapping[Part, int], *, place: Path) -> None:
     parts = ", ".join(f"{count:,} for {name}" for name, count in counts.items())
     if sum(counts.values()) < LEAST_IMAGES:
         raise ConfigError(
-            f"{visible(place)} has {counted(sum(counts.values()), 'image')} ({parts}); at least "
+            f"{place} has {counted(sum(counts.values()), 'image')} ({parts}); at least "
             f"{LEAST_IMAGES} are needed, better some hundreds"
         )
     empty = [name for name, count in counts.items() if not count]
     if empty:
         raise ConfigError(
-            f"{visible(place)} leaves no images for {' and '.join(empty)} ({parts}); add images, "
+            f"{place} leaves no images for {' and '.join(empty)} ({parts}); add images, "
             "or divide them yourself into folders train, val and test"
         )

@@ -12,6 +12,8 @@ Counts: TypeAlias = tuple[tuple[str, int], ...]
 Form = Literal["folder", "npz", "npy", "idx", "memory"]
 Split = Literal["given", "made", "partly given", "MNIST's"]
 
+NAME_LENGTH = 100
+"""Longest name of a set or of a class, in characters."""
 LISTED = 20
 """Names that are listed at most, where there may be very many."""
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ae_sweep.data.own.facts import NAME_LENGTH
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import counted, shorten, visible
 
@@ -26,8 +27,6 @@ SPLIT_FOLDERS: dict[str, Part] = {
 }
 """Exact names of top folders that are parts of a given split."""
 MAX_CLASSES = 1000
-NAME_LENGTH = 100
-"""Longest name of a class, in characters."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ Shapes: N images, C channels, H height, W width.
 from __future__ import annotations
 
 import hashlib
-import os
+import math
 import struct
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ae_sweep.data.idx import Bytes
 
 HASH_BYTES = 32
+PIXELS = "pixels"
+"""Name of the scratch file."""
 LUMA = (19595, 38470, 7471)
 """Weights of red, green and blue by ITU-R 601-2 in 1/65536, as in Pillow's ``convert("L")``."""
 
@@ -49,17 +52,20 @@ def luma(pixels: Bytes, *, axis: int) -> Bytes:
 
 
 class PixelFile:
-    """Images of one shape in a file, written and read in any order by several threads.
+    """Images of one shape in a new file, written and read in any order by several threads.
 
-    Plain reads and writes: pages of a memory map would count as this process's memory.
+    Plain reads and writes: pages of a memory map would count as this process's memory. The file is
+    removed at the end of the ``with`` block.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+    shape: tuple[int, int, int] = (0, 0, 0)
+    """Channels, height, width of an image; to be set before the first is written."""
+
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.shape = shape
-        self._bytes = shape[0] * shape[1] * shape[2]
+        self._lock = threading.Lock()
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            self._file = path.open("x+b", buffering=0)
         except OSError as error:
             raise not_writable(path, error) from error
 
@@ -69,7 +75,7 @@ class PixelFile:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        self._file.close()
         self.path.unlink(missing_ok=True)
 
     def write(self, first: int, pixels_NCHW: Bytes) -> None:
@@ -81,23 +87,22 @@ class PixelFile:
             If there is no room.
         """
         content = np.ascontiguousarray(pixels_NCHW).data.cast("B")
-        offset = first * self._bytes
         try:
-            while content:
-                written = os.pwrite(self._descriptor, content, offset)
-                content, offset = content[written:], offset + written
+            with self._lock:
+                self._file.seek(first * math.prod(self.shape))
+                while content:
+                    content = content[self._file.write(content) :]
         except OSError as error:
             raise not_writable(self.path, error) from error
 
     def read(self, images_N: NDArray[np.int64], channels: int) -> Bytes:
         """Read images by number, the first ``channels`` channels of each: N×C×H×W."""
-        _, height, width = self.shape
-        size = channels * height * width
-        pixels = np.empty((len(images_N), size), np.uint8)
-        for row, image in zip(pixels, images_N.tolist(), strict=True):
-            content = os.pread(self._descriptor, size, image * self._bytes)
-            row[:] = np.frombuffer(content, np.uint8)
-        return pixels.reshape(len(images_N), channels, height, width)
+        pixels_NCHW = np.empty((len(images_N), channels, *self.shape[1:]), np.uint8)
+        with self._lock:
+            for image_CHW, number in zip(pixels_NCHW, images_N.tolist(), strict=True):
+                self._file.seek(number * math.prod(self.shape))
+                self._file.readinto(image_CHW.data)
+        return pixels_NCHW
 
 
 def not_writable(path: Path, error: OSError) -> DataError:

@@ -11,7 +11,8 @@ from ae_sweep.data.own import cache, output
 from ae_sweep.data.own.arrangement import PARTS, arrange, arrange_like_mnist, identity
 from ae_sweep.data.own.collecting import collect
 from ae_sweep.data.own.conditions import check_convertible, check_counts
-from ae_sweep.data.own.facts import LISTED, ImageFacts
+from ae_sweep.data.own.facts import LISTED, NAME_LENGTH, ImageFacts
+from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
 from ae_sweep.data.own.sources import find_source
 from ae_sweep.data.split import layout_digest
 from ae_sweep.errors import DataError
@@ -63,12 +64,14 @@ def prepare(
         _check_strict(prepared, options)
         return prepared
     began = time.perf_counter()
-    with cache.making(cache_dir) as scratch:
-        collected = collect(found, options, scratch=scratch / "pixels", announce=announce)
+    with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
+        collected = collect(found, options, pixels=pixels, announce=announce)
         prepared = store(
             collected,
-            path,
+            pixels,
             options,
+            name=visible(path.name, NAME_LENGTH),
+            place=visible(path),
             scratch=scratch,
             target=target,
             fingerprint=found.fingerprint,
@@ -81,9 +84,11 @@ def prepare(
 
 def store(
     collected: Collected,
-    path: Path,
+    pixels: PixelFile,
     options: ImageOptions,
     *,
+    name: str,
+    place: str,
     scratch: Path,
     target: Path | None,
     fingerprint: str | None,
@@ -93,24 +98,32 @@ def store(
 
     Parameters
     ----------
-    path
-        Names the images in messages and in their card.
+    name
+        Names the images in their card.
+    place
+        Names them in messages.
     target
         The directory to be made; None names it after the images themselves.
     """
-    with collected.pixels as pixels:
-        check_convertible(collected.converted, options, place=path)
-        arranged = _arranged(collected)
-        counts = {part: len(arranged.images[part]) for part in PARTS}
-        check_counts(counts, place=path)
-        grey = options.colour == "grey" or (
-            options.colour == "auto" and not collected.converted.coloured
-        )
-        shape = (1 if grey else 3, *pixels.shape[1:])
-        names = output.write_arrays(scratch, arranged, pixels, channels=shape[0])
+    check_convertible(collected.converted, options, place=place)
+    arranged = _arranged(collected)
+    counts = {part: len(arranged.images[part]) for part in PARTS}
+    check_counts(counts, place=place)
+    grey = options.colour == "grey" or (
+        options.colour == "auto" and not collected.converted.coloured
+    )
+    shape = (1 if grey else 3, *pixels.shape[1:])
+    names = output.write_arrays(scratch, arranged, pixels, channels=shape[0])
     if collected.files:
         output.write_files(scratch, collected.files, arranged)
-    facts = _facts(collected, arranged, path, shape, seconds=time.perf_counter() - began)
+    facts = _facts(
+        collected,
+        arranged,
+        shape,
+        name=name,
+        place=place,
+        seconds=time.perf_counter() - began,
+    )
     content_sha256 = (
         [file.content_sha256() for file in collected.idx.files] if collected.idx else []
     )
@@ -128,11 +141,11 @@ def store(
         "digest": found_digest,
         "content_sha256": content_sha256,
         "class_names": collected.class_names if collected.classes_N is not None else None,
-        "path": str(path),
         "options": options.written,
         "facts": facts.document(),
     }
     target = target or cache.place_of_digest(found_digest, collected.class_names, scratch.parent)
+    pixels.path.unlink()
     return cache.publish(scratch, target, manifest=manifest, arrays=names)
 
 
@@ -176,16 +189,17 @@ def _arranged(collected: Collected) -> Arranged:
 def _facts(
     collected: Collected,
     arranged: Arranged,
-    path: Path,
     shape: tuple[int, int, int],
     *,
+    name: str,
+    place: str,
     seconds: float,
 ) -> ImageFacts:
     converted = collected.converted
     counts = {part: len(arranged.images[part]) for part in PARTS}
     return ImageFacts(
-        name=visible(path.name, 100),
-        source=f"own images in {visible(path)}",
+        name=name,
+        source=f"own images in {place}",
         form=collected.form,
         split=_split(collected),
         image_shape=shape,

@@ -26,13 +26,12 @@ from ae_sweep.data.decode import (
     convert_array,
     read_picture,
 )
-from ae_sweep.data.own.pixel_file import HASH_BYTES, PixelFile, luma, pixel_hash
+from ae_sweep.data.own.pixel_file import HASH_BYTES, luma, pixel_hash
 from ae_sweep.errors import DataError
 from ae_sweep.messages import in_words, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from ae_sweep.data.idx import Bytes
     from ae_sweep.data.own.layout import Part
     from ae_sweep.data.own.listing import ListedFile
+    from ae_sweep.data.own.pixel_file import PixelFile
 
     Announce = Callable[[str], None]
 
@@ -146,9 +146,9 @@ def read_pictures(
     files: Sequence[ListedFile],
     options: ImageOptions,
     *,
-    scratch: Path,
+    pixels: PixelFile,
     progress: Progress,
-) -> tuple[Converted, PixelFile]:
+) -> Converted:
     """Decode pictures in full, and collect those of the right size in a scratch file.
 
     Without a size in ``options`` it is that of the first picture. Pictures of other sizes are
@@ -162,7 +162,7 @@ def read_pictures(
     converted = Converted(count=len(files))
     first, picture = _first_good(files, options, converted)
     height, width = picture.pixels_HWC.shape[:2]
-    pixels = PixelFile(scratch, (1 if options.colour == "grey" else 3, height, width))
+    pixels.shape = (1 if options.colour == "grey" else 3, height, width)
     keep = partial(_keep, converted=converted, pixels=pixels, options=options)
     keep(first, picture)
     numbers = iter(range(first + 1, len(files)))
@@ -184,20 +184,20 @@ def read_pictures(
     _run_on_all_cores(drain, stop, lambda: progress.report(_done(converted)))
     if options.strict and converted.broken:
         raise first_broken(files, converted)
-    return converted, pixels
+    return converted
 
 
 def read_arrays(
     sources: Sequence[ArrayImages],
     options: ImageOptions,
     *,
-    scratch: Path,
+    pixels: PixelFile,
     progress: Progress,
-) -> tuple[Converted, PixelFile]:
+) -> Converted:
     """Read arrays by and by into a scratch file, converted where they need it."""
     converted = Converted(count=sum(source.count for source in sources))
     size = options.image_size or sources[0].image_shape[:2]
-    pixels = PixelFile(scratch, (1 if options.colour == "grey" else 3, *size))
+    pixels.shape = (1 if options.colour == "grey" else 3, *size)
     first = 0
     with ThreadPoolExecutor(_threads()) as pool:
         for source in sources:
@@ -214,7 +214,7 @@ def read_arrays(
                 progress.report(first)
     if first != converted.count:
         raise DataError(f"an array ended after {first:,} of {converted.count:,} images")
-    return converted, pixels
+    return converted
 
 
 def first_broken(files: Sequence[ListedFile], converted: Converted) -> DataError:
