@@ -90,6 +90,8 @@ class SweepSettings(TypedDict, total=False):
     """auto, cpu, cuda, cuda:N or mps."""
     workers: int | Literal["auto"]
     """Trials at a time, each in a process if there are several."""
+    image_memory: float
+    """GB of memory that the images may take in each process; half of what there is if left out."""
     resume: bool
     """Complete the stored sweep of this name; its settings hold."""
     engine: EngineFactory
@@ -233,6 +235,7 @@ def _request(
         device=given.pop("device", DEFAULT_DEVICE),
         workers=parse_workers(str(workers)),
         engine=given.pop("engine", None),
+        image_memory=_image_memory(given.pop("image_memory", None)),
         given={key: _value(key, value) for key, value in given.items()},
     )
 
@@ -280,6 +283,15 @@ def _value(key: str, value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return " ".join(map(str, value))
     return str(value)
+
+
+def _image_memory(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"image_memory must be a number of GB, got {value!r}") from None
 
 
 def _events(

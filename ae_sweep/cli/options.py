@@ -102,3 +102,17 @@ def whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"{shorten(text)} is not a whole number") from None
+
+
+def number(text: str) -> float:
+    """Parse a number of an option that need not be whole.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is not one; Typer's own message would not repeat the value.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{shorten(text)} is not a number") from None

@@ -20,6 +20,7 @@ from ae_sweep.cli.options import (
     ScaleOption,
     StoreOption,
     StrictOption,
+    number,
     whole_number,
 )
 from ae_sweep.cli.table_options import (
@@ -118,6 +119,15 @@ def run(
             "the last digits of a result.",
         ),
     ] = "1",
+    image_memory: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="GB",
+            help="Memory that the images may take in each process; if they are larger, they are "
+            "read batch by batch. No result depends on it. [default: half of what there is]",
+        ),
+    ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="tpe, random, grid or gp." + _default("sampler")),
@@ -181,6 +191,7 @@ def run(
         data_dir=files,
         device=device,
         workers=wanted,
+        image_memory=image_memory,
     )
 
     from ae_sweep.cli.plan_text import plan_lines

@@ -83,6 +83,7 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
         device_name=request.device,
         workers=request.workers,
         unsettled=request.unsettled,
+        image_memory=request.image_bytes,
         announce=announce,
     )
     config = setup.config

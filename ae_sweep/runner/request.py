@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shlex
 import time
@@ -41,6 +42,8 @@ class SweepRequest:
     """Trials at a time; None takes as many as a short measurement finds best."""
     engine: EngineFactory | None = None
     """Trains the trials; None is this machine."""
+    image_memory: float | None = None
+    """GB of memory that the images may take in a process; None decides by what there is."""
     unsettled: frozenset[str] = frozenset()
     """Hyperparameters of ``config`` whose values are chosen when the images are counted."""
 
@@ -52,6 +55,11 @@ class SweepRequest:
         return self.engine or local_engine(self.workers)
 
     @property
+    def image_bytes(self) -> int | None:
+        """``image_memory`` in bytes."""
+        return None if self.image_memory is None else int(self.image_memory * 10**9)
+
+    @property
     def resume_command(self) -> str:
         """Return the command that completes the sweep after an interruption."""
         words = ["ae-sweep", "run", "--name", self.config.name, "--resume"]
@@ -61,6 +69,8 @@ class SweepRequest:
             words += ["--device", self.device]
         if self.workers != 1:
             words += ["--workers", "auto" if self.workers is None else str(self.workers)]
+        if self.image_memory is not None:
+            words += ["--image-memory", f"{self.image_memory:g}"]
         return f"{shlex.join(words)}{self.store.option}"
 
     @property
@@ -75,6 +85,8 @@ class SweepRequest:
             arguments.append(f"device={self.device!r}")
         if self.workers != 1:
             arguments.append(f"workers={'auto' if self.workers is None else self.workers!r}")
+        if self.image_memory is not None:
+            arguments.append(f"image_memory={self.image_memory:g}")
         with_engine = " with the same engine" if self.engine is not None else ""
         return f"ae_sweep.run_sweep({', '.join(arguments)}){with_engine}"
 
@@ -91,6 +103,7 @@ def make_request(
     device: str = DEFAULT_DEVICE,
     workers: int | None = 1,
     engine: EngineFactory | None = None,
+    image_memory: float | None = None,
 ) -> SweepRequest:
     """Complete what is given by what is stored and by defaults, and check it.
 
@@ -104,6 +117,8 @@ def make_request(
         Local time, part of a name that is not given.
     announce
         Called with a line where a setting has no effect.
+    image_memory
+        GB of memory that the images may take in a process; None decides by what there is.
 
     Raises
     ------
@@ -120,6 +135,7 @@ def make_request(
         raise ConfigError(
             f"--resume needs the sweep's --name; `{store.command('list')}` shows the names"
         )
+    check_image_memory(image_memory)
     stored = stored_settings(name, store) if resume and name is not None else {}
     dataset = dataset_text(given.get("dataset"))
     given = {**given, "dataset": dataset}
@@ -150,6 +166,7 @@ def make_request(
         device=device,
         workers=workers,
         engine=engine,
+        image_memory=image_memory,
         unsettled=frozenset() if resume else unsettled(config, given),
     )
 
@@ -169,6 +186,20 @@ def dataset_text(dataset: Path | str | None) -> str | None:
     from ae_sweep import data
 
     return str(images_at(dataset)) if data.is_path(str(dataset)) else str(dataset)
+
+
+def check_image_memory(gigabytes: float | None) -> None:
+    """Refuse an amount of memory that is not above 0.
+
+    Raises
+    ------
+    ConfigError
+        With the value.
+    """
+    if gigabytes is not None and not 0 < gigabytes < math.inf:
+        raise ConfigError(
+            f"image-memory must be a number of GB above 0, such as 0.5, got {gigabytes:g}"
+        )
 
 
 def _new_name(dataset: str, now: time.struct_time) -> str:

@@ -23,7 +23,7 @@ UNTIL_KNOWN = {"epochs": "1 2"}
 """Texts that stand for the defaults of separate trainings until the images are counted: as many
 values as there will be."""
 STEPS = 430
-"""Of the shorter schedule: an epoch of MNIST in batches of 128. The longer has twice as many."""
+"""Of the shorter schedule, an epoch of MNIST in batches of 128; the longer has twice as many."""
 NESTED_STEPS = 4 * STEPS
 SMALL_SET = 20_000
 """Fewer training images than this are trained on in small batches."""

@@ -36,6 +36,8 @@ class WorkerSpec:
     device: str
     precision: training.Precision
     threads: int
+    image_memory: int | None = None
+    """Bytes of memory that the images may take; None decides by what there is."""
 
 
 @dataclass(frozen=True)
@@ -91,4 +93,6 @@ def _images(spec: WorkerSpec) -> training.DeviceImages:
             f"the data set {spec.dataset} has changed since the sweep began: its digest is "
             f"{dataset.card.digest}, not {spec.digest}"
         )
-    return training.place(dataset, training.resolve_device(spec.device))
+    return training.place(
+        dataset, training.resolve_device(spec.device), most_bytes=spec.image_memory
+    )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ae_sweep.training.image_rows import ImageRows
     from ae_sweep.training.images import DeviceImages
 
 WARM_UP_STEPS = 4
@@ -92,13 +93,13 @@ def measure_speed(
     return Speed(
         epoch_seconds=steps.best_seconds / STEPS_PER_ROUND * trainer.steps_per_epoch,
         validation_seconds=_seconds_of(
-            lambda x: validation(trainer.model, x, precision=precision),
-            images.val_NCHW,
+            lambda some: validation(trainer.model, some, precision=precision),
+            images.val,
             batch=trainer.model.inference_batch,
         ),
         test_seconds=_seconds_of(
-            lambda x: _measure_test(trainer, x),
-            images.test_NCHW,
+            lambda some: _measure_test(trainer, some),
+            images.test,
             batch=trainer.model.inference_batch,
         ),
         spread=max(steps.slowest_seconds / steps.best_seconds - 1, 0.0),
@@ -162,17 +163,17 @@ def _take_steps(trainer: Trainer, steps: int) -> None:
     loss.item()  # waits for a GPU
 
 
-def _measure_test(trainer: Trainer, x_NCHW: Tensor) -> None:
-    mean_squared_error(trainer.model, x_NCHW, precision=FP32)
-    rate(trainer.model, x_NCHW)
+def _measure_test(trainer: Trainer, images: ImageRows) -> None:
+    mean_squared_error(trainer.model, images, precision=FP32)
+    rate(trainer.model, images)
 
 
-def _seconds_of(measure: Callable[[Tensor], object], x_NCHW: Tensor, *, batch: int) -> float:
+def _seconds_of(measure: Callable[[ImageRows], object], images: ImageRows, *, batch: int) -> float:
     """Estimate from one batch, warmed up, how long all of some images take."""
-    sample_NCHW = x_NCHW[:batch]
-    measure(sample_NCHW)
-    rounds = _best_of(EVALUATION_ROUNDS, lambda: measure(sample_NCHW), device=x_NCHW.device)
-    return rounds.best_seconds * len(x_NCHW) / len(sample_NCHW)
+    sample = images.first(batch)
+    measure(sample)
+    rounds = _best_of(EVALUATION_ROUNDS, lambda: measure(sample), device=images.device)
+    return rounds.best_seconds * len(images) / len(sample)
 
 
 def between(low: Speed, high: Speed, share: float) -> Speed:
