@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from ae_sweep import analysis
+from ae_sweep.analysis.copy_test import _exact_pca
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RNG = np.random.default_rng(1)
 X = RNG.integers(0, 256, (300, 1, 4, 4), dtype=np.uint8)
@@ -68,3 +74,48 @@ def test_all_principal_components_are_the_identity_and_one_keeps_the_widest_dire
     rebuilt = analysis.fit_pca(line).reconstruct(line, components=1)
     np.testing.assert_allclose(rebuilt[:, 0, 0, 0] * 255, np.arange(100), atol=2)
     assert rebuilt[:, 0, 1, 1].std() < 0.5 / 255
+
+
+def large(count: int, shape: tuple[int, int, int] = (3, 20, 20), *, rank: int = 6) -> np.ndarray:
+    """Make images of more than 1,024 numbers that vary in a few directions, a little elsewhere."""
+    numbers = int(np.prod(shape))
+    along = RNG.normal(size=(count, rank)) * np.arange(rank, 0, -1)
+    flat = along @ RNG.normal(size=(rank, numbers)) * 3 + RNG.normal(size=(count, numbers))
+    return (128 + 3 * flat).clip(0, 255).astype(np.uint8).reshape(count, *shape)
+
+
+@pytest.mark.parametrize("count", [40, 1_500], ids=["fewer images than numbers", "randomized"])
+def test_the_leading_components_of_large_images_are_those_of_the_covariance(count: int) -> None:
+    x = large(count)
+    exact = _exact_pca(x.reshape(count, -1).astype(np.float32) / 255)
+    leading = analysis.fit_pca(x, components=6)
+    assert leading.components_KP.shape == (6, 1_200)
+    errors = [
+        analysis.squared_errors(x, pca.reconstruct(x, components=6)).mean()
+        for pca in (exact, leading)
+    ]
+    assert errors[1] == pytest.approx(errors[0], rel=1e-3)
+    again = analysis.fit_pca(x, components=6)
+    np.testing.assert_array_equal(again.components_KP, leading.components_KP)
+
+
+def test_more_components_than_images_are_as_many_as_there_are() -> None:
+    x = large(30)
+    pca = analysis.fit_pca(x, components=1_024)
+    assert len(pca.components_KP) == 30
+    assert analysis.squared_errors(x, pca.reconstruct(x, components=1_024)).mean() < 1e-6
+
+
+def test_a_large_mapped_set_is_fitted_on_a_part_of_it(tmp_path: Path) -> None:
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (70_000, 1, 4, 4))
+    x[:] = RNG.integers(0, 256, (70_000, 1, 1, 1), dtype=np.uint8)  # flat: one component
+    pca = analysis.fit_pca(np.load(tmp_path / "x.npy", mmap_mode="r"), components=2)
+    np.testing.assert_allclose(abs(pca.components_KP[0]), 0.25, atol=1e-6)
+
+
+def test_images_of_one_flat_colour_are_rebuilt_exactly_or_not_at_all() -> None:
+    flat = np.full((20, 1, 4, 4), 51, np.uint8)
+    pca = analysis.fit_pca(flat)
+    for rebuilt, share in ((flat / 255, 1.0), (flat / 510, 0.0)):
+        result = analysis.probe_result("test", flat, rebuilt, latent_dim=2, pca=pca)
+        assert result.rebuilt == share

@@ -84,6 +84,35 @@ def test_too_few_classes_or_images_are_refused() -> None:
         analysis.latent_space(z, by(labels, z, labels))
 
 
+def test_without_classes_only_the_latents_themselves_are_measured() -> None:
+    z, _ = clusters([(0, 0), (9, 9)])
+    space = analysis.latent_space(z)
+    assert (space.knn_accuracy, space.probe_accuracy, space.silhouette) == (None, None, None)
+    assert (space.neighbours, space.overlaps) == (None, ())
+    assert (space.active_latents, space.images) == (2, 120)
+    assert space.mean_correlation == pytest.approx(1, abs=0.01)
+
+
+def test_small_classes_are_not_outvoted_by_the_neighbours_of_others() -> None:
+    z, labels = clusters([(0, 0), (9, 0), (0, 9), (9, 9)], each=4)
+    space = analysis.latent_space(z, by(labels, z, labels))
+    assert (space.neighbours, space.knn_accuracy) == (3, 1.0)
+    assert measure([(0, 0), (9, 0)]).neighbours == 10
+
+
+def test_a_thousand_classes_are_measured_and_every_image_may_be_alone_in_its_class() -> None:
+    labels = np.repeat(np.arange(1_000), 2)
+    z = labels[:, None] * 10.0 + RNG.normal(size=(2_000, 4))
+    z[labels == 7] = z[labels == 8]  # two classes in one place
+    space = analysis.latent_space(z, by(labels, z[:1_000], labels[:1_000]))
+    assert space.knn_accuracy is not None
+    assert space.knn_accuracy > 0.9
+    assert [overlap.classes for overlap in space.overlaps][:1] == [(7, 8)]
+    assert str(space.overlaps[0]).startswith("7/8 ")
+    alone = analysis.latent_space(z[::2], by(labels[::2], z[1::2], labels[1::2]))
+    assert (alone.silhouette, alone.knn_accuracy) == (None, 0.0)
+
+
 def test_the_plane_tells_how_much_it_shows() -> None:
     spread = np.array([1.0, 4.0, 2.0])
     plane = analysis.plane(RNG.normal(size=(20_000, 3)) * spread)

@@ -61,8 +61,38 @@ def test_outliers_and_equal_points_leave_a_picture() -> None:
     assert figure.axes[0].get_xlim() == (-1.0, 1.0)
 
 
-def test_more_classes_than_colours_are_all_drawn() -> None:
-    labels = np.arange(30)
-    figure = latent_plane_figure(RNG.normal(size=(30, 2)), labels, axes_names=["z1", "z2"])
+def test_of_many_classes_the_largest_have_colours_and_names_and_the_others_are_grey() -> None:
+    labels = np.concatenate([np.arange(30), np.arange(10, 30)])
+    names = [f"class {number}" for number in range(30)]
+    figure = latent_plane_figure(
+        RNG.normal(size=(50, 2)), labels, axes_names=["z1", "z2"], class_names=names
+    )
     (axes,) = figure.axes
-    assert len(axes.collections[0].get_offsets()) == len(axes.texts) == 30
+    (cloud,) = axes.collections
+    assert len(cloud.get_offsets()) == 50
+    assert [text.get_text() for text in axes.texts] == names[10:]
+    (legend,) = figure.legends
+    entries = [text.get_text() for text in legend.get_texts()]
+    assert entries == [*names[10:], "10 others"]
+    greys = (np.ptp(cloud.get_facecolor()[:, :3], axis=1) == 0).sum()
+    assert greys >= 10, "an image of each small class"
+
+
+def test_images_without_classes_are_one_cloud_without_a_legend() -> None:
+    for width in (1, 2):
+        figure = latent_plane_figure(RNG.normal(size=(50, width)), axes_names=["z1", "z2"][:width])
+        (axes,) = figure.axes
+        assert len(np.unique(axes.collections[0].get_facecolor(), axis=0)) == 1
+        assert (figure.legends, list(axes.texts)) == ([], [])
+        render(figure, "png")
+
+
+def test_names_of_classes_are_taken_literally_and_shortened() -> None:
+    names = ["$\\frac{", "a\nb", "c" * 90]
+    figure = latent_plane_figure(
+        RNG.normal(size=(150, 2)), LABELS, axes_names=["z1", "z2"], class_names=names
+    )
+    render(figure, "png")
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown[:2] == ["$\\frac{", "a\\nb"]
+    assert len(shown[2]) <= 24

@@ -29,7 +29,9 @@ POINT = FRONTIER.points[0]
 SPACE = LatentSpace(
     latent_width=8, images=10, knn_accuracy=0.9, probe_accuracy=0.8, silhouette=0.1,
     active_latents=5, mean_correlation=None, largest_correlation=None,
-    overlaps=tuple(Overlap(classes=(i, i + 1), names=("a", "b"), share=0.1) for i in range(5)),
+    overlaps=tuple(
+        Overlap(classes=(one, one + 1), names=("a", "b"), share=0.1) for one in range(5)
+    ),
 )  # fmt: skip
 PROBE = ProbeResult(
     latent_dim=8, probe="noise", images=3, mse=0.25, psnr=None, exact=0.5, rebuilt=0.9, pca_mse=0.1

@@ -168,7 +168,7 @@ def probe_result(
         In [0, 1].
     """
     mse = float(squared_errors(x_NCHW, rebuilt_NCHW).mean())
-    variance = float((x_NCHW / 255).var())
+    variance = float((x_NCHW / 255).var()) if x_NCHW.min() < x_NCHW.max() else 0.0
     return ProbeResult(
         latent_dim=latent_dim,
         probe=probe,

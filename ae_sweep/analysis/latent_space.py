@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 NEIGHBOURS = 10
+"""That vote on an image's class; fewer where a class has few images."""
 ACTIVE_SHARE = 0.01
 """Share of the widest latent's variance: with less, a latent carries next to nothing. A share,
 since an
@@ -61,7 +62,7 @@ class LatentSpace:
     """Numbers in a latent: latent_dim, or the numbers of that many tokens."""
     images: int
     knn_accuracy: float | None
-    """Share of the images whose class is that of most of the 10 nearest others, by distance; None
+    """Share of the images whose class is that of most of the nearest others, by distance; None
     without classes."""
     probe_accuracy: float | None
     """Share of the images that a logistic regression classifies, fitted on other images; None
@@ -75,6 +76,9 @@ class LatentSpace:
     """Mean absolute correlation of two active latents; None with fewer than two."""
     largest_correlation: float | None
     """Largest absolute correlation of two active latents."""
+    neighbours: int | None = None
+    """How many nearest others vote: 10, or one less than a class has images if that is fewer (the
+    median class, since more neighbours would outvote it); None without classes."""
     overlaps: tuple[Overlap, ...]
     """The pairs of classes that overlap most, descending; empty where none do."""
 
@@ -139,22 +143,29 @@ def _by_class(space: LatentSpace, z_ND: Array, labels: Labels) -> LatentSpace:
         raise ConfigError(reason)
     from sklearn.metrics import silhouette_score  # noqa: PLC0415 - not needed to train
 
-    votes_N = _votes(z_ND, labels_N)
+    neighbours = _neighbours(labels_N)
+    votes_N = _votes(z_ND, labels_N, neighbours=neighbours)
     alone = len(np.unique(labels_N)) == len(labels_N)
     return dataclasses.replace(
         space,
         knn_accuracy=float((votes_N == labels_N).mean()),
+        neighbours=neighbours,
         probe_accuracy=_probe(z_ND, labels),
         silhouette=None if alone else float(silhouette_score(z_ND, labels_N)),
         overlaps=_overlaps(labels_N, votes_N, labels.names),
     )
 
 
-def _votes(z_ND: Array, labels_N: Array) -> Array:
+def _neighbours(labels_N: Array) -> int:
+    _, images_K = np.unique(labels_N, return_counts=True)
+    return int(max(1, min(NEIGHBOURS, np.median(images_K) - 1)))
+
+
+def _votes(z_ND: Array, labels_N: Array, *, neighbours: int) -> Array:
     """Return the most frequent class of the nearest others; ties go to the smaller class."""
     from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415
 
-    _, index_NK = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(z_ND).kneighbors()
+    _, index_NK = NearestNeighbors(n_neighbors=neighbours).fit(z_ND).kneighbors()
     classes_K, class_N = np.unique(labels_N, return_inverse=True)
     counts_NK = np.stack(
         [(class_N[index_NK] == index).sum(axis=1) for index in range(len(classes_K))], axis=1
@@ -175,6 +186,8 @@ def _probe(z_ND: Array, labels: Labels) -> float:
     with warnings.catch_warnings():
         if steps < PROBE_STEPS[1]:  # of hundreds of classes, stopped where it has nearly converged
             warnings.simplefilter("ignore", ConvergenceWarning)
+        # Classes are classes, however few images they have.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater")
         fitted = probe.fit(labels.fit_z_ND, labels.fit_N)
     return float(fitted.score(z_ND, labels.test_N))
 

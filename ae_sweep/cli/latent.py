@@ -46,11 +46,11 @@ def latent(
 ) -> None:
     """Measure how well latents separate classes, at every dim, and draw one plane of them.
 
-    Labels are used here alone, never in training: the classes of the 10 nearest other test images,
-    a logistic regression fitted on the validation images, the silhouette, and which classes
-    overlap. Without classes only the latents themselves are measured. Beyond two latents the plane
-    is that of their first two principal components. The numbers are also logged to the runs in
-    MLflow, picture and table to the sweep's.
+    Labels are used here alone, never in training: the classes of the 10 nearest other test images
+    (fewer where a class has few), a logistic regression fitted on the validation images, the
+    silhouette, and which classes overlap. Without classes only the latents themselves are measured.
+    Beyond two latents the plane is that of their first two principal components. The numbers are
+    also logged to the runs in MLflow, picture and table to the sweep's.
 
     Example: ae-sweep latent --dim 2
     """

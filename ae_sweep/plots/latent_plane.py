@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 POINTS_PER_INCH = 72
 MOST_COLOURS = 20
 """Classes that have a colour each."""
+USUAL_IMAGES = 2_000
+"""Images from which points are small."""
 MOST_LETTERS = 24
 """Of a class's name."""
 OFFSETS = np.array(
@@ -83,8 +85,8 @@ def latent_plane_figure(
         # In random order: drawn class by class, the last class would hide the first.
         order_N = np.random.default_rng(0).permutation(len(x_N))
         axes.scatter(
-            x_N[order_N], y_N[order_N], c=classes.image_colours[order_N], s=3, alpha=0.45,
-            linewidths=0, rasterized=True, gid="images",
+            x_N[order_N], y_N[order_N], c=classes.image_colours[order_N], s=_size(len(x_N)),
+            alpha=0.45, linewidths=0, rasterized=True, gid="images",
         )  # fmt: skip
         if classes.names:
             figure.legend(handles=_legend(classes), loc="outside right upper", title="class")
@@ -94,8 +96,8 @@ def latent_plane_figure(
         names = [*axes_names, other][:2]
         axes.set_xlabel(plain(names[0]), parse_math=False)
         axes.set_ylabel(plain(names[1]), parse_math=False)
-        if labels_N is None and coordinates_N2.shape[1] == 1:
-            axes.set_yticks([])
+        if coordinates_N2.shape[1] == 1 and not all(map(str.isdecimal, classes.names or ["?"])):
+            axes.set_yticks([])  # the classes' names are written at their rows
         axes.set_title(plain(title), parse_math=False, loc="left")
         medians = [
             (
@@ -169,7 +171,10 @@ def _name(
         Pixels per point, the typographic unit.
     """
     taken: list[Bbox] = []
-    size = 13 if max(map(len, classes.names), default=0) <= 2 else 8
+    short = max(map(len, classes.names), default=0) <= 2
+    size = 13 if short else 8
+    # A long name would hide the images at its median.
+    offsets = OFFSETS if short else OFFSETS[1:]
     for name, place, colour in zip(classes.names, places, classes.colours_K4, strict=True):
         text = axes.annotate(
             name, place, xytext=(0, 0), textcoords="offset points", color=colour, fontsize=size,
@@ -179,10 +184,10 @@ def _name(
         box = text.get_window_extent()
         free = (
             offset
-            for offset in OFFSETS
+            for offset in offsets
             if not any(box.translated(*(pixels * offset)).overlaps(other) for other in taken)
         )
-        offset = next(free, OFFSETS[0])
+        offset = next(free, offsets[0])
         text.set_position(tuple(offset))
         taken.append(box.translated(*(pixels * offset)))
 
@@ -195,6 +200,11 @@ def _xy(coordinates_N2: Array, labels_N: Array | None, classes: _Classes) -> tup
     # Classes without a colour share the lowest row.
     y_N = classes.index_N if classes.others else labels_N
     return coordinates_N2[:, 0], y_N.astype(float)
+
+
+def _size(images: int) -> float:
+    """Return the area of a point in square points: of few images they are larger."""
+    return float(np.clip(3 * np.sqrt(USUAL_IMAGES / images), 3, 30))
 
 
 def _limits(values_N: Array) -> tuple[float, float]:

@@ -105,14 +105,10 @@ def _leaks(opened: Sweep) -> list[str]:
         leaks = opened.dataset.card.leaks
     except AeSweepError:
         return []
-    if not leaks:
+    if leaks == 0:
         return []
-    return [
-        (
-            f"{leaks:,} test and validation images equal a training image, so the errors are lower "
-            "than those of images never seen."
-        )
-    ]
+    equal = f"{leaks:,} of the test and validation images equal a training image"
+    return [f"{equal}, so the errors are lower than those of images never seen."]
 
 
 def _curve_in_words(opened: Sweep) -> list[str]:

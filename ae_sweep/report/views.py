@@ -11,14 +11,10 @@ from ae_sweep.report.words import sentence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ae_sweep.analysis import FrontierPoint
+    from ae_sweep.analysis import FrontierPoint, LatentSpace
     from ae_sweep.api import Sweep
 
 MANIFOLD_SIDE = 15
-BY_CLASS = (
-    "k-NN is the accuracy of a vote of the ten nearest other test images, the probe that of a "
-    "logistic regression fitted on validation images."
-)
 MOST_ROWS = 12
 """Of models in one picture: more are spread evenly over the curve."""
 
@@ -57,7 +53,7 @@ def latent_section(opened: Sweep) -> Section:
     return Section(
         name="latent",
         title="Latent space",
-        text=[BY_CLASS] if by_class else [],
+        text=_measures(measured[0][1]),
         findings=[*map(sentence, spaces.findings)],
         pictures=[
             make_picture(
@@ -73,6 +69,18 @@ def latent_section(opened: Sweep) -> Section:
         ],
         found=[plane, spaces],
     )
+
+
+def _measures(space: LatentSpace) -> list[str]:
+    if space.neighbours is None:
+        return []
+    nearest = {10: "ten nearest other test images", 1: "nearest other test image"}
+    voters = nearest.get(space.neighbours, f"{space.neighbours} nearest other test images")
+    measures = (
+        f"k-NN is the accuracy of a vote of the {voters}, the probe that of a logistic regression "
+        "fitted on validation images."
+    )
+    return [measures]
 
 
 def manifold_section(opened: Sweep) -> Section:
