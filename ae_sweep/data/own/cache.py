@@ -248,7 +248,7 @@ def _shapes(facts: ImageFacts, *, labelled: bool) -> dict[str, tuple[int, ...]]:
 
 
 def _map(path: Path, stamp: list[int]) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: np.ndarray[Any, Any] = np.lib.format.open_memmap(path, mode="r")
     if _stamp(path) != stamp:
         raise ValueError(path)
     return array
