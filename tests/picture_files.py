@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,30 +83,52 @@ from ae_sweep.config import ImageOptions
 from ae_sweep.data.arrays import open_arrays
 from ae_sweep.data.decode import BrokenPictureError, read_picture
 from ae_sweep.errors import AeSweepError
-path, what = Path(sys.argv[1]), sys.argv[2]
-shown, images = "", 0
-try:
-    if what == "picture":
-        read_picture(path, ImageOptions())
-    else:
-        for part in open_arrays(path, ImageOptions()):
-            for chunk in part.chunks():
-                images += len(chunk)
-except (AeSweepError, BrokenPictureError) as error:
-    shown = str(error)
+results = []
+for path in map(Path, sys.argv[1:]):
+    error, images = "", 0
+    try:
+        if path.suffix in {".npy", ".npz"}:
+            for part in open_arrays(path, ImageOptions()):
+                images += sum(map(len, part.chunks()))
+        else:
+            read_picture(path, ImageOptions())
+    except (AeSweepError, BrokenPictureError) as refusal:
+        error = str(refusal)
+    results.append([error, images])
 status = Path("/proc/self/status").read_text()
-peak = int(status.partition("VmHWM:")[2].split()[0])
-print(json.dumps({"error": shown, "peak_mb": peak / 1024, "images": images}))
+print(json.dumps({"results": results, "peak": int(status.partition("VmHWM:")[2].split()[0])}))
 """
 
 
-def measured(path: Path, what: str, *, seconds: float = 60) -> dict[str, Any]:
-    """Read a file in a process of its own; return the error's text, peak memory and images."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What reading some files in a process of their own has given."""
+
+    errors: tuple[str, ...]
+    """The refusal of each; empty if it was read."""
+    images: tuple[int, ...]
+    """Number of images of each file of arrays."""
+    peak_mb: float
+    """Most memory that the process has had resident."""
+
+
+def measure(*paths: Path) -> Measured:
+    """Read files of pictures and arrays, one after another, in a new process."""
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, path, what],
-        capture_output=True, text=True, timeout=seconds, check=True, cwd=ROOT,
+        [sys.executable, "-c", MEASURED, *paths],
+        capture_output=True, text=True, timeout=300, check=True, cwd=ROOT,
     )  # fmt: skip
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    errors, images = zip(*found["results"], strict=True)
+    return Measured(errors=errors, images=images, peak_mb=found["peak"] / 1024)
+
+
+def measure_contents(directory: Path, *contents: bytes) -> Measured:
+    """Write pictures, and read them in a new process."""
+    paths = [directory / f"picture {number}" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return measure(*paths)
 
 
 def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -39,9 +39,11 @@ def test_crop_keeps_the_centre_and_the_proportions() -> None:
     pixels_HWC[:, :20] = (255, 0, 0)
     pixels_HWC[:, 20:40] = (0, 255, 0)
     pixels_HWC[:, 40:] = (0, 0, 255)
-    # The central square is green from edge to edge.
-    np.testing.assert_array_equal(_fitted(pixels_HWC, 10, 10)[..., 1], 255)
-    assert _fitted(pixels_HWC.transpose(1, 0, 2), 10, 10)[..., 0].max() == 0
+    # The central square is green from edge to edge, but for the filter's overshoot.
+    for shape in (pixels_HWC, pixels_HWC.transpose(1, 0, 2)):
+        found = _fitted(np.ascontiguousarray(shape), 10, 10)
+        assert found[..., 1].min() > 230
+        assert found[..., ::2].max() < 25
 
 
 @pytest.mark.parametrize(("background", "colour"), [(None, (0, 0, 0)), ("#ff8000", (255, 128, 0))])
@@ -65,7 +67,7 @@ def test_lines_thinner_than_a_pixel_become_their_mean(fit: str) -> None:
     pixels_HWC = np.zeros((256, 256, 3), np.uint8)
     pixels_HWC[:, ::2] = 255
     found = _fitted(pixels_HWC, 32, 32, fit=fit)
-    assert np.abs(found.astype(int) - 127.5).max() <= 2
+    assert np.abs(found[:, 2:-2].astype(int) - 127.5).max() <= 2
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])

@@ -58,7 +58,7 @@ class ArrayPart:
     source: str
     """The file or array in messages."""
     rows: Rows = field(repr=False)
-    """Yields so many stored images at a time."""
+    """Called with the number of stored images to yield at a time."""
 
     def chunks(self, images: int = 1024) -> Iterator[Bytes]:
         """Yield unsigned bytes n×H×W×C, in order, at most ``images`` at a time.
@@ -134,7 +134,7 @@ def open_memory(
     source = "the array"
     array = _channels_last(source, np.asarray(array))
     image_shape = _check_images(source, array.shape, array.dtype, options)
-    labels_N, notes = None, ()
+    labels_N = None
     if labels is not None:
         labels = np.asarray(labels)
         if problem := _label_problem(labels.shape, labels.dtype, len(array)):
@@ -145,7 +145,6 @@ def open_memory(
         count=len(array),
         image_shape=image_shape,
         labels_N=labels_N,
-        notes=notes,
         source=source,
         rows=partial(_slices, array),
     )
@@ -291,8 +290,8 @@ def _check_dtype(source: str, dtype: np.dtype[Any], options: ImageOptions) -> No
     if dtype.kind == "f":
         if not options.scale:
             raise ConfigError(
-                f"{source} holds {dtype} numbers, and images are uint8; give --scale if they are "
-                "from 0 to 1, to multiply them by 255"
+                f"{source} holds {dtype} numbers, and images are uint8; give --scale (in Python, "
+                "scale=True) if they are from 0 to 1, to multiply them by 255"
             )
         return
     hints = {

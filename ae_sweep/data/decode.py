@@ -5,6 +5,7 @@ Legend of shapes: H, W height and width; C channels.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,9 +45,14 @@ MAX_WEBP_PIXELS = 25_000_000
 MAX_FILE_BYTES = 200_000_000
 """Most bytes of a file: ``MAX_PIXELS`` of three bytes each, and a header."""
 MAX_HEADER_BYTES = 16 << 20
-"""Most bytes that are read before the pixels: profiles, thumbnails, texts."""
+"""Most bytes that are read before the pixels: profiles, thumbnails, texts. The tags of a TIFF are
+read twice."""
+MAX_TIFF_STRIPS = 100_000
+"""Most strips or tiles of a TIFF; Pillow takes 0.3 kB and 30 µs for each."""
+STRIP_OFFSETS, TILE_OFFSETS = 273, 324
 STRIP_PIXELS = 1 << 20
 """Pixels that are converted at a time."""
+_NOWHERE = logging.NullHandler()
 FORMATS = "png, jpg, webp, bmp, gif or tif"
 
 Opener: TypeAlias = "Callable[[BoundedFile], ImageFile.ImageFile]"
@@ -199,6 +205,8 @@ def _open(file: BoundedFile) -> ImageFile.ImageFile:
         _check_png(file, start)
     # A WebP file is read whole.
     file.allowance = MAX_FILE_BYTES if is_webp else MAX_HEADER_BYTES
+    if opener is TiffImagePlugin.TiffImageFile:
+        _check_tiff(file)
     image = opener(file)
     file.allowance = None
     _check_size(*image.size, most=MAX_WEBP_PIXELS if is_webp else MAX_PIXELS)
@@ -211,6 +219,20 @@ def _check_png(file: BoundedFile, start: bytes) -> None:
         _check_size(int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big"))
     if problem := png_chunks.problem(file):
         raise BrokenPictureError(problem)
+    file.seek(0)
+
+
+def _check_tiff(file: BoundedFile) -> None:
+    """Check the number of pieces before Pillow makes an object of each."""
+    start = file.read(8)
+    is_big = start[2:4] in {b"+\0", b"\0+"}
+    tags = TiffImagePlugin.ImageFileDirectory_v2(start + (file.read(8) if is_big else b""))
+    file.seek(tags.next)
+    tags.load(file)
+    for tag in (STRIP_OFFSETS, TILE_OFFSETS):
+        offsets = tags.get(tag, ())
+        if isinstance(offsets, tuple) and len(offsets) > MAX_TIFF_STRIPS:
+            raise BrokenPictureError(f"has {len(offsets):,} strips, more than {MAX_TIFF_STRIPS:,}")
     file.seek(0)
 
 
@@ -288,12 +310,19 @@ def _frames(image: ImageFile.ImageFile) -> int:
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
     """Silence Pillow's remarks on metadata, whatever the user's filters make of warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("PIL")
+    logger.addHandler(_NOWHERE)  # without a handler, errors would be printed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(_NOWHERE)
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:  # the disk's, not Pillow's
+        return f"cannot be read ({error.strerror})"
     text = visible(str(error) or type(error).__name__, 200)
     if isinstance(error, Image.DecompressionBombError):
         return f"claims too many pixels ({text})"

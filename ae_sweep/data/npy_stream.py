@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import struct
 import warnings
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from ae_sweep.data.bounded_file import RefusedFileError, open_regular
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,11 @@ BOMB_RATIO = 500
 """An array of more bytes than that, compressed more than so often, is a zip bomb: deflate's limit
 of 1,032 is reached by constant data only; binary drawings of 64×64 pixels have been seen at 115."""
 MAX_DIMENSIONS = 8
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, OverflowError,
+    RuntimeError, ValueError, struct.error,
+)  # fmt: skip
+"""What ``zipfile`` raises on damaged archives."""
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -204,8 +211,8 @@ def _translated() -> Iterator[None]:
         yield
     except RefusedFileError as error:
         raise BadArrayError(str(error)) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BadArrayError(f"is damaged ({error})") from error
+    except _DAMAGE as error:
+        raise BadArrayError(f"is damaged ({visible(error, 100)})") from error
     except OSError as error:
         raise BadArrayError(f"cannot be read ({error.strerror or error})") from error
 
