@@ -1,4 +1,4 @@
-"""Cache of own images: made once, by any number of processes, and made anew when it is not right."""
+"""Cache of own images: made once, by any number of processes, made anew where it is damaged."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from conftest import ROOT
 from own_images import images, load, prepare, write_pictures
 
 from ae_sweep import data
+from ae_sweep.data import decode
 from ae_sweep.data.own import reading
 from ae_sweep.data.own.cache import LOCK, MAKING
 from ae_sweep.errors import DataError
@@ -41,7 +42,7 @@ def cache(tmp_path: Path) -> Path:
 
 def _count_pictures(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     opened: list[object] = []
-    real = reading.read_picture
+    real = decode.read_picture
 
     def counting(path, options):
         opened.append(path)
@@ -228,7 +229,7 @@ def test_a_cache_that_is_a_file_is_named(folder: Path, cache: Path) -> None:
 
 
 def test_progress_has_the_count_and_the_time_left(folder: Path, cache: Path, monkeypatch) -> None:
-    real = reading.read_picture
+    real = decode.read_picture
 
     def slowly(path, options):
         time.sleep(0.02)

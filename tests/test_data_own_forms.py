@@ -30,7 +30,7 @@ def _split_folder(folder: Path, val: str = "val") -> Path:
         for label in range(3):
             name = val if part == "val" else part
             write_pictures(
-                folder / name / f"class{label}", x_NHW[mask & (LABELS_N == label)], prefix=part
+                folder / name / f"class{label}", x_NHW[mask & (label == LABELS_N)], prefix=part
             )
     return folder
 

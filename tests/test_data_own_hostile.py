@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from own_images import images, load, prepare, write_pictures
-from PIL import Image
 from picture_files import SIGNATURE, header
+from PIL import Image
 
 from ae_sweep.errors import ConfigError, DataError
 
@@ -133,7 +133,7 @@ def test_a_link_to_the_folder_itself_may_name_it(folder: Path, cache: Path, tmp_
 @pytest.mark.parametrize("name", ["pipe.png", "pipe", "train-images-idx3-ubyte"])
 def test_a_pipe_is_refused_and_never_opened(name: str, folder: Path, cache: Path) -> None:
     os.mkfifo(folder / name)
-    with pytest.raises(DataError, match="is a pipe|is not a file"):
+    with pytest.raises(DataError, match=r"is a pipe|is not a file"):
         load(folder, cache)
 
 

@@ -103,7 +103,7 @@ def test_a_limit_takes_the_first_training_images_and_changes_the_digest(tmp_path
 
 def test_too_few_images_are_refused_with_the_numbers(tmp_path: Path) -> None:
     np.save(tmp_path / "few.npy", images(23))
-    with pytest.raises(ConfigError, match="has 23 images .*; at least 24 are needed"):
+    with pytest.raises(ConfigError, match=r"has 23 images .*; at least 24 are needed"):
         load(tmp_path / "few.npy", tmp_path / "cache")
     write_pictures(tmp_path / "set" / "train", [images(1)[0]] * 40)
     with pytest.raises(ConfigError, match=r"leaves no images for .*\((40|0) for train"):

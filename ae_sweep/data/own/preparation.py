@@ -157,7 +157,8 @@ def findings(facts: ImageFacts) -> list[str]:
         lines += [f"  {path} {reason}" for path, reason in facts.broken[:LISTED]]
     if facts.others:
         listed = ", ".join(f"{count:,} {ending}" for ending, count in facts.others[:5])
-        lines.append(f"{sum(count for _, count in facts.others):,} other files skipped: {listed}")
+        skipped = counted(sum(count for _, count in facts.others), "other file")
+        lines.append(f"{skipped} skipped: {listed}")
     for count, text in (
         (facts.resized, "resized"),
         (facts.sixteen_bits, "scaled from 16 bits to 8"),
