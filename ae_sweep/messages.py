@@ -45,8 +45,8 @@ def in_words(seconds: float) -> str:
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Write a number of things: 1 trial, 3 trials."""
-    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+    """Write a number of things: 1 trial, 3 trials, 1,000 trials."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def option_name(setting: str) -> str:

@@ -42,6 +42,19 @@ def png(
     return SIGNATURE + head + before + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+def tiff(tags: dict[int, int], data: bytes = b"", *, counts: dict[int, int] | None = None) -> bytes:
+    """Return a little-endian TIFF: its data at byte 8, then one number for each tag.
+
+    A tag of ``counts`` has so many numbers, which lie where its value says.
+    """
+    counts = counts or {}
+    entries = b"".join(
+        struct.pack("<HHII", tag, 4, counts.get(tag, 1), value) for tag, value in tags.items()
+    )
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
 def grey_tiff(values_HW: NDArray[Any], *, white_is_zero: bool = False) -> bytes:
     """Return an uncompressed little-endian TIFF of the values' bits per sample."""
     height, width = values_HW.shape
@@ -50,9 +63,7 @@ def grey_tiff(values_HW: NDArray[Any], *, white_is_zero: bool = False) -> bytes:
         256: width, 257: height, 258: values_HW.itemsize * 8, 259: 1,
         262: 0 if white_is_zero else 1, 273: 8, 277: 1, 278: height, 279: len(data),
     }  # fmt: skip
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
-    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+    return tiff(tags, data)
 
 
 def cmyk_profile() -> bytes:

@@ -61,11 +61,11 @@ def test_both_forms_of_keys_are_parts_with_labels(
         arrays[labels.format(part)] = given[:, None] if column else given
     found = open_arrays(archive(tmp_path, **arrays), PLAIN)
     assert tuple(part.part for part in found) == parts
-    for number, part in enumerate(found):
-        assert part.notes == ()
-        np.testing.assert_array_equal(all_images(part, 13), IMAGES[: 50 - number])
-        np.testing.assert_array_equal(part.labels_N, LABELS[: 50 - number])
-        assert part.labels_N.dtype == np.int64
+    for number, opened in enumerate(found):
+        assert opened.notes == ()
+        np.testing.assert_array_equal(all_images(opened, 13), IMAGES[: 50 - number])
+        np.testing.assert_array_equal(opened.labels_N, LABELS[: 50 - number])
+        assert opened.labels_N.dtype == np.int64
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from picture_files import SIGNATURE, chunk, header, measure, measure_contents, noise, png
+from picture_files import SIGNATURE, chunk, header, measure, measure_contents, noise, png, tiff
 from PIL import Image, ImageFile, PngImagePlugin
 
 from ae_sweep.config import ImageOptions
@@ -227,17 +227,37 @@ def test_metadata_of_many_megabytes_are_refused(tmp_path: Path) -> None:
     assert found.peak_mb < 200
 
 
-def test_a_tiff_of_a_million_strips_is_refused(tmp_path: Path) -> None:
-    strips = 1_000_000
-    tags = {256: 1, 257: strips, 258: 8, 259: 1, 262: 1, 273: 200, 277: 1, 278: 1, 279: 200}
-    entries = b"".join(
-        struct.pack("<HHII", tag, 4, strips if tag in {273, 279} else 1, value)
-        for tag, value in tags.items()
+def test_a_tiff_of_too_large_or_too_many_pieces_is_refused(tmp_path: Path) -> None:
+    number = 1_000_000
+    strips = {256: 1, 257: number, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 8}
+    many = tiff(strips, bytes(4 * number), counts={273: number, 279: number})
+    tile = {322: 60_000, 323: 60_000, 324: 8, 325: 4}
+    large = tiff({256: 1, 257: 1, 258: 8, 259: 5, 262: 1, 277: 1, **tile}, bytes(4))
+    found = measure_contents(tmp_path, many, large)
+    assert found.errors == (
+        "has 1,000,000 strips, more than 100,000",
+        "claims 60,000×60,000 pixels, more than 16 megapixels",
     )
-    start = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries
-    found = measure_contents(tmp_path, start.ljust(200, b"\0") + bytes(4 * strips))
-    assert found.errors == ("has 1,000,000 strips, more than 100,000",)
     assert found.peak_mb < 150
+
+
+def test_a_jpeg_of_endless_scans_is_refused(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(PIXELS).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    assert _read(tmp_path, content).native_size == (24, 32)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    with pytest.raises(BrokenPictureError, match=r"^has \d+ scans, more than 500$"):
+        _read(tmp_path, content[:-2] + scan * 600 + content[-2:])
+
+
+def test_an_intact_first_frame_is_enough(tmp_path: Path) -> None:
+    frames = [Image.fromarray(noise(20, 20, seed=seed)) for seed in range(4)]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    picture = _read(tmp_path, file.getvalue()[:-600])
+    np.testing.assert_array_equal(picture.pixels_HWC[..., 0], noise(20, 20, seed=0))
+    assert 2 <= picture.frames <= 4
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ MOST_COMPONENTS = 64
 IMAGES_PER_COMPONENT = 4
 """With fewer, the components describe the sample rather than the images."""
 ITERATIONS = 3
-"""Of the randomised solver (Halko, Martinsson and Tropp 2011); more change the last row by 0.5 %"""
+"""Of the randomised solver (Halko et al. 2011); seven change the last row by 0.5 %."""
 
 
 @dataclass(frozen=True, kw_only=True)

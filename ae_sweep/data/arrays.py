@@ -58,7 +58,7 @@ class ArrayPart:
     source: str
     """The file or array in messages."""
     rows: Rows = field(repr=False)
-    """Yields so many stored images at a time."""
+    """Called with the number of stored images to yield at a time."""
 
     def chunks(self, images: int = 1024) -> Iterator[Bytes]:
         """Yield unsigned bytes n×H×W×C, in order, at most ``images`` at a time.

@@ -41,7 +41,8 @@ MAX_PIXELS = 64_000_000
 """Most pixels of a picture. Cameras of 61 megapixels are below it; one of this size takes about
 0.5 GB while it is decoded (Pillow's four bytes a pixel and three of the result)."""
 MAX_WEBP_PIXELS = 25_000_000
-"""The same for WebP, whose decoder needs four times as much memory."""
+MAX_PROGRESSIVE_PIXELS = 40_000_000
+"""The same for WebP and progressive JPEG, whose decoders need more memory of their own."""
 MAX_FILE_BYTES = 200_000_000
 """Most bytes of a file: ``MAX_PIXELS`` of three bytes each, and a header."""
 MAX_HEADER_BYTES = 16 << 20
@@ -49,7 +50,11 @@ MAX_HEADER_BYTES = 16 << 20
 read twice."""
 MAX_TIFF_STRIPS = 100_000
 """Most strips or tiles of a TIFF; Pillow takes 0.3 kB and 30 µs for each."""
-STRIP_OFFSETS, TILE_OFFSETS = 273, 324
+MAX_TILE_PIXELS = 16_000_000
+"""Most pixels of one tile, for which libtiff makes room whatever the size of the picture."""
+STRIP_OFFSETS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS = 273, 322, 323, 324
+MAX_JPEG_SCANS = 500
+"""Most passes over the pixels of a progressive JPEG; encoders write ten, some more are previews."""
 STRIP_PIXELS = 1 << 20
 """Pixels that are converted at a time."""
 _NOWHERE = logging.NullHandler()
@@ -180,7 +185,7 @@ def _decode(file: BoundedFile, options: ImageOptions) -> Picture:
     image.load()
     pixels_HWC, transparent = _upright(source, options)
     sixteen_bits = source.sixteen_bits
-    frames = _frames(image)
+    frames = _frames(image, file)
     # Four bytes a pixel, before resizing takes as many again.
     del source, image
     return _picture(
@@ -209,6 +214,9 @@ def _open(file: BoundedFile) -> ImageFile.ImageFile:
         _check_tiff(file)
     image = opener(file)
     file.allowance = None
+    if image.info.get("progressive"):
+        _check_size(*image.size, most=MAX_PROGRESSIVE_PIXELS)
+        _check_scans(file)
     _check_size(*image.size, most=MAX_WEBP_PIXELS if is_webp else MAX_PIXELS)
     return image
 
@@ -223,7 +231,7 @@ def _check_png(file: BoundedFile, start: bytes) -> None:
 
 
 def _check_tiff(file: BoundedFile) -> None:
-    """Check the number of pieces before Pillow makes an object of each."""
+    """Check the pieces before Pillow makes an object of each, and libtiff room for one."""
     start = file.read(8)
     is_big = start[2:4] in {b"+\0", b"\0+"}
     tags = TiffImagePlugin.ImageFileDirectory_v2(start + (file.read(8) if is_big else b""))
@@ -233,7 +241,19 @@ def _check_tiff(file: BoundedFile) -> None:
         offsets = tags.get(tag, ())
         if isinstance(offsets, tuple) and len(offsets) > MAX_TIFF_STRIPS:
             raise BrokenPictureError(f"has {len(offsets):,} strips, more than {MAX_TIFF_STRIPS:,}")
+    if TILE_WIDTH in tags:
+        _check_size(tags[TILE_WIDTH], tags[TILE_HEIGHT], most=MAX_TILE_PIXELS)
     file.seek(0)
+
+
+def _check_scans(file: BoundedFile) -> None:
+    position = file.tell()
+    file.seek(0)
+    # The marker cannot be part of compressed data.
+    scans = sum(block.count(b"\xff\xda") for block in iter(lambda: file.read(1 << 20), b""))
+    if scans > MAX_JPEG_SCANS:
+        raise BrokenPictureError(f"has {scans:,} scans, more than {MAX_JPEG_SCANS:,}")
+    file.seek(position)
 
 
 def _check_size(width: int, height: int, *, most: int = MAX_PIXELS) -> None:
@@ -297,12 +317,14 @@ def _picture(
     )
 
 
-def _frames(image: ImageFile.ImageFile) -> int:
-    """Count the frames; 2 where there are several and one of the later ones is damaged."""
-    if image.format in {"JPEG", "MPO"} or not getattr(image, "is_animated", False):
+def _frames(image: ImageFile.ImageFile, file: BoundedFile) -> int:
+    """Count the frames; 2 where there are several and the later ones are damaged or endless."""
+    if image.format in {"JPEG", "MPO"}:
         return 1
+    # The pages of a TIFF are counted by reading the tags of each.
+    file.allowance = MAX_HEADER_BYTES if image.format == "TIFF" else None
     try:
-        return int(getattr(image, "n_frames"))  # noqa: B009 - of animated formats only
+        return int(getattr(image, "n_frames", 1))
     except Exception:  # noqa: BLE001 - the first frame is intact, and the only one used
         return 2
 

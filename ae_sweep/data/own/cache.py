@@ -248,7 +248,7 @@ def _shapes(facts: ImageFacts, *, labelled: bool) -> dict[str, tuple[int, ...]]:
 
 
 def _map(path: Path, stamp: list[int]) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: np.ndarray[Any, Any] = np.lib.format.open_memmap(path, mode="r")
     if _stamp(path) != stamp:
         raise ValueError(path)
     return array
@@ -263,6 +263,6 @@ def _key(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def place_of_digest(digest: str, class_names: tuple[str, ...], parent: Path) -> Path:
+def place_in_memory(digest: str, class_names: tuple[str, ...], parent: Path) -> Path:
     """Return the directory for images that were in memory: the same for the same images."""
     return parent / f"memory-{digest}-{_key(json.dumps(class_names).encode())}"

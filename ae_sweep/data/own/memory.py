@@ -109,24 +109,10 @@ def from_memory(
     """
     began = time.perf_counter()
     with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
-        if isinstance(images, np.ndarray):
-            collected = collect_parts(
-                open_memory(images, options, labels),
-                options,
-                form="memory",
-                place=name,
-                pixels=pixels,
-                announce=announce,
-            )
-        else:
-            collected = _collect_items(
-                images,
-                options,
-                labels=labels,
-                place=name,
-                pixels=pixels,
-                announce=announce,
-            )
+        collect = _collect_array if isinstance(images, np.ndarray) else _collect_items
+        collected = collect(
+            images, options, labels=labels, place=name, pixels=pixels, announce=announce
+        )
         prepared = store(
             collected,
             pixels,
@@ -172,6 +158,25 @@ def read_item(items: Any, number: int, options: ImageOptions) -> tuple[Bytes, in
         scale=options.scale,
         is_tensor=is_tensor,
     ), label
+
+
+def _collect_array(
+    images: NDArray[Any],
+    options: ImageOptions,
+    *,
+    labels: Any,
+    place: str,
+    pixels: PixelFile,
+    announce: Announce | None,
+) -> Collected:
+    return collect_parts(
+        open_memory(images, options, labels),
+        options,
+        form="memory",
+        place=place,
+        pixels=pixels,
+        announce=announce,
+    )
 
 
 def _collect_items(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -124,27 +124,18 @@ def store(
         place=place,
         seconds=time.perf_counter() - began,
     )
-    content_sha256 = (
-        [file.content_sha256() for file in collected.idx.files] if collected.idx else []
-    )
-    found_digest = (
-        layout_digest(content_sha256, train_images=counts["train"])
-        if content_sha256
-        else identity(
-            shape,
-            {part: arranged.hashes(part) for part in PARTS},
-            {part: arranged.classes(part) for part in PARTS},
-        )
-    )
-    manifest = {
+    identified = _identified(collected, arranged, shape)
+    if target is None:
+        target = cache.place_in_memory(identified["digest"], collected.class_names, scratch.parent)
+        stored = cache.open_prepared(target)
+        if stored is not None:  # perhaps in use
+            return stored
+    manifest = identified | {
         "fingerprint": fingerprint,
-        "digest": found_digest,
-        "content_sha256": content_sha256,
         "class_names": collected.class_names if collected.classes_N is not None else None,
         "options": options.written,
         "facts": facts.document(),
     }
-    target = target or cache.place_of_digest(found_digest, collected.class_names, scratch.parent)
     pixels.path.unlink()
     return cache.publish(scratch, target, manifest=manifest, arrays=names)
 
@@ -157,7 +148,8 @@ def findings(facts: ImageFacts) -> list[str]:
         lines += [f"  {path} {reason}" for path, reason in facts.broken[:LISTED]]
     if facts.others:
         listed = ", ".join(f"{count:,} {ending}" for ending, count in facts.others[:5])
-        lines.append(f"{sum(count for _, count in facts.others):,} other files skipped: {listed}")
+        skipped = counted(sum(count for _, count in facts.others), "other file")
+        lines.append(f"{skipped} skipped: {listed}")
     for count, text in (
         (facts.resized, "resized"),
         (facts.sixteen_bits, "scaled from 16 bits to 8"),
@@ -184,6 +176,22 @@ def _arranged(collected: Collected) -> Arranged:
         given_N=collected.given_N,
         classes_N=collected.classes_N,
     )
+
+
+def _identified(
+    collected: Collected, arranged: Arranged, shape: tuple[int, int, int]
+) -> dict[str, Any]:
+    """Return the digest, and the hashes of IDX files if it is made of them."""
+    if collected.idx is None:
+        hashes = {part: arranged.hashes(part) for part in PARTS}
+        classes = {part: arranged.classes(part) for part in PARTS}
+        return {"digest": identity(shape, hashes, classes), "content_sha256": []}
+    content_sha256 = [file.content_sha256() for file in collected.idx.files]
+    train_images = len(arranged.images["train"])
+    return {
+        "digest": layout_digest(content_sha256, train_images=train_images),
+        "content_sha256": content_sha256,
+    }
 
 
 def _facts(

@@ -47,7 +47,7 @@ SECONDS_BETWEEN_LINES = 3.0
 MOST_THREADS = 16
 """A large picture takes half a gigabyte while it is decoded."""
 CHUNK_BYTES = 4 << 20
-"""Of an array at a time."""
+"""Of an array at a time, as stored or as converted."""
 
 
 class ArrayImages(Protocol):
@@ -203,7 +203,8 @@ def read_arrays(
         for source in sources:
             height, width, channels = source.image_shape
             plain = channels in {1, 3} and (height, width) == size
-            for chunk in source.chunks(max(1, CHUNK_BYTES // (height * width * channels))):
+            largest = max(height * width * channels, 3 * size[0] * size[1])
+            for chunk in source.chunks(max(1, CHUNK_BYTES // largest)):
                 if plain:
                     _keep_plain(first, chunk, converted, pixels)
                 else:
