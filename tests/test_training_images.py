@@ -16,6 +16,7 @@ import pytest
 import torch
 from fakes import tiny_images, trial_config
 
+import ae_sweep
 from ae_sweep import data, training
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.locations import open_at
@@ -265,6 +266,17 @@ def test_the_limit_is_carried_by_the_command_that_completes_a_sweep(tmp_path: Pa
     assert plain.image_bytes is None
     assert "--image-memory" not in plain.resume_command
     assert plain.config == limited.config, "where images are is no part of a sweep's identity"
+
+
+def test_a_sweep_streams_images_that_are_larger_than_its_limit(tmp_path: Path) -> None:
+    settings: Any = {
+        "dataset": "shapes", "train_limit": 64, "dims": [2], "store": tmp_path / "store",
+    }  # fmt: skip
+    plan = ae_sweep.plan_sweep("own", **settings, image_memory=1e-6)
+    assert plan.setup.image_memory == 1_000
+    assert isinstance(plan.setup.images.train, StreamedRows)
+    with pytest.raises(ConfigError, match="image_memory must be a number of GB, got 'much'"):
+        ae_sweep.plan_sweep("own", **{**settings, "image_memory": "much"})
 
 
 @pytest.mark.parametrize("gigabytes", [0.0, -1.0, float("nan"), float("inf")])
