@@ -208,6 +208,16 @@ def test_more_of_a_batch_keeps_more_activations_in_proportion() -> None:
     assert small < per_image / 8
 
 
+def test_activations_of_large_images_are_estimated_from_smaller_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exact = training.activation_bytes("conv", latent_dim=2, image_shape=(3, 90, 128))
+    monkeypatch.setattr("ae_sweep.training.speed.MEASURED_PIXELS", 32 * 32)
+    estimated = training.activation_bytes("conv", latent_dim=2, image_shape=(3, 90, 128))
+    assert estimated != exact
+    assert estimated == pytest.approx(exact, rel=0.1)
+
+
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **domains: Any) -> Any:
     asked: list[str] = []
 
