@@ -68,7 +68,7 @@ def test_the_examples_and_defaults_of_a_row_can_be_parsed(row: Any) -> None:
 @pytest.mark.parametrize("row", PARAMETERS.values(), ids=list(PARAMETERS))
 def test_each_row_is_an_option_of_run_with_its_help(row: Any, cli: Callable[..., Done]) -> None:
     text = "".join(cli("run", "--help").out.split())
-    described = f"{row.option} {row.metavar} {row.help} [default: {row.search}]"
+    described = f"{row.option} {row.metavar} {row.help} [default: {row.search}"
     assert described.replace(" ", "") in text
 
 
@@ -206,6 +206,16 @@ def test_more_of_a_batch_keeps_more_activations_in_proportion() -> None:
     assert 2 * 2 * 15_680 * 4 < per_image < 10**6
     small = training.activation_bytes("conv", latent_dim=2, image_shape=(1, 8, 8))
     assert small < per_image / 8
+
+
+def test_activations_of_large_images_are_estimated_from_smaller_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exact = training.activation_bytes("conv", latent_dim=2, image_shape=(3, 90, 128))
+    monkeypatch.setattr("ae_sweep.training.speed.MEASURED_PIXELS", 32 * 32)
+    estimated = training.activation_bytes("conv", latent_dim=2, image_shape=(3, 90, 128))
+    assert estimated != exact
+    assert estimated == pytest.approx(exact, rel=0.1)
 
 
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **domains: Any) -> Any:

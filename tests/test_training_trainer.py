@@ -22,6 +22,7 @@ from fakes import golden, tiny_images, trial_config
 from ae_sweep import models, training
 from ae_sweep.errors import ConfigError, TrainingDivergedError
 from ae_sweep.training.evaluate import mean_squared_error
+from ae_sweep.training.image_rows import ResidentRows
 from ae_sweep.training.precision import why_no_bf16
 from ae_sweep.training.recipe import lr_factor
 from ae_sweep.training.trainer import Trainer
@@ -212,13 +213,15 @@ def test_it_pauses_exactly_at_the_ends_of_epochs_and_of_quarters(
 
 @pytest.mark.parametrize("train", [1, 3, 7, 8, 9, 40, 47])
 def test_an_epoch_shows_each_image_at_most_once_and_full_batches_only(train: int) -> None:
-    images = tiny_images(train=train)
+    numbers_N = torch.arange(train, dtype=torch.uint8)
+    numbered = ResidentRows(numbers_N.view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous())
+    images = dataclasses.replace(tiny_images(train=train), train=numbered)
     trainer = Trainer(small_config(epochs=3), images)
     orders = []
     for _ in range(3):
         batches = []
         for _ in range(trainer.steps_per_epoch):
-            batches.append(trainer._next_batch().tolist())
+            batches.append(trainer._next_batch()[:, 0, 0, 0].tolist())
             trainer.step += 1
         assert {len(batch) for batch in batches} == {min(8, train)}
         seen = [index for batch in batches for index in batch]

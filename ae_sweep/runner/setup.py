@@ -17,7 +17,7 @@ from ae_sweep.runner.schedule import with_schedule
 from ae_sweep.runner.worker_process import WorkerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ae_sweep.config import SweepConfig
@@ -167,19 +167,11 @@ def prepare(
         announce=announce,
     )
     config = with_schedule(config, chosen=unsettled, train_images=dataset.card.train_images)
-    has = training.memory_bytes(device)
-    needed = _check_memory(config, image_shape=dataset.card.image_shape, has=has)
-    needed += _check_batches(config, dataset.card, has=has)
+    most_workers = _most_workers(
+        config, dataset.card, devices, wanted=workers, image_memory=image_memory
+    )
     if config.method == "nested":
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
-    most_workers = _most_workers(
-        config,
-        needed,
-        image_bytes=_image_bytes(dataset.card, device_name, most_bytes=image_memory),
-        has=has,
-        devices=len(devices),
-        wanted=workers,
-    )
     training.prepare_process()
     precision = _precision(config, device_name, dataset.card, announce=announce)
     return SweepSetup(
@@ -194,43 +186,34 @@ def prepare(
     )
 
 
-def _image_bytes(card: DatasetCard, device_name: str, *, most_bytes: int | None) -> int:
-    """Return the memory of the device that the images take in each process."""
-    device = training.resolve_device(device_name)
-    where = training.choose_place(card, device, most_bytes=most_bytes)
-    return training.image_bytes(card) if where == "device" else 0
-
-
 def _most_workers(
     config: SweepConfig,
-    needed: int,
+    card: DatasetCard,
+    devices: Sequence[str],
     *,
-    image_bytes: int,
-    has: int,
-    devices: int,
     wanted: int | None,
+    image_memory: int | None,
 ) -> int:
     """Return how many processes there is memory for.
-
-    Parameters
-    ----------
-    needed
-        Bytes of the largest dim and its batch.
-    has
-        Bytes of each device.
 
     Raises
     ------
     ConfigError
-        If more are wanted, and more than one.
+        If a dim or a batch needs more memory than a device has, or more processes are wanted.
     """
-    each = needed + image_bytes + PROCESS_BYTES
-    most = devices * (has // each)
+    device = training.resolve_device(devices[0])
+    has = training.memory_bytes(device)
+    needed = _check_memory(config, image_shape=card.image_shape, has=has)
+    needed += _check_batches(config, card, has=has)
+    where = training.choose_place(card, device, most_bytes=image_memory)
+    images = training.image_bytes(card) if where == "device" else 0
+    each = needed + images + PROCESS_BYTES
+    most = len(devices) * (has // each)
     if wanted is not None and wanted > max(most, 1):
         raise ConfigError(
             f"--workers {wanted} need about {wanted * each / GIGABYTE:,.0f} GB to train latent "
-            f"dimension {config.dims[-1]} all at once, {image_bytes / GIGABYTE:,.1f} GB of images "
-            f"each, and there are {devices * has / GIGABYTE:,.0f} GB; give at most --workers "
+            f"dimension {config.dims[-1]} all at once, {images / GIGABYTE:,.1f} GB of images each, "
+            f"and there are {len(devices) * has / GIGABYTE:,.0f} GB; give at most --workers "
             f"{most or 1}"
         )
     return most

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 WARM_UP_STEPS = 4
 MEASURED_IMAGES = 2
 """Of which activations are counted: batch norm takes no single one."""
+MEASURED_PIXELS = 512 * 512
+"""Activations of larger images are estimated from smaller ones: they would take gigabytes."""
 STEPS_PER_ROUND = 3
 ROUNDS = 4
 EVALUATION_ROUNDS = 2
@@ -117,8 +119,14 @@ def training_bytes(model: str, *, latent_dim: int, image_shape: models.ImageShap
 def activation_bytes(model: str, *, latent_dim: int, image_shape: models.ImageShape) -> int:
     """Measure what a training step keeps of one image for its backward pass, in bytes.
 
-    By one forward pass of two images on the CPU, in float32.
+    By one forward pass of two images on the CPU, in float32. Of images above 512×512, the sides are
+    halved for it until they are not, and the result grows with the area.
     """
+    channels, height, width = image_shape
+    if height * width > MEASURED_PIXELS:
+        half = (channels, -(-height // 2), -(-width // 2))
+        few = activation_bytes(model, latent_dim=latent_dim, image_shape=half)
+        return few * height * width // (half[1] * half[2])
     network = models.build(model, latent_dim=latent_dim, image_shape=image_shape)
     weights = {parameter.data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
