@@ -78,7 +78,7 @@ def as_bytes(x_BCHW: Tensor) -> Tensor:
 
 
 def _to_device(x_NCHW: np.ndarray[Any, Any], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(x_NCHW)).to(device, copy=True)
+    return torch.tensor(x_NCHW, device=device)  # a copy, also of an array that is read-only
 
 
 def _shown(dataset: ImageDataset) -> np.ndarray[Any, Any]:
