@@ -1,6 +1,6 @@
 """Absolute paths of the store, the data and the cache, and how a command names them.
 
-Beside the command line this is the only module that reads the environment.
+Only this module, `isolation` and the command line read the environment.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Store:
         return self.tracking_override or f"sqlite:///{self.root / 'mlflow.db'}"
 
     @property
-    def told_tracking_uri(self) -> str:
+    def redacted_tracking_uri(self) -> str:
         """MLflow's tracking URI as it may be shown: a password in it is not."""
         return PASSWORD_PATTERN.sub(r"\1***@", self.tracking_uri)
 
     @property
     def runs_place(self) -> str:
         """Where the runs are, for messages: ``root``, or the user's own tracking URI."""
-        return self.told_tracking_uri if self.tracking_override else str(self.root)
+        return self.redacted_tracking_uri if self.tracking_override else str(self.root)
 
     @property
     def artifact_root(self) -> Path | None:
@@ -161,6 +161,24 @@ def data_dir_at(data_dir: Path | str | None) -> Path | None:
             "the files and name their directory"
         )
     return _directory(Path(data_dir), "--data-dir", DataError)
+
+
+def images_at(images: Path | str) -> Path:
+    """Make the path of the user's own images absolute.
+
+    Raises
+    ------
+    ConfigError
+        If an address is given where a path is meant.
+    DataError
+        If no such path can exist.
+    """
+    if _is_address(images):
+        raise ConfigError(
+            f"--dataset takes a name or a path, and {_hidden(str(images))} is an address; download "
+            "the images and name their folder"
+        )
+    return _directory(Path(images), "--dataset", DataError)
 
 
 def out_at(out: Path | str) -> Path:

@@ -47,3 +47,8 @@ def in_words(seconds: float) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Write a number of things: 1 trial, 3 trials."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def option_name(setting: str) -> str:
+    """Return the option of a setting: ``--batch-size`` of ``batch_size``."""
+    return f"--{setting.replace('_', '-')}"

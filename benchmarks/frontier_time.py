@@ -83,7 +83,7 @@ def compare(
         "reference_epochs": reference_epochs,
         "reference_test_mse": reference_test_mse,
         "reference_speed": speed,
-        "reference_seconds": reference_epochs * len(images.train_NCHW) / speed["median"],
+        "reference_seconds": reference_epochs * len(images.train) / speed["median"],
     }
 
 

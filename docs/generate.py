@@ -1,4 +1,6 @@
-"""Write docs/cli.md from the command line's own help, and the line numbers of docs/concepts.md.
+"""Write docs/cli.md from the command line's own help, and the numbers in docs/concepts.md.
+
+These are the lines that its links point to, and the table of the reference's sizes.
 
 With ``--check``, fail if either is out of date and write nothing.
 """
@@ -9,15 +11,26 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import torch
+from torch import nn
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from ae_sweep import models
 from ae_sweep.cli.app import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 REFERENCE = Path(__file__).with_name("cli.md")
 CONCEPTS = Path(__file__).with_name("concepts.md")
+SIZES = ((1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 128, 128), (3, 256, 256))
+"""Channels, height and width of images that the table of the reference's sizes has a row for."""
+SIZE_DIMS = (8, 128)
+SIZE_TABLE = re.compile(r"(?<=<!-- sizes -->\n).*?(?=<!-- end -->)", re.DOTALL)
 LINK_TO_A_LINE = re.compile(r"\[`(\w+)`\]\(([^)#]+\.py)#L\d+\)")
 
 
@@ -54,9 +67,40 @@ def with_lines(page: str) -> str:
     return LINK_TO_A_LINE.sub(renew, page)
 
 
+def with_sizes(page: str) -> str:
+    """Fill in the table of the reference's sizes."""
+    dims = [f"parameters at d = {dim}: encoder + decoder" for dim in SIZE_DIMS]
+    heading = ["image", "halvings", "at the bottleneck", *dims]
+    rows = [heading, ["---"] * len(heading), *(_size_row(shape) for shape in SIZES)]
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    filled, count = SIZE_TABLE.subn(lambda _: table, page)
+    if count != 1:
+        sys.exit(f"{CONCEPTS.name} has {count} places for the table of sizes, not one")
+    return filled
+
+
+def _size_row(shape: models.ImageShape) -> list[str]:
+    with torch.device("meta"):
+        several = [models.build("conv", latent_dim=dim, image_shape=shape) for dim in SIZE_DIMS]
+    (core,) = [layer for layer in several[0].decoder.children() if isinstance(layer, nn.Unflatten)]
+    halvings = sum(isinstance(layer, nn.ConvTranspose2d) for layer in several[0].decoder.children())
+    parts = [
+        f"{_parameters(model.encoder):,} + {_parameters(model.decoder):,}" for model in several
+    ]
+    return [_written(shape), str(halvings), _written(core.unflattened_size), *parts]
+
+
+def _written(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _parameters(part: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in part.parameters())
+
+
 def main() -> None:
     """Write the pages, or compare them with the files."""
-    pages = {REFERENCE: reference(), CONCEPTS: with_lines(CONCEPTS.read_text())}
+    pages = {REFERENCE: reference(), CONCEPTS: with_sizes(with_lines(CONCEPTS.read_text()))}
     for file, page in pages.items():
         if "--check" not in sys.argv:
             file.write_text(page)

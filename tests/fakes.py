@@ -184,7 +184,7 @@ class FakeTraining:
 
 
 @dataclass
-class FakeCrew:
+class FakeWorker:
     """A worker of several slots that trains in this process, its jobs in an order of its own."""
 
     training: FakeTraining
@@ -335,13 +335,13 @@ def run_sweep(
     tracker: FakeTracker,
     events: int | None = None,
     killed: bool = False,
-    crew: FakeCrew | None = None,
+    worker: FakeWorker | None = None,
 ) -> list[Any]:
     """Run a sweep to its end, or give it up after some events, as a caller or a killed process."""
     from ae_sweep import sweep
 
     studies = sweep.open_studies(path, config, identity=config.identity())
-    worker = crew or sweep.InlineWorker(training)
+    worker = worker or sweep.InlineWorker(training)
     driver = sweep.Driver(config, studies=studies, worker=worker, tracker=tracker)
     with contextlib.closing(driver.run()) as running:
         told = list(itertools.islice(running, events))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,18 @@ from conftest import ROOT
 from fakes import FakeTraining
 
 import ae_sweep
-from ae_sweep import training
-from ae_sweep.errors import ConfigError, ConflictError, NotStoredError, TrainingDivergedError
+from ae_sweep import tracking, training
+from ae_sweep.errors import (
+    ConfigError,
+    ConflictError,
+    NotStoredError,
+    StoreError,
+    TrainingDivergedError,
+)
+from ae_sweep.locations import open_at
 from ae_sweep.records import Outcome
 from ae_sweep.runner.execution import SweepPlanned
+from ae_sweep.runner.request import make_request
 from ae_sweep.sweep import InlineWorker, TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
@@ -172,13 +181,82 @@ def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(capsys: pytest.CaptureFixture
     fake = FakeTraining(interrupt_at=6)
     with pytest.raises(KeyboardInterrupt):
         ae_sweep.run_sweep("some", dims=[2, 4], trials=1, engine=faking(fake), **SMALL)
-    assert "ae_sweep.run_sweep('some', resume=True" in capsys.readouterr().err
+    advice = capsys.readouterr().err.rpartition("complete it with: ")[2]
+    assert advice == "ae_sweep.run_sweep('some', resume=True) with the same engine\n"
     stopped = ae_sweep.load_sweep("some")
     assert Outcome.RUNNING not in {stopped.record.outcome, *(t.outcome for t in stopped.trials)}
     with pytest.raises(ConflictError, match="stored already"):
         ae_sweep.run_sweep("some", engine=faking(fake), progress=False, **SMALL)
     sweep = ae_sweep.run_sweep("some", resume=True, engine=faking(FakeTraining()), progress=False)
     assert len(sweep.frontier.points) == 2
+
+
+@pytest.mark.usefixtures("place")
+def test_a_store_that_fails_does_not_hide_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("the store is gone")
+
+    monkeypatch.setattr(tracking.SweepWriter, "interrupt", fail)
+    monkeypatch.setattr(tracking.TrialWriter, "interrupt", fail)
+    with pytest.raises(KeyboardInterrupt):
+        ae_sweep.run_sweep(
+            "some", dims=2, trials=1, engine=faking(FakeTraining(interrupt_at=2)), **SMALL
+        )
+
+
+def test_the_advice_to_resume_is_a_call_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(ae_sweep, "run_sweep", lambda name, **given: calls.append((name, given)))
+    request = make_request(
+        "some",
+        {"dims": "2"},
+        store=open_at(tmp_path / "it's"),
+        now=time.localtime(),
+        announce=print,
+        data_dir=tmp_path,
+        device="cpu",
+        workers=None,
+    )
+    exec(request.resume_call)
+    exec(dataclasses.replace(request, store=open_at(), workers=1, data_dir=None).resume_call)
+    everything = {"store": str(tmp_path / "it's"), "data_dir": str(tmp_path)}
+    assert calls == [
+        ("some", {"resume": True, **everything, "device": "cpu", "workers": "auto"}),
+        ("some", {"resume": True, "device": "cpu"}),
+    ]
+
+
+def test_the_sweep_is_read_from_where_the_environment_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    support.fresh_store(elsewhere)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere / 'mlruns' / 'mlflow.db'}")
+    sweep = ae_sweep.run_sweep("some", dims=2, trials=1, engine=faking(FakeTraining()), **SMALL)
+    assert sweep.record.outcome is Outcome.FINISHED
+    assert not (tmp_path / "mlruns" / "mlflow.db").exists()
+    assert "explicit --store wins" not in capsys.readouterr().err
+
+
+def test_a_setting_that_is_none_has_its_default(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"workers": None, "device": None, "resume": None, "trials": None}
+    planned = ae_sweep.plan_sweep(
+        "some", store=tmp_path, dims=2, engine=faking(FakeTraining()), **given, **SMALL
+    )
+    assert planned.plan.config.trials == 3
+
+
+def test_an_engine_cannot_train_a_nested_sweep() -> None:
+    with pytest.raises(ConfigError, match="an engine is given; leave engine out"):
+        ae_sweep.run_sweep("some", method="nested", engine=faking(FakeTraining()), **SMALL)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    low, high = np.array([1e-3, 1e-2])
+    assert str(ae_sweep.Range(low, high)) == "0.001:0.01"
+    assert str(ae_sweep.Choices(tuple(np.array([2, 4])))) == "2 4"
 
 
 @pytest.mark.usefixtures("place")

@@ -141,8 +141,8 @@ def test_a_narrow_range_of_beta_is_five_ascending_values() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--beta", "0.1"), "--beta is no setting of the model 'conv', which has none"),
-        (("--model", "vae", "--codebook", "4"), "whose setting is --beta"),
+        (("--beta", "0.1"), "the model 'conv' has no setting --beta; it has none"),
+        (("--model", "vae", "--codebook", "4"), "only --beta"),
         (("--model", "vae", "--beta", "much"), "--beta 'much' is not a number or a range"),
         (("--model", "vae", "--beta", "0:1"), "must begin above 0"),
         (("--model", "vae", "--beta", "-1"), "beta must be a finite number, at least 0, got -1"),

@@ -301,7 +301,7 @@ def test_the_place_of_the_runs_is_told_without_a_password(
     tmp_path: Path, uri: str, told: str
 ) -> None:
     store = Store(tmp_path, uri)
-    assert store.runs_place == store.told_tracking_uri == told
+    assert store.runs_place == store.redacted_tracking_uri == told
     assert store.tracking_uri == uri
     assert Store(tmp_path).runs_place == str(tmp_path)
 

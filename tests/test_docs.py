@@ -89,15 +89,17 @@ def test_the_command_line_reference_is_what_help_says() -> None:
 
 @pytest.mark.slow
 def test_the_readmes_python_blocks_run_on_a_real_sweep(tmp_path: Path) -> None:
-    in_five_lines, in_python, as_a_model = _blocks("python")
+    in_five_lines, as_events, in_python, as_a_model = _blocks("python")
     assert len(in_five_lines.strip().splitlines()) <= 5
     shown = "\n".join(
         [
             in_five_lines,
-            in_python,
+            in_python.replace("load_sweep()", 'load_sweep("first")'),
             "assert len(trials) == len(curve) == 4 and x.shape == sweep.dataset.test_NCHW.shape",
             as_a_model,
             "assert rebuilt.shape == images.shape and latents.shape == (4, network.latent_dim)",
+            as_events,
+            "assert outcome == 'finished' and result.epoch == 1",
         ]
     )
     done = subprocess.run(

@@ -71,8 +71,8 @@ def test_a_model_of_one_file_and_one_line_is_trained_stored_and_loaded(tmp_path:
     file = tmp_path / "model.safetensors"
     file.write_bytes(result.weights)
     model = models.TrainedAutoencoder(models.load(file))
-    rebuilt = torch.from_numpy(model.reconstruct(images.test_NCHW.numpy()))
-    mse = torch.nn.functional.mse_loss(rebuilt, images.test_NCHW / 255).item()
+    rebuilt = torch.from_numpy(model.reconstruct(images.test.x_NCHW.numpy()))
+    mse = torch.nn.functional.mse_loss(rebuilt, images.test.x_NCHW / 255).item()
     assert mse == pytest.approx(result.test_mse, rel=1e-4)
 
 
@@ -133,7 +133,7 @@ def test_a_sweep_measures_every_combination_of_two_settings(
 
 @pytest.mark.usefixtures("denoising")
 def test_a_setting_of_another_model_names_the_models_own(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="whose settings are --hidden, --noise"):
+    with pytest.raises(ConfigError, match="only --hidden, --noise"):
         ae_sweep.plan_sweep("two", model="denoising", beta=0.1, store=tmp_path)
 
 

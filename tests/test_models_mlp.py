@@ -28,7 +28,7 @@ def test_it_has_as_many_parameters_as_the_reference(latent_dim: int) -> None:
     assert mlp == pytest.approx(conv, rel=0.01)
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 4, 8)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 4, 8), (3, 65, 70)])
 def test_an_image_becomes_latents_and_an_image_of_its_shape_within_0_and_1(
     shape: models.ImageShape,
 ) -> None:
@@ -41,11 +41,6 @@ def test_an_image_becomes_latents_and_an_image_of_its_shape_within_0_and_1(
     assert y_BCHW.shape == x_BCHW.shape
     assert 0 <= float(y_BCHW.min()) <= float(y_BCHW.max()) <= 1
     torch.testing.assert_close(y_BCHW, rebuilt_BCHW)
-
-
-def test_images_that_the_reference_cannot_take_are_refused() -> None:
-    with pytest.raises(ConfigError, match="30x28 is not divisible by 4"):
-        models.build("mlp", latent_dim=2, image_shape=(1, 30, 28))
 
 
 def test_it_learns_and_comes_back_from_its_file(tmp_path: Path) -> None:

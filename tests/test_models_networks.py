@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ae_sweep import models
 from ae_sweep.errors import ConfigError
 from ae_sweep.training import training_bytes
 
 if TYPE_CHECKING:
-    from torch import nn
+    from pathlib import Path
 
 MNIST = (1, 28, 28)
 COUNTS = {
@@ -84,10 +85,108 @@ def test_the_encoder_narrows_step_by_step_as_the_design_tells() -> None:
     assert shapes["decoder"] == {(6272,), (128, 7, 7), (64, 14, 14), (32, 28, 28), (1, 28, 28)}
 
 
-@pytest.mark.parametrize(("height", "width"), [(27, 28), (28, 30), (2, 2), (29, 29)])
-def test_images_that_cannot_be_halved_twice_are_refused(height: int, width: int) -> None:
-    with pytest.raises(ConfigError, match=rf"{height}x{width} is not divisible by 4; pad or crop"):
-        build(2, (1, height, width))
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 1), (3, 1, 2), (1, 8, 8), (3, 7, 9), (3, 33, 31), (1, 27, 28), (1, 5, 5000)],
+    ids=str,
+)
+def test_no_size_of_image_is_refused(name: str, shape: models.ImageShape) -> None:
+    model = models.build(name, latent_dim=3, image_shape=shape)
+    x_BCHW = torch.rand((2, *shape), generator=torch.Generator().manual_seed(0))
+    rebuilt = model.training_pass(x_BCHW, torch.Generator().manual_seed(0))
+    assert rebuilt.y_BCHW.shape == x_BCHW.shape
+    rebuilt.y_BCHW.sum().backward()
+    with torch.inference_mode():
+        assert model.eval()(x_BCHW).shape == x_BCHW.shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "features"),
+    [
+        ((1, 4, 4), [(32, 2, 2), (64, 1, 1), (128, 1, 1)]),
+        ((3, 32, 32), [(32, 16, 16), (64, 8, 8), (128, 8, 8)]),
+        ((3, 33, 33), [(32, 17, 17), (64, 9, 9), (128, 5, 5), (128, 5, 5)]),
+        ((3, 64, 64), [(32, 32, 32), (64, 16, 16), (128, 8, 8), (128, 8, 8)]),
+        ((1, 16, 256), [(32, 8, 128), (64, 4, 64), (128, 2, 32), (128, 2, 32)]),
+        (
+            (3, 128, 128),
+            [(32, 64, 64), (64, 32, 32), (128, 16, 16), (128, 8, 8), (128, 8, 8)],
+        ),
+        (
+            (1, 200, 256),
+            [(32, 100, 128), (64, 50, 64), (128, 25, 32), (128, 13, 16), (128, 7, 8), (128, 7, 8)],
+        ),
+    ],
+    ids=str,
+)
+def test_each_doubling_of_the_sides_adds_a_halving_and_the_decoder_mirrors_it(
+    shape: models.ImageShape, features: list[tuple[int, int, int]]
+) -> None:
+    with torch.device("meta"):
+        model = build(2, shape).eval()
+    seen: dict[str, list[tuple[int, ...]]] = {"encoder": [], "decoder": []}
+    for name, part in (("encoder", model.encoder), ("decoder", model.decoder)):
+        for layer in part:
+            if isinstance(layer, nn.ReLU):
+                layer.register_forward_hook(
+                    lambda _layer, _inputs, y, name=name: seen[name].append(tuple(y.shape[1:]))
+                )
+    with torch.no_grad():
+        model(torch.empty((1, *shape), device="meta"))
+    assert seen["encoder"] == features
+    sizes = [shape[1:], *(each[1:] for each in features)]
+    assert [each[1:] for each in seen["decoder"]] == sizes[-3::-1]
+    assert [each[0] for each in seen["decoder"]] == [each[0] for each in features[-2::-1]]
+
+
+def test_the_decoder_of_an_odd_size_is_that_of_the_even_one_above_cropped() -> None:
+    even, odd = build(3, (1, 8, 8)).eval(), build(3, (1, 7, 7)).eval()
+    odd.load_state_dict(even.state_dict())
+    z_BD = torch.rand((2, 3), generator=torch.Generator().manual_seed(0))
+    before = {}
+    for name, model in (("even", even), ("odd", odd)):
+        with torch.inference_mode():
+            before[name] = model.decoder[:-2](z_BD)  # the last convolution sees the border
+    torch.testing.assert_close(before["odd"], before["even"][..., :7, :7])
+
+
+def test_a_size_between_even_ones_learns_its_border_too() -> None:
+    model = build(8, (1, 9, 7))
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    x_BCHW = torch.rand((6, 1, 9, 7), generator=torch.Generator().manual_seed(0))
+    for _ in range(80):
+        optimiser.zero_grad()
+        error_BCHW = (model(x_BCHW) - x_BCHW).square()
+        error_BCHW.mean().backward()
+        optimiser.step()
+    assert error_BCHW[..., -1, :].mean() < 0.03
+    assert error_BCHW[..., :, -1].mean() < 0.03
+
+
+def test_a_model_of_an_odd_size_comes_back_from_its_file_and_can_be_nested(tmp_path: Path) -> None:
+    shape = (3, 37, 30)
+    model = build(2, shape).eval()
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(models.to_bytes(model, name="conv"))
+    assert equal(models.load(file), model)
+    models.check_nested("conv", dims=(2, 4), image_shape=shape)
+    nested = models.NestedAutoencoder("conv", dims=(2, 4), image_shape=shape)
+    assert nested(torch.rand(2, *shape), 2).shape == (2, *shape)
+
+
+def test_large_images_run_through_a_network_a_few_at_a_time() -> None:
+    sizes = {side: build(2, (1, side, side)).inference_batch for side in (1, 28, 32, 64, 128)}
+    assert sizes == {1: 500, 28: 500, 32: 500, 64: 125, 128: 31}
+    with torch.device("meta"):
+        assert build(2, (3, 1000, 1000)).inference_batch == 1
+
+
+@pytest.mark.parametrize("shape", [(0, 28, 28), (1, 0, 28), (1, 28, -4)])
+@pytest.mark.parametrize("name", models.names())
+def test_an_image_without_a_pixel_is_refused(name: str, shape: models.ImageShape) -> None:
+    with pytest.raises(ConfigError, match="at least one channel and one pixel, got"):
+        models.build(name, latent_dim=2, image_shape=shape)
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

@@ -56,10 +56,10 @@ def test_training_lowers_the_models_own_objective_and_its_file_rebuilds_it(
     file.write_bytes(result.weights)
     network = models.load(file)
     images = tiny_images()
-    rebuilt = models.TrainedAutoencoder(network).reconstruct(images.test_NCHW.numpy())
-    mse = float(((rebuilt - images.test_NCHW.numpy() / 255) ** 2).mean())
+    rebuilt = models.TrainedAutoencoder(network).reconstruct(images.test.x_NCHW.numpy())
+    mse = float(((rebuilt - images.test.x_NCHW.numpy() / 255) ** 2).mean())
     assert mse == pytest.approx(result.test_mse, rel=1e-4)
-    again = network.rate([images.test_NCHW / 255], torch.Generator().manual_seed(0))
+    again = network.rate([images.test.x_NCHW / 255], torch.Generator().manual_seed(0))
     assert again == pytest.approx(dict(result.rate), rel=1e-4)
 
 
@@ -105,11 +105,12 @@ def test_a_pass_in_bf16_trains_on_a_code_in_float32(model: str) -> None:
 
 @pytest.mark.parametrize("model", RATED)
 def test_validation_tells_the_error_and_what_the_objective_adds(model: str) -> None:
-    x_NCHW = tiny_images().val_NCHW
+    images = tiny_images().val
+    x_NCHW = images.x_NCHW
     network = models.build(model, latent_dim=3, image_shape=tuple(x_NCHW.shape[1:]), seed=1)
-    told = validation(network, x_NCHW, precision=training.FP32)
+    told = validation(network, images, precision=training.FP32)
     assert network.training, "the mode is left as it was"
-    plain = mean_squared_error(network, x_NCHW, precision=training.FP32)
+    plain = mean_squared_error(network, images, precision=training.FP32)
     assert told.mse == pytest.approx(plain, rel=1e-5)
     network.eval()
     with torch.inference_mode():

@@ -141,8 +141,13 @@ def test_no_more_workers_are_started_than_there_are_trials(
     monkeypatch.setattr(training, "measure_speed", lambda *_, **__: SPEED)
     assert engine.local_engine(8)(prepared(), 3, print).workers == 3
     assert measured == [(2, 3), (8, 3)]
+    monkeypatch.setattr(training, "usable_cores", lambda: 4)
     assert engine.local_engine(8)(prepared(), 3, print).speeds[2].epoch_seconds == 2.0, (
         "of the slowest"
+    )
+    monkeypatch.setattr(training, "usable_cores", lambda: 1)
+    assert engine.local_engine(8)(prepared(), 3, print).speeds[2].epoch_seconds == 6.0, (
+        "three share a core, and each counts only the time that it computed"
     )
     measured.clear()
     assert engine.local_engine(None)(prepared(), 1, print).workers == 1

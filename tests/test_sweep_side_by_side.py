@@ -12,9 +12,9 @@ import pytest
 from driver_support import finished, states, suggestions
 from fakes import (
     BreakingTracker,
-    FakeCrew,
     FakeTracker,
     FakeTraining,
+    FakeWorker,
     careless_sqlite,
     epoch_result,
     run_sweep,
@@ -80,10 +80,10 @@ def test_trials_that_run_together_fill_every_slot_once_in_whatever_order_they_en
     config = sweep_config(**changes)
     for seed in range(3):
         storage, training, tracker = new_memory(), FakeTraining(), FakeTracker()
-        crew = FakeCrew(training, slots=slots, seed=seed)
-        told = run_sweep(None, config, training=training, tracker=tracker, crew=crew)
-        assert crew.most == min(slots, config.wanted_trials * len(config.dims))
-        assert crew.jobs == {}
+        worker = FakeWorker(training, slots=slots, seed=seed)
+        told = run_sweep(None, config, training=training, tracker=tracker, worker=worker)
+        assert worker.most == min(slots, config.wanted_trials * len(config.dims))
+        assert worker.jobs == {}
         assert max(collections.Counter(training.started).values()) == 1
         filled = suggestions(storage).values()
         assert [len(slots) for slots in filled] == [config.wanted_trials] * len(config.dims)
@@ -115,16 +115,16 @@ def check_repeats_come_last(told: list[Any], tracker: FakeTracker) -> None:
             searched[dim] -= search
 
 
-def run_two(tracker: FakeTracker, training: FakeTraining, events: int | None) -> FakeCrew:
-    config, crew = sweep_config(trials=6, repeats=1), FakeCrew(training)
-    run_sweep(None, config, training=training, tracker=tracker, events=events, crew=crew)
-    return crew
+def run_two(tracker: FakeTracker, training: FakeTraining, events: int | None) -> FakeWorker:
+    config, worker = sweep_config(trials=6, repeats=1), FakeWorker(training)
+    run_sweep(None, config, training=training, tracker=tracker, events=events, worker=worker)
+    return worker
 
 
 def test_a_dim_of_which_nothing_runs_comes_first_and_order_holds_otherwise(storage: Any) -> None:
     slow = {2}  # d=2 takes as long as everything else together
 
-    class SlowFirst(FakeCrew):
+    class SlowFirst(FakeWorker):
         def next_event(self) -> Any:
             quick = [job for job in self.jobs if self.configs[job].latent_dim not in slow]
             for job in quick[:1]:
@@ -134,7 +134,7 @@ def test_a_dim_of_which_nothing_runs_comes_first_and_order_holds_otherwise(stora
     training = FakeTraining()
     config = sweep_config(dims=(2, 8, 32), trials=3, repeats=1, pruner="none")
     told = run_sweep(
-        None, config, training=training, tracker=FakeTracker(), crew=SlowFirst(training)
+        None, config, training=training, tracker=FakeTracker(), worker=SlowFirst(training)
     )
     names = [event.trial.name for event in told if isinstance(event, TrialStarted)]
     assert names == [
@@ -151,8 +151,8 @@ def test_with_as_many_workers_as_dims_a_study_suggests_what_it_would_with_one(
     ends = []
     for slots in (1, 2):
         storage, training, tracker = new_memory(), FakeTraining(), FakeTracker()
-        crew = FakeCrew(training, slots=slots)
-        run_sweep(None, config, training=training, tracker=tracker, crew=crew)
+        worker = FakeWorker(training, slots=slots)
+        run_sweep(None, config, training=training, tracker=tracker, worker=worker)
         ends.append(
             {name: list(slots.items())[:10] for name, slots in suggestions(storage).items()}
         )
@@ -171,8 +171,8 @@ def test_only_finished_trials_decide_what_the_median_pruner_stops(storage: Any) 
     tracker = FakeTracker()
     space = SearchSpace(lr=Choices((1e-3, 4e-3, 1e-2)), epochs=Choices((2,)))
     config = sweep_config(dims=(2,), space=space, sampler="grid")
-    crew = FakeCrew(training, slots=3)
-    run_sweep(None, config, training=training, tracker=tracker, crew=crew)
+    worker = FakeWorker(training, slots=3)
+    run_sweep(None, config, training=training, tracker=tracker, worker=worker)
     assert tracker.outcomes() == [Outcome.FINISHED] * 3, "all ran together: none had finished"
 
 
@@ -190,8 +190,8 @@ def test_tpe_keeps_away_from_running_trials_only_where_there_are_some(
         made.clear()
         training = FakeTraining()
         config = sweep_config(name=f"{dims} {slots}".translate(PLAIN), dims=dims, trials=3)
-        crew = FakeCrew(training, slots=slots)
-        run_sweep(None, config, training=training, tracker=FakeTracker(), events=12, crew=crew)
+        worker = FakeWorker(training, slots=slots)
+        run_sweep(None, config, training=training, tracker=FakeTracker(), events=12, worker=worker)
         assert set(made[1:]) == expected
         assert made[0] is False
 
@@ -201,9 +201,11 @@ def test_a_worker_process_that_dies_fails_its_trial_alone_and_the_slot_stays_ope
     storage: Any, slots: int
 ) -> None:
     training, tracker = FakeTraining(), FakeTracker()
-    crew = FakeCrew(training, slots=slots, dies=lambda config: config.hyperparameters.lr == 4e-3)
+    worker = FakeWorker(
+        training, slots=slots, dies=lambda config: config.hyperparameters.lr == 4e-3
+    )
     config = sweep_config(trials=6, pruner="none")
-    told = run_sweep(None, config, training=training, tracker=tracker, crew=crew)
+    told = run_sweep(None, config, training=training, tracker=tracker, worker=worker)
     failed = [event for event in told if getattr(event, "outcome", None) is Outcome.FAILED]
     assert len(failed) == 4
     assert {event.reason for event in failed} == {
@@ -211,17 +213,17 @@ def test_a_worker_process_that_dies_fails_its_trial_alone_and_the_slot_stays_ope
     }
     assert len(finished(tracker)) == 8
     assert states(storage) == {TrialState.COMPLETE, TrialState.FAIL}
-    crew = FakeCrew(training, slots=slots)
-    run_sweep(None, config, training=training, tracker=tracker, crew=crew)
+    worker = FakeWorker(training, slots=slots)
+    run_sweep(None, config, training=training, tracker=tracker, worker=worker)
     assert len(finished(tracker)) == 12
     assert max(finished(tracker).values()) == 1
 
 
 def test_all_of_several_running_trials_are_given_up_together(storage: Any) -> None:
     training, tracker = FakeTraining(), FakeTracker()
-    crew = run_two(tracker, training, 4)
+    worker = run_two(tracker, training, 4)
     assert tracker.outcomes() == [Outcome.INTERRUPTED] * 2
-    assert crew.jobs == {}
+    assert worker.jobs == {}
     assert len(training.closed) == 2
     assert states(storage) == {TrialState.FAIL}
 
@@ -240,8 +242,8 @@ def test_a_sweep_interrupted_with_two_running_is_completed_by_any_number_of_work
         assert Outcome.RUNNING not in tracker.outcomes()
         assert 1 <= tracker.outcomes().count(Outcome.INTERRUPTED) <= 2
         config = sweep_config(trials=6, repeats=1)
-        crew = FakeCrew(training, slots=1 + moment % 3)
-        run_sweep(None, config, training=training, tracker=tracker, crew=crew)
+        worker = FakeWorker(training, slots=1 + moment % 3)
+        run_sweep(None, config, training=training, tracker=tracker, worker=worker)
         assert max(collections.Counter(training.ended).values()) == 1
         assert [len(slots) for slots in suggestions(storage).values()] == [6, 6]
         best = [log.config for log in tracker.logs if log.role is Role.REPEAT]
@@ -256,12 +258,12 @@ def test_a_tracker_that_breaks_leaves_none_of_several_trials_running(
     storage: Any, call: str
 ) -> None:
     tracker, training = BreakingTracker(call, StoreError("the store is gone")), FakeTraining()
-    config, crew = sweep_config(trials=6), FakeCrew(training)
+    config, worker = sweep_config(trials=6), FakeWorker(training)
     with contextlib.suppress(StoreError):
-        run_sweep(None, config, training=training, tracker=tracker, crew=crew, events=30)
+        run_sweep(None, config, training=training, tracker=tracker, worker=worker, events=30)
     assert tracker.broken is True
     assert TrialState.RUNNING not in states(storage)
-    assert crew.jobs == {}
+    assert worker.jobs == {}
 
 
 def test_bookkeeping_is_done_inside_the_shield_and_training_outside(storage: Any) -> None:

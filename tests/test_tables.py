@@ -132,11 +132,9 @@ def test_numbers_are_to_the_right_and_texts_to_the_left_whatever_they_begin_with
     assert [line[:finished].split()[-1] for line in lines[1:]] == ["3", "1000"]
 
 
-def test_columns_are_chosen_by_key(table: Table) -> None:
+def test_a_column_is_left_out_by_key(table: Table) -> None:
     keys = [column.key for column in table.columns]
-    assert [column.key for column in table.only(*reversed(keys), "none").columns] == keys[::-1]
     assert [column.key for column in table.without(keys[0]).columns] == keys[1:]
-    assert table.only(keys[0]).texts() == [row[:1] for row in table.texts()]
 
 
 def test_a_stored_sweeps_trials_are_the_rows_of_the_python_table() -> None:

@@ -14,7 +14,8 @@ from ae_sweep import models, training
 from ae_sweep.errors import ConfigError, DeviceError
 from ae_sweep.training import precision as precisions
 from ae_sweep.training.evaluate import mean_squared_error
-from ae_sweep.training.images import as_bytes, as_floats
+from ae_sweep.training.image_rows import ResidentRows
+from ae_sweep.training.images import as_bytes, as_floats, picture_indices
 from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ def test_a_gradient_in_bf16_is_close_to_but_not_equal_to_the_exact_one() -> None
 
 def test_images_are_placed_as_bytes_with_two_pictures_of_each_class() -> None:
     images = tiny_images(train=30, val=5, test=12)
-    for x_NCHW, count in ((images.train_NCHW, 30), (images.val_NCHW, 5), (images.test_NCHW, 12)):
-        assert x_NCHW.dtype == torch.uint8
-        assert tuple(x_NCHW.shape) == (count, 1, 8, 8)
+    for part, count in ((images.train, 30), (images.val, 5), (images.test, 12)):
+        assert part.x_NCHW.dtype == torch.uint8
+        assert tuple(part.x_NCHW.shape) == part.shape == (count, 1, 8, 8)
     assert images.device == CPU
     assert images.image_shape == (1, 8, 8)
     assert len(images.pictures_NCHW) == 6
@@ -142,9 +143,18 @@ def test_images_are_placed_as_bytes_with_two_pictures_of_each_class() -> None:
 
 def test_pictures_are_the_first_two_of_each_class_in_the_order_of_classes() -> None:
     labels = np.array([7, 7, 1, 7, 1, 1, 3], np.uint8)
-    from ae_sweep.training.images import _picture_indices
+    assert picture_indices(labels, images=7).tolist() == [2, 4, 6, 0, 1]
 
-    assert _picture_indices(labels).tolist() == [2, 4, 6, 0, 1]
+
+def test_pictures_are_at_most_twenty_whatever_the_classes() -> None:
+    ten, eleven, many = (np.arange(2_000) % classes for classes in (10, 11, 1_000))
+    assert picture_indices(ten, images=2_000).tolist() == [
+        image for digit in range(10) for image in (digit, digit + 10)
+    ]
+    assert picture_indices(eleven, images=2_000).tolist() == list(range(11))
+    assert picture_indices(many, images=2_000).tolist() == list(range(0, 1_000, 50))
+    assert picture_indices(None, images=2_000).tolist() == list(range(0, 2_000, 100))
+    assert picture_indices(None, images=3).tolist() == [0, 1, 2]
 
 
 def test_all_bytes_survive_the_way_to_numbers_and_back() -> None:
@@ -157,6 +167,8 @@ def test_all_bytes_survive_the_way_to_numbers_and_back() -> None:
 class Halver(torch.nn.Module):
     """Rebuilds images at half their brightness."""
 
+    inference_batch = 500
+
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         return x_BCHW / 2
 
@@ -168,7 +180,7 @@ def test_distortion_is_the_mean_over_all_pixels_whatever_the_batches(count: int)
     )
     model: Any = Halver()
     expected = (x_NCHW.double() / 255 / 2).square().mean().item()
-    told = mean_squared_error(model, x_NCHW, precision=training.FP32)
+    told = mean_squared_error(model, ResidentRows(x_NCHW), precision=training.FP32)
     assert told == pytest.approx(expected, rel=1e-5)
 
 
@@ -177,11 +189,11 @@ def test_measuring_leaves_the_model_in_its_mode_and_its_statistics_alone(mode: b
     model: models.Autoencoder = models.build("conv", latent_dim=2, image_shape=(1, 8, 8))
     model.train(mode)
     before = models.to_bytes(model, name="conv")
-    x_NCHW = tiny_images().val_NCHW
-    first = mean_squared_error(model, x_NCHW, precision=training.FP32)
+    images = tiny_images().val
+    first = mean_squared_error(model, images, precision=training.FP32)
     assert model.training is mode
     assert models.to_bytes(model, name="conv") == before
-    assert mean_squared_error(model, x_NCHW, precision=training.FP32) == first
+    assert mean_squared_error(model, images, precision=training.FP32) == first
 
 
 def test_measured_times_are_positive() -> None:

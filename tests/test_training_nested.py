@@ -109,7 +109,7 @@ def test_what_a_dim_leaves_is_an_ordinary_autoencoder_of_that_width(images, tmp_
         path.write_bytes(result.weights)
         model = models.load(path)
         assert model.latent_dim == dim
-        again = mean_squared_error(model, images.test_NCHW, precision=training.FP32)
+        again = mean_squared_error(model, images.test, precision=training.FP32)
         assert again == pytest.approx(result.test_mse, rel=1e-6)
         ordinary = consume(training.train(trial_config(batch_size=8, latent_dim=dim), images))[1]
         assert result.parameters == ordinary.parameters
@@ -117,8 +117,8 @@ def test_what_a_dim_leaves_is_an_ordinary_autoencoder_of_that_width(images, tmp_
 
 def test_every_width_learns(images) -> None:
     trainings = nested(images)
-    mean = images.train_NCHW.float().mean(dim=0) / 255
-    of_the_mean = ((images.test_NCHW.float() / 255 - mean) ** 2).mean().item()
+    mean = images.train.x_NCHW.float().mean(dim=0) / 255
+    of_the_mean = ((images.test.x_NCHW.float() / 255 - mean) ** 2).mean().item()
     for dim in DIMS:
         assert result_of(trainings, dim, epochs=30).test_mse < of_the_mean
 

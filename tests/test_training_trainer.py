@@ -172,8 +172,8 @@ def test_it_learns() -> None:
             images,
         )
     )
-    mean_image = images.train_NCHW.float().div(255).mean(dim=0)
-    predicting_the_mean = (images.test_NCHW.float().div(255) - mean_image).square().mean().item()
+    mean_image = images.train.x_NCHW.float().div(255).mean(dim=0)
+    predicting_the_mean = (images.test.x_NCHW.float().div(255) - mean_image).square().mean().item()
     assert epochs[-1].train_mse < epochs[0].train_mse / 3
     assert epochs[-1].val_mse < epochs[0].val_mse / 2
     assert result.test_mse < predicting_the_mean / 2
@@ -282,9 +282,9 @@ def test_a_loss_that_is_no_number_is_told_with_its_step(
 def test_a_measurement_that_is_no_number_fails_the_training(
     images, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    def broken(_model: object, x_NCHW: torch.Tensor, *, precision: object) -> float:
-        spoilt = images.val_NCHW if where == "validation" else images.test_NCHW
-        return math.nan if x_NCHW is spoilt else 0.5
+    def broken(_model: object, part: object, *, precision: object) -> float:
+        spoilt = images.val if where == "validation" else images.test
+        return math.nan if part is spoilt else 0.5
 
     for module in ("evaluate", "trainer"):
         monkeypatch.setattr(f"ae_sweep.training.{module}.mean_squared_error", broken)
@@ -340,7 +340,7 @@ def test_the_reported_test_error_is_that_of_the_model_handed_over(
     file.write_bytes(result.weights)
     model = models.load(file)
     # 1e-5: the loaded weights lie in another order in memory, so sums may be taken in another.
-    assert mean_squared_error(model, images.test_NCHW, precision=training.FP32) == pytest.approx(
+    assert mean_squared_error(model, images.test, precision=training.FP32) == pytest.approx(
         result.test_mse, rel=1e-5
     )
     originals = images.pictures_NCHW

@@ -39,6 +39,7 @@ from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
 from ae_sweep.analysis.rows import TRIAL_KEYS, TRIAL_MEASURES, trial_rows
+from ae_sweep.analysis.spectrum import Spectrum, spectrum
 
 __all__ = [
     "TRIAL_KEYS",
@@ -56,6 +57,7 @@ __all__ = [
     "Pca",
     "PowerLaw",
     "ProbeResult",
+    "Spectrum",
     "as_bytes",
     "code_use",
     "efficient",
@@ -77,6 +79,7 @@ __all__ = [
     "probe_result",
     "probes",
     "psnr_db",
+    "spectrum",
     "squared_errors",
     "table_rows",
     "to_document",

@@ -69,13 +69,6 @@ def load_images(
     return loaded
 
 
-def dataset_at(dataset: Path | str) -> str:
-    """Return the name of a data set as it is, and anything else as an absolute path."""
-    from ae_sweep import data
-
-    return str(dataset) if str(dataset) in data.names() else str(Path(dataset).absolute())
-
-
 def class_numbers(dataset: ImageDataset, wanted: Sequence[int | str] = ()) -> list[int]:
     """Return the wanted classes ascending, or all that the test images have.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import operator
+import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
-from ae_sweep.api.stored import load_sweep
-from ae_sweep.config import MODEL_SETTINGS, PARAMETERS
+from ae_sweep.api.stored import read_sweep
+from ae_sweep.config import IMAGE_OPTIONS, MODEL_SETTINGS, PARAMETERS, ImageOptions
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
-from ae_sweep.locations import data_dir_at, open_at
+from ae_sweep.locations import cache_dir, data_dir_at, open_at
 from ae_sweep.runner.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ae_sweep.api.stored import Sweep
-    from ae_sweep.config import Choices, MethodName, PrunerName, Range, SamplerName
+    from ae_sweep.config import Choices, Colour, Fit, MethodName, PrunerName, Range, SamplerName
     from ae_sweep.runner.engine import Announce, EngineFactory
     from ae_sweep.runner.estimate import Estimate
     from ae_sweep.runner.execution import FinishedSweep, RunEvent
@@ -55,8 +55,21 @@ class SweepSettings(TypedDict, total=False):
     """How often the best configuration of each study is trained again, with other seeds."""
     seed: int
     """Seeds suggestions and trainings."""
-    dataset: str
-    """Name of a data set."""
+    dataset: Any
+    """Name of a data set, or own images: a path, an array N×H×W or N×H×W×C of bytes, or a data set
+    of torch with images or pairs of image and label."""
+    image_size: int | str | tuple[int, int]
+    """Height and width of own images in pixels: 32, "32x48" or (32, 48)."""
+    fit: Fit
+    """How own pictures of another shape fill that size."""
+    colour: Colour
+    """Whether own images have three channels or one; auto is grey only if every picture is."""
+    background: str
+    """What shows through transparent pixels of own pictures: white, black or #rrggbb."""
+    scale: bool
+    """Whether own arrays of floats in [0, 1] are accepted."""
+    strict: bool
+    """Whether the first own picture that cannot be read ends everything."""
     train_limit: int
     """Train on this many images only."""
     model: str
@@ -77,6 +90,8 @@ class SweepSettings(TypedDict, total=False):
     """auto, cpu, cuda, cuda:N or mps."""
     workers: int | Literal["auto"]
     """Trials at a time, each in a process if there are several."""
+    image_memory: float
+    """GB of memory that the images may take in each process; half of what there is if left out."""
     resume: bool
     """Complete the stored sweep of this name; its settings hold."""
     engine: EngineFactory
@@ -126,16 +141,13 @@ def run_sweep(
     from ae_sweep.api.progress import Progress, Silent
 
     shown = Progress() if progress else Silent()
-    request = _request(name, store, settings, announce=shown.announce)
+    request = _request(name, store, settings, announce=shown.announce if progress else _unheard)
     interrupts = Interrupts()
     with interrupts.caught():
         try:
             finished = shown.show(_events(request, interrupts, announce=shown.announce))
         except KeyboardInterrupt:
-            shown.announce(
-                "interrupted; complete it with "
-                f"ae_sweep.run_sweep({request.config.name!r}, resume=True, ...)"
-            )
+            shown.announce(f"interrupted; complete it with: {request.resume_call}")
             raise
     return _opened(request, finished)
 
@@ -170,7 +182,8 @@ def iter_sweep(
     """
     request = _request(name, store, settings, announce=_unheard)
     interrupts = Interrupts()
-    with contextlib.closing(_events(request, interrupts, announce=_unheard)) as events:
+    events = _events(request, interrupts, announce=_unheard)
+    try:
         while True:
             # Only while the sweep works: between events, signals are the caller's.
             with interrupts.caught():
@@ -179,6 +192,9 @@ def iter_sweep(
                 except StopIteration as end:
                     return _opened(request, end.value)
             yield event
+    finally:
+        with interrupts.caught():
+            events.close()
 
 
 def plan_sweep(
@@ -205,8 +221,9 @@ def _request(
 ) -> SweepRequest:
     from ae_sweep.runner.request import DEFAULT_DEVICE, make_request
 
-    given: dict[str, Any] = dict(settings)
+    given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     _check_names(given)
+    _use_images(given, announce=announce)
     data_dir, workers = given.pop("data_dir", None), given.pop("workers", 1)
     return make_request(
         name,
@@ -218,6 +235,7 @@ def _request(
         device=given.pop("device", DEFAULT_DEVICE),
         workers=parse_workers(str(workers)),
         engine=given.pop("engine", None),
+        image_memory=_image_memory(given.pop("image_memory", None)),
         given={key: _value(key, value) for key, value in given.items()},
     )
 
@@ -231,10 +249,32 @@ def _check_names(given: dict[str, Any]) -> None:
             raise TypeError(f"a sweep has no setting {key!r}, only {', '.join(names)}{hint}")
 
 
+def _use_images(given: dict[str, Any], *, announce: Announce) -> None:
+    """Store images that are given in memory in the user cache, and put their path in their place.
+
+    Raises
+    ------
+    ConfigError
+        If they are no images, or an option of own images is wrong.
+    """
+    dataset = given.get("dataset")
+    if dataset is None or isinstance(dataset, str | os.PathLike):
+        return
+    from ae_sweep import data
+
+    texts = {name: _value(name, given.pop(name)) for name in IMAGE_OPTIONS if name in given}
+    options = ImageOptions.from_texts({name: text for name, text in texts.items() if text})
+    given["dataset"] = str(
+        data.from_memory(dataset, options=options, cache_dir=cache_dir(), announce=announce)
+    )
+
+
 def _value(key: str, value: Any) -> Any:
     """Return a setting as the command line gives it: counts as integers, the rest as text."""
-    if value is None:
+    if key in ("scale", "strict") and not value:
         return None
+    if key == "image_size" and isinstance(value, tuple):
+        return "x".join(map(str, value))
     if key in COUNTS:
         try:
             return operator.index(value)
@@ -243,6 +283,15 @@ def _value(key: str, value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return " ".join(map(str, value))
     return str(value)
+
+
+def _image_memory(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"image_memory must be a number of GB, got {value!r}") from None
 
 
 def _events(
@@ -257,7 +306,7 @@ def _events(
 
 def _opened(request: SweepRequest, finished: FinishedSweep) -> Sweep:
     finished.check()
-    return load_sweep(request.config.name, store=request.store.root, data_dir=request.data_dir)
+    return read_sweep(request.config.name, request.store, data_dir=request.data_dir)
 
 
 def _unheard(_line: str) -> None:

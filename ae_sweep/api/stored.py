@@ -8,10 +8,11 @@ import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from ae_sweep.api.images import class_numbers, dataset_at, load_images
+from ae_sweep.api.images import class_numbers, load_images
 from ae_sweep.config import dataset_title
 from ae_sweep.errors import NotStoredError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
+from ae_sweep.runner.request import dataset_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,18 +63,36 @@ def load_sweep(
     StoreError
         If the store cannot be read.
     """
+    place = open_at(store, announce=announce)
+    return read_sweep(
+        name,
+        place,
+        moved_to=dataset_text(dataset),
+        data_dir=data_dir_at(data_dir),
+        announce=announce,
+    )
+
+
+def read_sweep(
+    name: str | None,
+    store: Store,
+    *,
+    moved_to: str | None = None,
+    data_dir: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Sweep:
+    """Read a sweep of a store that was found before; see `load_sweep`."""
     from ae_sweep import tracking
 
-    place = open_at(store, announce=announce)
-    runs = tracking.open_for_reading(place)
+    runs = tracking.open_for_reading(store)
     record, trials = runs.sweep_with_trials(name)
     return Sweep(
         record=record,
         trials=tuple(trials),
-        store=place,
+        store=store,
         runs=runs,
-        moved_to=None if dataset is None else dataset_at(dataset),
-        data_dir=data_dir_at(data_dir),
+        moved_to=moved_to,
+        data_dir=data_dir,
         announce=announce,
     )
 
@@ -308,18 +327,6 @@ class Sweep:
             If the images have no classes, or a class has no test image.
         """
         return class_numbers(self.dataset, wanted)
-
-    def add_picture(self, name: str, figure: Figure) -> None:
-        """Log a figure to the sweep's run in MLflow, in place of an earlier one of that name.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written.
-        """
-        from ae_sweep import plots
-
-        self.runs.add_to_run(self.record.run_id, files={name: plots.render(figure, "png")})
 
 
 def _row(point: FrontierPoint) -> dict[str, Any]:

@@ -1,32 +1,105 @@
-"""``ae-sweep data``: fetch a data set, verify it, print where it is."""
+"""``ae-sweep data``: fetch and verify a data set, or prepare own images and describe them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
-from ae_sweep.cli.options import DataDirOption, JsonOption
-from ae_sweep.locations import cache_dir, data_dir_at
+from ae_sweep.cli.options import (
+    BackgroundOption,
+    ColourOption,
+    DataDirOption,
+    FitOption,
+    ImageSizeOption,
+    JsonOption,
+    ScaleOption,
+    StrictOption,
+)
+from ae_sweep.config import ImageOptions
+from ae_sweep.errors import ConfigError
+from ae_sweep.locations import cache_dir, data_dir_at, images_at
+from ae_sweep.messages import counted, visible
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ae_sweep.analysis import Spectrum
+    from ae_sweep.data import Prepared
 
 
 @handled
 def data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.")] = "mnist",
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|PATH", help="Name of a data set, or path of your own images."),
+    ] = "mnist",
+    image_size: ImageSizeOption = None,
+    fit: FitOption = None,
+    colour: ColourOption = None,
+    background: BackgroundOption = None,
+    scale: ScaleOption = False,
+    strict: StrictOption = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Of own images: remove what is prepared in the cache, only."),
+    ] = False,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Fetch and verify a data set, and print where it is.
+    """Fetch and verify a data set, or prepare your own images and describe them.
+
+    Own images are a folder of pictures, a file of arrays (.npz, .npy) or a folder of IDX files.
+    They are read once and kept in the cache, in the form that a sweep uses.
 
     Example: ae-sweep data fashion-mnist
     """
+    options = _options(
+        image_size=image_size,
+        fit=fit,
+        colour=colour,
+        background=background,
+        scale="True" if scale else None,
+        strict="True" if strict else None,
+    )
+
+    from ae_sweep import data as images
+
+    if not images.is_path(name):
+        if forget:
+            raise ConfigError(f"--forget is for own images, and {visible(name)} is a name")
+        _show_named(name, options, data_dir, json_output=json_output)
+        return
+    if data_dir is not None:
+        raise ConfigError(
+            f"--data-dir is for a data set with a name, and {visible(name)} is a path; leave it out"
+        )
+    path = images_at(name)
+    if forget:
+        _forget(path, options, json_output=json_output)
+        return
+    prepared = images.prepare(path, options=options, cache_dir=cache_dir(), announce=say)
+    _show_own(prepared, json_output=json_output)
+
+
+def _options(**texts: str | None) -> ImageOptions:
+    return ImageOptions.from_texts({key: text for key, text in texts.items() if text is not None})
+
+
+def _show_named(
+    name: str, options: ImageOptions, data_dir: str | None, *, json_output: bool
+) -> None:
     from ae_sweep import data as images
 
     located = images.fetch(
-        name, cache_dir=cache_dir(), data_dir=data_dir_at(data_dir), announce=say
+        name,
+        options=options,
+        cache_dir=cache_dir(),
+        data_dir=data_dir_at(data_dir),
+        announce=say,
     )
     if json_output:
         print_json(
@@ -43,3 +116,55 @@ def data(
     from ae_sweep import tables
 
     print_table(tables.files(located.files))
+
+
+def _forget(path: Path, options: ImageOptions, *, json_output: bool) -> None:
+    from ae_sweep import data as images
+
+    if options.written:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in options.written)
+        raise ConfigError(
+            f"--forget removes all that is prepared of a path, however it was converted; leave out "
+            f"{given}"
+        )
+    removed = images.forget(path, cache_dir())
+    if json_output:
+        print_json({"removed": removed})
+    say(f"{visible(path)}: removed {counted(removed, 'prepared set')} from the cache")
+
+
+def _show_own(prepared: Prepared, *, json_output: bool) -> None:
+    from ae_sweep import tables
+
+    measured = _spectrum(prepared)
+    facts = prepared.facts
+    if json_output:
+        print_json(
+            {
+                "name": facts.name,
+                "digest": prepared.digest,
+                "directory": str(prepared.directory),
+                "facts": facts.document(),
+                "spectrum": dataclasses.asdict(measured),
+            }
+        )
+        return
+    print_table(tables.image_facts(facts, prepared.digest))
+    say(
+        f"principal components of {measured.images:,} training images, and the error of "
+        f"{measured.test_images:,} test images rebuilt from them; 0 is the mean image"
+    )
+    print_table(tables.spectrum(measured))
+
+
+def _spectrum(prepared: Prepared) -> Spectrum:
+    """Compute the spectrum, unless that was done before."""
+    from ae_sweep import analysis
+    from ae_sweep import data as images
+
+    known = analysis.Spectrum.from_document(images.recall(prepared, "spectrum"))
+    if known is not None:
+        return known
+    measured = analysis.spectrum(prepared.arrays["train.npy"], prepared.arrays["test.npy"])
+    images.remember(prepared, "spectrum", dataclasses.asdict(measured))
+    return measured

@@ -38,7 +38,7 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a message
             if os.environ.get(DEBUG_VARIABLE):
                 traceback.print_exc()
-            raise typer.Exit(_tell(error)) from None
+            raise typer.Exit(_report(error)) from None
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -46,7 +46,7 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _tell(error: Exception) -> int:
+def _report(error: Exception) -> int:
     if isinstance(error, AeSweepError):
         say(f"error: {error}")
         return error.exit_code

@@ -37,6 +37,49 @@ DataDirOption = Annotated[
         help="Where the data set's files are or will be kept; the user cache if left out.",
     ),
 ]
+ImageSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        metavar="H[xW]",
+        help="Of own images: height and width in pixels, needed where the pictures' sizes differ.",
+    ),
+]
+FitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fit",
+        metavar="NAME",
+        help="Of own images: crop, pad or stretch pictures of another shape to --image-size. "
+        "[default: crop]",
+    ),
+]
+ColourOption = Annotated[
+    str | None,
+    typer.Option(
+        "--colour",
+        "--color",
+        metavar="NAME",
+        help="Of own images: rgb, grey, or auto, which is grey only if every picture is. "
+        "[default: auto]",
+    ),
+]
+BackgroundOption = Annotated[
+    str | None,
+    typer.Option(
+        "--background",
+        metavar="COLOUR",
+        help="Of own images: white, black or #rrggbb behind transparent pixels; needed where there "
+        "are any.",
+    ),
+]
+ScaleOption = Annotated[
+    bool, typer.Option("--scale", help="Of own images: accept arrays of floats in [0, 1].")
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Of own images: refuse the first picture that cannot be read."),
+]
 MovedOption = Annotated[
     str | None,
     typer.Option(
@@ -59,3 +102,17 @@ def whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"{shorten(text)} is not a whole number") from None
+
+
+def number(text: str) -> float:
+    """Parse a number of an option that need not be whole.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is not one; Typer's own message would not repeat the value.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{shorten(text)} is not a number") from None

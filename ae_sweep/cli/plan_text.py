@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from ae_sweep import training
 from ae_sweep.messages import counted, in_words
+from ae_sweep.runner.schedule import schedule_text
 
 if TYPE_CHECKING:
     from ae_sweep.config import SweepConfig
     from ae_sweep.locations import Store
     from ae_sweep.runner.estimate import Estimate
+    from ae_sweep.runner.setup import SweepSetup
 
 
 def plan_lines(estimate: Estimate) -> list[str]:
@@ -33,6 +35,7 @@ def plan_lines(estimate: Estimate) -> list[str]:
             f"search   {config.space}; "
             f"sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}"
         ),
+        *_schedule_lines(setup),
         (
             f"data     {card.name}: {card.train_images:,} training, "
             f"{card.val_images:,} validation, {card.test_images:,} test images; {card.source}"
@@ -65,6 +68,13 @@ def _method_lines(config: SweepConfig) -> list[str]:
             f"each is fine-tuned for {training.FINE_TUNING_EPOCHS:g} of an epoch"
         )
     ]
+
+
+def _schedule_lines(setup: SweepSetup) -> list[str]:
+    if not setup.chosen:
+        return []
+    text = schedule_text(setup.config, chosen=setup.chosen, train_images=setup.card.train_images)
+    return [f"chosen   {text}"]
 
 
 def _workers_lines(count: int) -> list[str]:

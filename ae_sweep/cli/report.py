@@ -15,6 +15,7 @@ from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, MovedOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, write_out
 from ae_sweep.cli.ui import DEFAULT_PORT
+from ae_sweep.errors import StoreError
 from ae_sweep.messages import visible
 from ae_sweep.version import __version__
 
@@ -76,7 +77,7 @@ def _refuse_incomplete(made: Sequence[Section]) -> None:
     if not errors:
         return
     first = next(iter(errors.values()))
-    raise type(first)(f"the report is incomplete: {', '.join(errors)}: {first}")
+    raise StoreError(f"the report is incomplete: {', '.join(errors)}: {first}")
 
 
 def _ui_address(tracking: str | None) -> str:

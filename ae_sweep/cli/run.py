@@ -10,7 +10,19 @@ import typer
 
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
-from ae_sweep.cli.options import DataDirOption, JsonOption, StoreOption, whole_number
+from ae_sweep.cli.options import (
+    BackgroundOption,
+    ColourOption,
+    DataDirOption,
+    FitOption,
+    ImageSizeOption,
+    JsonOption,
+    ScaleOption,
+    StoreOption,
+    StrictOption,
+    number,
+    whole_number,
+)
 from ae_sweep.cli.table_options import (
     searched_options,
     setting_options,
@@ -18,6 +30,7 @@ from ae_sweep.cli.table_options import (
 )
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.locations import data_dir_at, open_at
+from ae_sweep.runner.request import DEFAULT_DEVICE
 from ae_sweep.runner.settings import DEFAULTS, DIMS_OF_CODEBOOKS
 
 if TYPE_CHECKING:
@@ -25,8 +38,6 @@ if TYPE_CHECKING:
     from ae_sweep.runner.execution import FinishedSweep
     from ae_sweep.runner.interrupts import Interrupts
     from ae_sweep.runner.request import SweepRequest
-
-DEFAULT_DEVICE = "auto"
 
 
 def _default(option: str) -> str:
@@ -68,11 +79,18 @@ def run(
     dataset: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="mnist, fashion-mnist, kmnist, or shapes (generated, offline)."
+            metavar="NAME|PATH",
+            help="mnist, fashion-mnist, kmnist, or shapes (generated, offline); or own images: "
+            "a folder of pictures, a .npz or .npy file, a folder of IDX files."
             + _default("dataset"),
         ),
     ] = None,
+    image_size: ImageSizeOption = None,
+    fit: FitOption = None,
+    colour: ColourOption = None,
+    background: BackgroundOption = None,
+    scale: ScaleOption = False,
+    strict: StrictOption = False,
     data_dir: DataDirOption = None,
     train_limit: Annotated[
         int | None,
@@ -101,6 +119,15 @@ def run(
             "the last digits of a result.",
         ),
     ] = "1",
+    image_memory: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="GB",
+            help="Memory that the images may take in each process; if they are larger, they are "
+            "read batch by batch. No result depends on it. [default: half of what there is]",
+        ),
+    ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="tpe, random, grid or gp." + _default("sampler")),
@@ -147,7 +174,9 @@ def run(
     given = {
         **table_options, "dims": dims, "trials": trials, "repeats": repeats,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
-        "sampler": sampler, "pruner": pruner, "method": method,
+        "sampler": sampler, "pruner": pruner, "method": method, "image_size": image_size,
+        "fit": fit, "colour": colour, "background": background, "scale": scale or None,
+        "strict": strict or None,
     }  # fmt: skip
 
     from ae_sweep.runner.request import make_request
@@ -162,6 +191,7 @@ def run(
         data_dir=files,
         device=device,
         workers=wanted,
+        image_memory=image_memory,
     )
 
     from ae_sweep.cli.plan_text import plan_lines
@@ -206,14 +236,14 @@ def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output
             {
                 "sweep": config.name,
                 "store": str(store.root),
-                "tracking_uri": store.told_tracking_uri,
+                "tracking_uri": store.redacted_tracking_uri,
                 "frontier": analysis.to_document(finished.frontier),
             }
         )
     else:
         print_table(tables.frontier_table(finished.frontier))
     say("")
-    say(f"next: ae-sweep frontier {config.name}{store.option}   the curve as a figure")
-    say(f"      ae-sweep ui{store.option}   runs, pictures and models in the browser")
-    say(f"      ae-sweep show {config.name}{store.option}   every trial")
+    say(f"next: {store.command('frontier', config.name)}   the curve as a figure")
+    say(f"      {store.command('ui')}   runs, pictures and models in the browser")
+    say(f"      {store.command('show', config.name)}   every trial")
     finished.check()

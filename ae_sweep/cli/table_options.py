@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 import typer
 
 from ae_sweep.config import MODEL_SETTINGS, PARAMETERS
+from ae_sweep.messages import option_name
+from ae_sweep.runner.schedule import CHOSEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,9 +45,17 @@ def with_table_options(
 def searched_options() -> list[inspect.Parameter]:
     """Return an option for each hyperparameter."""
     return [
-        _option(name, metavar=each.metavar, text=f"{each.help} [default: {each.search}]")
+        _option(
+            name,
+            metavar=each.metavar,
+            text=f"{each.help} [default: {each.search}{_by_images(name)}]",
+        )
         for name, each in PARAMETERS.items()
     ]
+
+
+def _by_images(name: str) -> str:
+    return "; of own images by their number" if name in CHOSEN else ""
 
 
 def setting_options() -> list[inspect.Parameter]:
@@ -57,7 +67,7 @@ def setting_options() -> list[inspect.Parameter]:
 
 
 def _option(name: str, *, metavar: str, text: str) -> inspect.Parameter:
-    option = f"--{name.replace('_', '-')}"
+    option = option_name(name)
     annotation = Annotated[list[str] | None, typer.Option(option, metavar=metavar, help=text)]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation

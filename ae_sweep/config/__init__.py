@@ -6,7 +6,7 @@ from ae_sweep.config.hyperparameters import (
     Parameter,
     written_parameters,
 )
-from ae_sweep.config.images import Colour, Fit, ImageOptions, parse_image_size
+from ae_sweep.config.images import IMAGE_OPTIONS, Colour, Fit, ImageOptions, parse_image_size
 from ae_sweep.config.model import (
     MODEL_SETTINGS,
     Condition,
@@ -28,6 +28,7 @@ from ae_sweep.config.sweep import (
     changed_settings,
     dataset_title,
     digest,
+    names_own_images,
 )
 from ae_sweep.config.values import (
     MAX_COUNT,
@@ -41,6 +42,7 @@ from ae_sweep.config.values import (
 )
 
 __all__ = [
+    "IMAGE_OPTIONS",
     "MAX_COUNT",
     "MAX_PORT",
     "MAX_SEED",
@@ -74,6 +76,7 @@ __all__ = [
     "digest",
     "model_family",
     "model_settings",
+    "names_own_images",
     "parse_image_size",
     "written_parameters",
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ae_sweep.config.values import MAX_COUNT, check_count
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import counted
+from ae_sweep.messages import counted, option_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +46,7 @@ class Parameter:
     good: float
     """The first trial of a study takes the value nearest to it."""
     check: Callable[[Any], None]
-    """Raises `ConfigError` for a value that cannot be."""
+    """Raises `ConfigError` for an invalid value."""
     search: str = ""
     """What a sweep searches unless asked otherwise; a parameter with a default is fixed there."""
     nested: str = ""
@@ -61,7 +61,7 @@ class Parameter:
     @property
     def option(self) -> str:
         """Its option on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        return option_name(self.name)
 
     @property
     def words(self) -> str:

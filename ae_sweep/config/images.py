@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import shorten, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -72,13 +75,13 @@ class ImageOptions:
         return texts
 
     @classmethod
-    def from_texts(cls, texts: dict[str, str]) -> ImageOptions:
+    def from_texts(cls, texts: Mapping[str, str]) -> ImageOptions:
         """Read options from texts by name; what is left out has its default.
 
         Raises
         ------
         ConfigError
-            If a value cannot be.
+            If a value is invalid.
         """
         values: dict[str, object] = dict(texts)
         if "image_size" in texts:
@@ -87,6 +90,10 @@ class ImageOptions:
             if flag in texts:
                 values[flag] = texts[flag] == "True"
         return cls(**values)  # type: ignore[arg-type]
+
+
+IMAGE_OPTIONS = tuple(field.name for field in dataclasses.fields(ImageOptions))
+"""Names of the options."""
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

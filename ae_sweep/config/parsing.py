@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ae_sweep.config import Choices, ModelSetting, Range
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import shorten
+from ae_sweep.messages import option_name, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ def parse_setting(name: str, option: SettingOption, texts: Sequence[str]) -> Mod
         If one is not a number of its kind, or a range is reversed, mixed with other values or
         begins at 0.
     """
-    typed = f"--{name.replace('_', '-')}"
+    typed = option_name(name)
     number = "a whole number" if option.kind is int else "a number"
     shown = " or ".join(f"{typed} {example}" for example in option.examples)
     if not option.range_values:

@@ -15,7 +15,7 @@ from ae_sweep.config.images import ImageOptions
 from ae_sweep.config.model import Condition, ModelSetting, all_models
 from ae_sweep.config.values import MAX_SEED, Range, check_count, check_seed
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import shorten, unknown_name
+from ae_sweep.messages import option_name, shorten, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +107,12 @@ class SweepConfig:
             raise ConfigError(f"dims must be ascending and distinct, got {self.dims}")
         check_count("trials", self.trials)
         check_count("repeats", self.repeats, least=0)
+        if self.images.written and not self.own_images:
+            option = option_name(next(iter(self.images.written)))
+            raise ConfigError(
+                f"{option} is for own images, and the data set {shorten(self.dataset)} is used "
+                "as it is; leave it out, or give --dataset a path"
+            )
         if self.train_limit is not None:
             check_count("train-limit", self.train_limit, most=None)
         check_seed(self.seed)
@@ -120,7 +126,7 @@ class SweepConfig:
         _check_one_of("method", self.method, get_args(MethodName))
         if self.method == "nested" and self.space.size != 1:
             raise ConfigError(
-                "the nested method trains all dims at once, so that none can have an lr or epochs "
+                "the nested method trains all dims at once, so that none can have hyperparameters "
                 f"of its own: got {self.space}; give one value each"
             )
         if self.sampler == "grid":
@@ -129,7 +135,7 @@ class SweepConfig:
     @property
     def own_images(self) -> bool:
         """Whether the data set is a path."""
-        return Path(self.dataset).is_absolute()
+        return names_own_images(self.dataset)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -143,7 +149,7 @@ class SweepConfig:
 
     @property
     def wanted_trials(self) -> int:
-        """Trials per study that can be had: no more than there are distinct configurations."""
+        """Trials per study, at most as many as there are distinct configurations."""
         size = self.space.size
         if size is None:
             return self.trials
@@ -157,6 +163,11 @@ class SweepConfig:
         left_out = {"name", *MAY_GROW, *(setting.name for setting in self.settings)}
         left_out |= self.images.written.keys() | ({"dataset"} if self.own_images else set())
         return {key: text for key, text in as_flat_dict(self).items() if key not in left_out}
+
+
+def names_own_images(dataset: str) -> bool:
+    """Return whether a sweep's data set is the path of a user's own images."""
+    return Path(dataset).is_absolute()
 
 
 def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) -> list[str]:

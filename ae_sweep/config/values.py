@@ -24,6 +24,7 @@ class Choices(Generic[Number]):
     values: tuple[Number, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(map(_plain, self.values)))
         if not self.values:
             raise ConfigError("no values to choose from; give at least one")
         repeated = [value for value in self.values if self.values.count(value) > 1]
@@ -42,6 +43,8 @@ class Range(Generic[Number]):
     high: Number
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "low", _plain(self.low))
+        object.__setattr__(self, "high", _plain(self.high))
         if not self.low < self.high:
             raise ConfigError(
                 f"the range {self.low:g}:{self.high:g} is empty; write the smaller bound first"
@@ -49,6 +52,12 @@ class Range(Generic[Number]):
 
     def __str__(self) -> str:
         return f"{self.low!r}:{self.high!r}"
+
+
+def _plain(number: Number) -> Number:
+    """Return a number of numpy as Python's own, which prints as it is read."""
+    item = getattr(number, "item", None)
+    return number if item is None else item()
 
 
 def check_count(what: str, count: int, *, least: int = 1, most: int | None = MAX_COUNT) -> None:

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ae_sweep.config import ImageOptions, check_count, digest
-from ae_sweep.data import generated, registry
+from ae_sweep.config import ImageOptions, check_count
+from ae_sweep.data import generated, own, registry
+from ae_sweep.data.image_dataset import ImageDataset
 from ae_sweep.data.locate import Located, find
 from ae_sweep.data.registry import names
-from ae_sweep.data.split import SPLIT_VERSION, split, val_count
+from ae_sweep.data.split import layout_digest, split, val_count
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import visible
 from ae_sweep.records import DatasetCard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from ae_sweep.data.idx import Bytes
     from ae_sweep.data.image_set import ImageSet
 
-Labels: TypeAlias = "NDArray[np.unsignedinteger[Any]]"
-
 DEFAULT_OPTIONS = ImageOptions()
 
 __all__ = ["ImageDataset", "fetch", "load", "load_image_set", "names"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ImageDataset:
-    """Images N×C×H×W, unsigned bytes, in three parts; their labels, if there are classes.
-
-    The arrays of a named data set are writable, contiguous copies of their own, so that
-    ``torch.from_numpy`` can share them; those of own images are read-only maps of files.
-    """
-
-    card: DatasetCard
-    train_NCHW: Bytes = field(repr=False)
-    val_NCHW: Bytes = field(repr=False)
-    test_NCHW: Bytes = field(repr=False)
-    train_labels_N: Labels | None = field(repr=False)
-    """Indices into ``class_names``; None where there are no classes."""
-    val_labels_N: Labels | None = field(repr=False)
-    test_labels_N: Labels | None = field(repr=False)
-    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +41,7 @@ class _Pixels:
 
 
 def load(
-    name: str,
+    dataset: str,
     *,
     options: ImageOptions = DEFAULT_OPTIONS,
     cache_dir: Path,
@@ -71,37 +49,46 @@ def load(
     train_limit: int | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> ImageDataset:
-    """Load a data set, after fetching it if it is not on this machine.
+    """Load a data set, after fetching it if it is not on this machine, or own images.
 
     Parameters
     ----------
-    name
-        One of ``names()``.
+    dataset
+        One of ``names()``, or an absolute path: a folder of pictures, a file of arrays (npz, npy),
+        a folder of IDX files, or what ``from_memory`` returned.
     options
-        How own images are converted; a named data set takes none.
+        How own images are converted; a named data set is used as it is.
     cache_dir
         The user cache of this tool; created when something is fetched.
     data_dir
         Directory given by the user: it holds the files themselves or torchvision's layout.
     train_limit
-        Number of training images to use, the first of the shuffled ones; all by default.
+        Number of training images to use, the first of the shuffled ones; all by default. Own images
+        are in order of their hashes.
     announce
-        Called with one line for each download and each file that is skipped.
+        Called with one line for each download and each file that is skipped, and while own images
+        are read.
 
     Raises
     ------
     ConfigError
-        If there is no such data set, an option is given for a named one, or ``train_limit`` is
-        below 1 or above the number of images.
+        If there is no such data set, or ``train_limit`` is below 1 or above the number of images,
+        or own images need another option, or are too few.
     DataError
         The files are damaged, or no source has them.
     """
-    registry.check_name(name)
-    for option in options.written:
-        raise ConfigError(
-            f"--{option.replace('_', '-')} converts images of your own, and {name} is a named "
-            "data set; leave it out"
+    if Path(dataset).is_absolute():
+        _check_no_data_dir(dataset, data_dir)
+        return own.load(
+            Path(dataset),
+            options=options,
+            cache_dir=cache_dir,
+            train_limit=train_limit,
+            announce=announce,
         )
+    name = dataset
+    registry.check_name(name)
+    _check_no_options(name, options)
     if name == registry.GENERATED:
         check_train_limit(name, train_limit, generated.TRAIN_IMAGES)
         return _assemble(name, _generate(), train_limit)
@@ -115,22 +102,33 @@ def load(
 
 
 def fetch(
-    name: str,
+    dataset: str,
     *,
+    options: ImageOptions = DEFAULT_OPTIONS,
     cache_dir: Path,
     data_dir: Path | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Located:
     """Find or fetch the files of a data set, verify them, and return where they are.
 
+    Own images are read and prepared; the location then has no files of its own.
+
     Raises
     ------
     ConfigError
-        No such data set.
+        No such data set, or own images that need another option.
     DataError
         The files are damaged, or no source has them.
     """
+    if Path(dataset).is_absolute():
+        _check_no_data_dir(dataset, data_dir)
+        facts = own.prepare(
+            Path(dataset), options=options, cache_dir=cache_dir, announce=announce
+        ).facts
+        return Located(name=facts.name, source=facts.source, files=())
+    name = dataset
     registry.check_name(name)
+    _check_no_options(name, options)
     if name == registry.GENERATED:
         return Located(name=name, source="generated", files=())
     image_set = registry.IMAGE_SETS[name]
@@ -180,6 +178,23 @@ def check_train_limit(name: str, train_limit: int | None, images: int) -> None:
         )
 
 
+def _check_no_options(name: str, options: ImageOptions) -> None:
+    if options.written:
+        given = ", ".join(f"--{option.replace('_', '-')}" for option in options.written)
+        raise ConfigError(
+            f"{given}: only own images are converted, and {name} is used as it is; leave it out, "
+            "or name a path"
+        )
+
+
+def _check_no_data_dir(path: str, data_dir: Path | None) -> None:
+    if data_dir is not None:
+        raise ConfigError(
+            f"--data-dir {visible(data_dir)} is for the files of a named data set, and "
+            f"{visible(path)} is a path already; leave it out"
+        )
+
+
 def _generate() -> _Pixels:
     train, train_labels, test, test_labels = arrays = generated.draw()
     return _Pixels(
@@ -196,13 +211,7 @@ def _assemble(name: str, pixels: _Pixels, train_limit: int | None) -> ImageDatas
     train, val = split(len(pixels.train_NHW), train_limit=train_limit)
     card = DatasetCard(
         name=name,
-        digest=digest(
-            {
-                "content_sha256": pixels.content_sha256,
-                "split_version": SPLIT_VERSION,
-                "train_images": len(train),
-            }
-        ),
+        digest=layout_digest(pixels.content_sha256, train_images=len(train)),
         source=pixels.source,
         train_images=len(train),
         val_images=len(val),

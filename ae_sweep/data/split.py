@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ae_sweep.config import digest
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 SPLIT_VERSION = 1
@@ -39,3 +43,14 @@ def split(
     order = np.argsort(np.random.PCG64(SPLIT_SEED).random_raw(images), kind="stable")
     held_out = val_count(images)
     return order[held_out:][:train_limit], order[:held_out]
+
+
+def layout_digest(content_sha256: Sequence[str], *, train_images: int) -> str:
+    """Identify a set of MNIST's layout by the content of its files and the images in use."""
+    return digest(
+        {
+            "content_sha256": list(content_sha256),
+            "split_version": SPLIT_VERSION,
+            "train_images": train_images,
+        }
+    )

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
+INFERENCE_BATCH = 500
+"""Images to run through a network at a time where no gradient is needed; fewer if larger than
+32×32."""
+INFERENCE_PIXELS = INFERENCE_BATCH * 32 * 32
 
 
 class TrainingPass(NamedTuple):
@@ -67,6 +71,12 @@ class Autoencoder(nn.Module):
             For a model without a prior; see ``has_prior``.
         """
         raise NotImplementedError
+
+    @property
+    def inference_batch(self) -> int:
+        """How many images to run through it at a time where no gradient is needed."""
+        _, height, width = self.image_shape
+        return max(1, min(INFERENCE_BATCH, INFERENCE_PIXELS // (height * width)))
 
     @property
     def latent_width(self) -> int:

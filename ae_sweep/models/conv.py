@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +14,34 @@ from ae_sweep.errors import ConfigError
 from ae_sweep.models.autoencoder import Autoencoder, ImageShape
 from ae_sweep.models.narrow import NarrowConv2d
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 WIDTHS = (32, 64, 128)
-"""Feature maps after each encoder layer; the decoder mirrors them."""
+"""Feature maps after each encoder layer, the last for all that follow; the decoder mirrors them."""
+LEAST_HALVINGS = 2
+LARGEST_CORE_SIDE = 8
+"""Geometric mean of the sides of the features next to the bottleneck, at most."""
 
 
 def conv_autoencoder(*, latent_dim: int, image_shape: ImageShape) -> Autoencoder:
     """Build the reference autoencoder.
 
-    Two strided convolutions reduce each side of the image to a quarter, a third adds channels, and
-    a linear layer returns ``latent_dim`` numbers; transposed convolutions lead back to a sigmoid.
+    Strided convolutions halve each side of the image, two of them up to the area of 32×32 and one
+    more for each doubling beyond; one that is not strided follows, and a linear layer returns
+    ``latent_dim`` numbers. Transposed convolutions lead back to a sigmoid.
 
     Parameters
     ----------
     latent_dim
         Width of the bottleneck.
     image_shape
-        Channels, height and width; height and width divisible by 4.
+        Channels, height and width, of any size.
 
     Raises
     ------
     ConfigError
-        If height or width is not divisible by 4.
+        If the shape is that of no image.
     """
     return Autoencoder(
         encoder=conv_encoder(outputs=latent_dim, image_shape=image_shape),
@@ -47,15 +57,18 @@ def conv_encoder(*, outputs: int, image_shape: ImageShape) -> nn.Sequential:
     Raises
     ------
     ConfigError
-        If height or width is not divisible by 4.
+        If the shape is that of no image.
     """
-    narrow, middle, wide = WIDTHS
+    sizes = _sizes(image_shape)
+    widths = _widths(len(sizes) - 1)
     return nn.Sequential(
-        *_convolution(image_shape[0], narrow, stride=2),
-        *_convolution(narrow, middle, stride=2),
-        *_convolution(middle, wide, stride=1),
+        *_layers(
+            _convolution(channels_in, channels_out, stride=2)
+            for channels_in, channels_out in pairwise((image_shape[0], *widths))
+        ),
+        *_convolution(widths[-1], WIDTHS[-1], stride=1),
         _Flatten(),
-        nn.Linear(math.prod(_core(image_shape)), outputs),
+        nn.Linear(math.prod(_core(sizes)), outputs),
     )
 
 
@@ -65,29 +78,58 @@ def conv_decoder(*, inputs: int, image_shape: ImageShape) -> nn.Sequential:
     Raises
     ------
     ConfigError
-        If height or width is not divisible by 4.
+        If the shape is that of no image.
     """
-    narrow, middle, wide = WIDTHS
-    core = _core(image_shape)
+    sizes = _sizes(image_shape)
+    widths = _widths(len(sizes) - 1)
+    core = _core(sizes)
     return nn.Sequential(
         nn.Linear(inputs, math.prod(core)),
         nn.Unflatten(1, core),
-        *_transposed_convolution(wide, middle),
-        *_transposed_convolution(middle, narrow),
-        NarrowConv2d(narrow, image_shape[0]),
+        *_layers(
+            _transposed_convolution(channels_in, channels_out, size=size)
+            for (channels_in, channels_out), size in zip(
+                pairwise((WIDTHS[-1], *reversed(widths))), reversed(sizes[:-1]), strict=True
+            )
+        ),
+        NarrowConv2d(widths[0], image_shape[0]),
         nn.Sigmoid(),
     )
 
 
-def _core(image_shape: ImageShape) -> tuple[int, int, int]:
-    """Return the shape of the features next to the bottleneck."""
+def _sizes(image_shape: ImageShape) -> list[tuple[int, int]]:
+    """Return height and width of the image, and of the features after each halving.
+
+    A side that is odd is halved up: the convolution pads it by a row or column of zeros, and the
+    transposed one leaves that out again.
+    """
     _, height, width = image_shape
-    if height % 4 or width % 4:
+    if min(image_shape) < 1:
         raise ConfigError(
-            f"the convolutions halve images twice, and {height}x{width} is not divisible by 4; "
-            "pad or crop the images"
+            "an image has at least one channel and one pixel, got "
+            f"{' x '.join(map(str, image_shape))} (channels, height, width)"
         )
-    return WIDTHS[-1], height // 4, width // 4
+    least_core = 4**LEAST_HALVINGS * LARGEST_CORE_SIDE**2
+    beyond = math.ceil(math.log2(height * width / least_core) / 2)
+    sizes = [(height, width)]
+    for _ in range(LEAST_HALVINGS + max(0, beyond)):
+        height, width = -(-height // 2), -(-width // 2)
+        sizes.append((height, width))
+    return sizes
+
+
+def _widths(halvings: int) -> list[int]:
+    """Return the feature maps after each halving."""
+    return [WIDTHS[min(index, len(WIDTHS) - 1)] for index in range(halvings)]
+
+
+def _core(sizes: list[tuple[int, int]]) -> tuple[int, int, int]:
+    """Return the shape of the features next to the bottleneck."""
+    return WIDTHS[-1], *sizes[-1]
+
+
+def _layers(blocks: Iterable[list[nn.Module]]) -> Iterator[nn.Module]:
+    return itertools.chain.from_iterable(blocks)
 
 
 def _convolution(channels_in: int, channels_out: int, *, stride: int) -> list[nn.Module]:
@@ -95,10 +137,18 @@ def _convolution(channels_in: int, channels_out: int, *, stride: int) -> list[nn
     return _normalised(convolution, channels_out)
 
 
-def _transposed_convolution(channels_in: int, channels_out: int) -> list[nn.Module]:
-    # output_padding makes the size exactly double, the mirror of a strided convolution.
+def _transposed_convolution(
+    channels_in: int, channels_out: int, *, size: tuple[int, int]
+) -> list[nn.Module]:
+    # An output_padding of 1 makes the side exactly double, 0 one less: the mirror of halving up.
+    height, width = size
     convolution = nn.ConvTranspose2d(
-        channels_in, channels_out, kernel_size=3, stride=2, padding=1, output_padding=1
+        channels_in,
+        channels_out,
+        kernel_size=3,
+        stride=2,
+        padding=1,
+        output_padding=(1 - height % 2, 1 - width % 2),
     )
     return _normalised(convolution, channels_out)
 

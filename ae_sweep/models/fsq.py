@@ -97,14 +97,14 @@ def finite_scalar_autoencoder(
     latent_dim
         Number of tokens per image.
     image_shape
-        Channels, height and width of images that the reference autoencoder takes.
+        Channels, height and width.
     codebook
         Number of different tokens; a power of two.
 
     Raises
     ------
     ConfigError
-        If the reference autoencoder cannot take such images, or the codebook is invalid.
+        If the codebook is invalid, or the shape that of no image.
     """
     return FiniteScalarAutoencoder(
         latent_dim=latent_dim, image_shape=image_shape, codebook=codebook

@@ -23,12 +23,12 @@ def mlp_autoencoder(*, latent_dim: int, image_shape: ImageShape) -> Autoencoder:
     latent_dim
         Width of the bottleneck.
     image_shape
-        Channels, height and width of images that the reference autoencoder takes.
+        Channels, height and width.
 
     Raises
     ------
     ConfigError
-        If the reference autoencoder cannot take such images.
+        If the shape is that of no image.
     """
     pixels = math.prod(image_shape)
     width = hidden_width(latent_dim=latent_dim, image_shape=image_shape)

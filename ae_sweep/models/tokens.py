@@ -53,7 +53,7 @@ class TokenAutoencoder(Autoencoder):
     Raises
     ------
     ConfigError
-        If K is not a whole number from 2 to 65,536, or the reference cannot take such images.
+        If K is not a whole number from 2 to 65,536, or the shape that of no image.
     """
 
     def __init__(

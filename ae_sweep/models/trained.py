@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
-BATCH = 500
-
 
 class TrainedAutoencoder:
     """A trained autoencoder that compresses and rebuilds images of any number.
@@ -67,8 +65,8 @@ class TrainedAutoencoder:
         ConfigError
             For images of another shape or type.
         """
-        self._check(x_NCHW)
-        return _in_batches(self.network.encode, x_NCHW)
+        self._check_images(x_NCHW)
+        return self._in_batches(self.network.encode, x_NCHW, convert=_pixels)
 
     def decode(self, z_ND: Array) -> Array:
         """Rebuild images, float32 N×C×H×W in [0, 1], from latents.
@@ -80,7 +78,7 @@ class TrainedAutoencoder:
         """
         if z_ND.ndim != 2 or z_ND.shape[1] != self.latent_width:
             raise ConfigError(f"latents must be N×{self.latent_width}, got {_shape(z_ND)}")
-        return _in_batches(self.network.decode, z_ND.astype(np.float32, copy=False))
+        return self._in_batches(self.network.decode, z_ND, convert=_floats)
 
     def reconstruct(self, x_NCHW: Array) -> Array:
         """Rebuild images, float32 N×C×H×W in [0, 1], from their latents.
@@ -90,8 +88,8 @@ class TrainedAutoencoder:
         ConfigError
             For images of another shape or type.
         """
-        self._check(x_NCHW)
-        return _in_batches(self.network, x_NCHW)
+        self._check_images(x_NCHW)
+        return self._in_batches(self.network, x_NCHW, convert=_pixels)
 
     @property
     def has_prior(self) -> bool:
@@ -120,7 +118,19 @@ class TrainedAutoencoder:
             array: Array = self.network.sample(count, noise).numpy()
             return array
 
-    def _check(self, x_NCHW: Array) -> None:
+    def _in_batches(
+        self, apply: Callable[[Tensor], Tensor], x: Array, *, convert: Callable[[Array], Tensor]
+    ) -> Array:
+        """Apply a part of the network to images or latents, converted as many at a time."""
+        size = self.network.inference_batch
+        with torch.inference_mode():
+            parts = [
+                apply(convert(x[first : first + size])).contiguous().numpy()
+                for first in range(0, max(len(x), 1), size)
+            ]
+        return np.concatenate(parts)
+
+    def _check_images(self, x_NCHW: Array) -> None:
         if x_NCHW.ndim != 4 or x_NCHW.shape[1:] != self.image_shape:
             raise ConfigError(
                 f"images must be N×{'×'.join(map(str, self.image_shape))}, got {_shape(x_NCHW)}"
@@ -138,13 +148,9 @@ def _floats(array: Array) -> Tensor:
     return floats / 255 if array.dtype == np.uint8 else floats
 
 
-def _in_batches(apply: Callable[[Tensor], Tensor], array: Array) -> Array:
-    """Apply a network to a batch at a time, so that few of the images are held as floats."""
-    starts = range(0, max(len(array), 1), BATCH)  # without images one empty batch, for its shape
-    with torch.inference_mode():
-        parts = [apply(_floats(array[start : start + BATCH])) for start in starts]
-        rebuilt: Array = torch.cat(parts).contiguous().numpy()
-        return rebuilt
+def _pixels(x_BCHW: Array) -> Tensor:
+    floats_BCHW = _floats(x_BCHW)
+    return floats_BCHW / 255 if x_BCHW.dtype == np.uint8 else floats_BCHW
 
 
 def _shape(array: Array) -> str:

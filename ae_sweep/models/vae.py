@@ -64,7 +64,7 @@ class VariationalAutoencoder(Autoencoder):
     Raises
     ------
     ConfigError
-        If beta is negative or not finite, or the reference cannot take such images.
+        If beta is negative or not finite, or the shape that of no image.
     """
 
     trained_by_mse_alone: ClassVar[bool] = False
@@ -141,13 +141,13 @@ def variational_autoencoder(
     latent_dim
         Width of the bottleneck.
     image_shape
-        Channels, height and width of images that the reference autoencoder takes.
+        Channels, height and width.
     beta
         Weight of the rate.
 
     Raises
     ------
     ConfigError
-        If the reference autoencoder cannot take such images, or beta is invalid.
+        If beta is invalid, or the shape that of no image.
     """
     return VariationalAutoencoder(latent_dim=latent_dim, image_shape=image_shape, beta=beta)

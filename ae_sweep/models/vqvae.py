@@ -137,14 +137,14 @@ def vector_quantised_autoencoder(
     latent_dim
         Number of tokens per image.
     image_shape
-        Channels, height and width of images that the reference autoencoder takes.
+        Channels, height and width.
     codebook
         Number of different tokens.
 
     Raises
     ------
     ConfigError
-        If the reference autoencoder cannot take such images, or the codebook is invalid.
+        If the codebook is invalid, or the shape that of no image.
     """
     return VectorQuantisedAutoencoder(
         latent_dim=latent_dim, image_shape=image_shape, codebook=codebook

@@ -3,9 +3,9 @@
 from ae_sweep.isolation import importing_matplotlib
 
 with importing_matplotlib():
-    from matplotlib.figure import Figure
+    import matplotlib.figure  # noqa: F401
 
-from ae_sweep.plots.export import render
+from ae_sweep.plots.export import Figure, render
 from ae_sweep.plots.frontier import frontier_figure
 from ae_sweep.plots.history import history_figure
 from ae_sweep.plots.image_rows import ImageRow, image_rows_figure

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+
+import matplotlib.figure
 
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import shorten
 from ae_sweep.plots.style import paper_style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # None keeps matplotlib from writing a date, which differs from call to call.
 _METADATA: dict[str, dict[str, None]] = {
@@ -20,7 +18,14 @@ _METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def render(figure: Figure, kind: str, *, dpi: float = 200.0) -> bytes:
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib figure that a notebook shows, whether or not pyplot was imported."""
+
+    def _repr_png_(self) -> bytes:
+        return render(self, "png")
+
+
+def render(figure: matplotlib.figure.Figure, kind: str, *, dpi: float = 200.0) -> bytes:
     """Render a figure to the content of a file.
 
     Parameters

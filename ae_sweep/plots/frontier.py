@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import ConfigError
+from ae_sweep.plots.export import Figure
 from ae_sweep.plots.rate import rate_figure
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, VERMILLION, paper_style, plain
 

@@ -6,10 +6,10 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
+from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREY, VERMILLION, paper_style, plain
 from ae_sweep.records import Outcome, Role
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ae_sweep.errors import ConfigError
+from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import paper_style, plain
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import BLUE, GREY, paper_style, plain
 
 if TYPE_CHECKING:

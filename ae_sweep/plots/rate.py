@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.analysis.rate import efficient, mse_at_rate
+from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, paper_style, plain
 from ae_sweep.records import RATE_BITS, RATE_MSE
 

@@ -14,9 +14,9 @@ from ae_sweep.plots.image_rows import ImageRow, image_rows_figure
 from ae_sweep.plots.style import plain
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from ae_sweep.plots.export import Figure
     from ae_sweep.records import Reconstructions
 
     Bytes: TypeAlias = NDArray[np.uint8]

@@ -38,7 +38,7 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
     Parameters
     ----------
     announce
-        Is given the title of each section before it is made.
+        Called with the title of each section before it is made.
     ui_address
         Where the MLflow UI answers, for the links to the runs.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ae_sweep import plots, sweep, tables
 from ae_sweep.inspection import Drawing
+from ae_sweep.messages import option_name
 from ae_sweep.report.page import Section, make_picture, make_table
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def _command(config: Mapping[str, str]) -> str:
     left_out = {"name"}
     if config.get("sampler") == "grid":
         left_out.add("trials")  # it has as many as it has points
-    # What is no option was written by another program.
+    # What is not an option was written by another program.
     for key, text in config.items():
         if key.isidentifier() and key not in left_out and text not in NOT_GIVEN:
             values = [text] if key == "dataset" else [] if key in FLAGS else str(text).split()
-            lines.append(shlex.join([f"--{key.replace('_', '-')}", *values]))
+            lines.append(shlex.join([option_name(key), *values]))
     return " \\\n    ".join(lines)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ae_sweep.sweep import Worker
 
 Announce: TypeAlias = Callable[[str], None]
-"""Is given one line of text about what is being done."""
+"""Called with one line of text about what is being done."""
 
 
 class Engine(Protocol):

@@ -30,7 +30,7 @@ def environment() -> dict[str, str]:
 
 
 def checkout(package: Path) -> dict[str, str]:
-    """Return the git commit of a package's directory; nothing where it is no checkout's."""
+    """Return the git commit of a package's directory; nothing where it is not in a checkout."""
     # An installed package may lie inside another project's checkout: is this file git's?
     if _git(package, "ls-files", "--error-unmatch", "version.py") is None:
         return {}

@@ -80,7 +80,7 @@ class Estimate:
             "workers": self.engine.workers,
             "threads_per_worker": self.engine.threads,
             "store": str(self.store.root),
-            "tracking_uri": self.store.told_tracking_uri,
+            "tracking_uri": self.store.redacted_tracking_uri,
             "expected_seconds": round(self.expected_seconds, 1),
             "most_seconds": round(self.most_seconds, 1),
         }

@@ -76,14 +76,17 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
     ConflictError
         If the sweep is stored with other settings or another data set.
     """
-    config, store = request.config, request.store
+    store = request.store
     setup = prepare(
-        config,
+        request.config,
         data_dir=request.data_dir,
         device_name=request.device,
         workers=request.workers,
+        unsettled=request.unsettled,
+        image_memory=request.image_bytes,
         announce=announce,
     )
+    config = setup.config
     sweep.check_conflict(
         store.optuna_path, config, identity=setup.identity(), resume=request.resume
     )
@@ -142,7 +145,8 @@ def execute(
             return _publish(request, runs, writer)
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
-            with contextlib.suppress(KeyboardInterrupt), shield():
+            # A store that cannot be written is not why it ended.
+            with contextlib.suppress(KeyboardInterrupt, StoreError), shield():
                 writer.interrupt()
             raise
         except Exception as error:
@@ -152,7 +156,7 @@ def execute(
 
 
 def _open_sweep(request: SweepRequest, estimate: Estimate, runs: TrackingStore) -> SweepWriter:
-    config, card = request.config, estimate.setup.card
+    config, card = estimate.setup.config, estimate.setup.card
     commands = stored_commands(request)
     if request.resume:
         return runs.resume_sweep(config, card=card, commands=commands)

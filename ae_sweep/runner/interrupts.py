@@ -34,7 +34,8 @@ class Interrupts:
             yield
         finally:
             for number, handler in zip(signals, before, strict=True):
-                signal.signal(number, handler)
+                if handler is not None:  # else it was installed by other code than Python's
+                    signal.signal(number, handler)
 
     @contextlib.contextmanager
     def shield(self) -> Iterator[None]:

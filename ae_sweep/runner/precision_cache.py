@@ -26,7 +26,7 @@ def remembered_precision(
 ) -> training.Precision:
     """Choose the precision as this machine chose it before, or calibrate and keep the answer.
 
-    A file that cannot be read is written anew; one that cannot be written is no hindrance.
+    A file that cannot be read is written anew; one that cannot be written is ignored.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def remembered_precision(
     cache
         The directory that keeps it.
     announce
-        Is given a line before a measurement.
+        Called with a line before a measurement.
     """
     path = cache / FILE_NAME
     known = _read(path)

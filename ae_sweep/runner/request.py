@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import re
 import shlex
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep.config import NAME_PATTERN
 from ae_sweep.errors import ConfigError, NotStoredError
+from ae_sweep.locations import images_at
+from ae_sweep.runner.schedule import unsettled
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ae_sweep.config import SweepConfig
     from ae_sweep.locations import Store
@@ -38,6 +42,10 @@ class SweepRequest:
     """Trials at a time; None takes as many as a short measurement finds best."""
     engine: EngineFactory | None = None
     """Trains the trials; None is this machine."""
+    image_memory: float | None = None
+    """GB of memory that the images may take in a process; None decides by what there is."""
+    unsettled: frozenset[str] = frozenset()
+    """Hyperparameters of ``config`` whose values are chosen when the images are counted."""
 
     @property
     def engine_factory(self) -> EngineFactory:
@@ -45,6 +53,11 @@ class SweepRequest:
         from ae_sweep.runner.engine import local_engine
 
         return self.engine or local_engine(self.workers)
+
+    @property
+    def image_bytes(self) -> int | None:
+        """``image_memory`` in bytes."""
+        return None if self.image_memory is None else int(self.image_memory * 10**9)
 
     @property
     def resume_command(self) -> str:
@@ -56,7 +69,26 @@ class SweepRequest:
             words += ["--device", self.device]
         if self.workers != 1:
             words += ["--workers", "auto" if self.workers is None else str(self.workers)]
+        if self.image_memory is not None:
+            words += ["--image-memory", f"{self.image_memory:g}"]
         return f"{shlex.join(words)}{self.store.option}"
+
+    @property
+    def resume_call(self) -> str:
+        """Return the call in Python that completes the sweep after an interruption."""
+        arguments = [repr(self.config.name), "resume=True"]
+        if self.store.option:
+            arguments.append(f"store={str(self.store.root)!r}")
+        if self.data_dir is not None:
+            arguments.append(f"data_dir={str(self.data_dir)!r}")
+        if self.device != DEFAULT_DEVICE:
+            arguments.append(f"device={self.device!r}")
+        if self.workers != 1:
+            arguments.append(f"workers={'auto' if self.workers is None else self.workers!r}")
+        if self.image_memory is not None:
+            arguments.append(f"image_memory={self.image_memory:g}")
+        with_engine = " with the same engine" if self.engine is not None else ""
+        return f"ae_sweep.run_sweep({', '.join(arguments)}){with_engine}"
 
 
 def make_request(
@@ -71,6 +103,7 @@ def make_request(
     device: str = DEFAULT_DEVICE,
     workers: int | None = 1,
     engine: EngineFactory | None = None,
+    image_memory: float | None = None,
 ) -> SweepRequest:
     """Complete what is given by what is stored and by defaults, and check it.
 
@@ -83,7 +116,9 @@ def make_request(
     now
         Local time, part of a name that is not given.
     announce
-        Is given a line where a setting has no effect.
+        Called with a line where a setting has no effect.
+    image_memory
+        GB of memory that the images may take in a process; None decides by what there is.
 
     Raises
     ------
@@ -100,12 +135,18 @@ def make_request(
         raise ConfigError(
             f"--resume needs the sweep's --name; `{store.command('list')}` shows the names"
         )
+    check_image_memory(image_memory)
     stored = stored_settings(name, store) if resume and name is not None else {}
-    title = (
-        name if name is not None else _new_name(given.get("dataset") or DEFAULTS["dataset"], now)
-    )
+    dataset = dataset_text(given.get("dataset"))
+    given = {**given, "dataset": dataset}
+    title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
-    if config.method == "nested" and (workers != 1 or engine is not None):
+    if config.method == "nested" and engine is not None:
+        raise ConfigError(
+            "the nested method trains one network in this process, and an engine is given; leave "
+            "engine out"
+        )
+    if config.method == "nested" and workers != 1:
         raise ConfigError(
             "--method nested trains one network in one process, and --workers is "
             f"{'auto' if workers is None else workers}; leave --workers out"
@@ -125,10 +166,47 @@ def make_request(
         device=device,
         workers=workers,
         engine=engine,
+        image_memory=image_memory,
+        unsettled=frozenset() if resume else unsettled(config, given),
     )
 
 
+def dataset_text(dataset: Path | str | None) -> str | None:
+    """Return a data set as a sweep's settings hold it: its name, or its absolute path.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address.
+    DataError
+        If no such path can exist.
+    """
+    if dataset is None:
+        return None
+    from ae_sweep import data
+
+    return str(images_at(dataset)) if data.is_path(str(dataset)) else str(dataset)
+
+
+def check_image_memory(gigabytes: float | None) -> None:
+    """Refuse an amount of memory that is not above 0.
+
+    Raises
+    ------
+    ConfigError
+        With the value.
+    """
+    if gigabytes is not None and not 0 < gigabytes < math.inf:
+        raise ConfigError(
+            f"image-memory must be a number of GB above 0, such as 0.5, got {gigabytes:g}"
+        )
+
+
 def _new_name(dataset: str, now: time.struct_time) -> str:
-    # A data set that cannot be is refused as such later, not as a part of this name.
-    stem = dataset if len(dataset) < 80 and NAME_PATTERN.fullmatch(dataset) else "sweep"
+    # An unknown data set is refused as such later, not as a part of this name.
+    path = Path(dataset)
+    wanted = (
+        re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") if path.is_absolute() else dataset
+    )
+    stem = wanted if len(wanted) < 80 and NAME_PATTERN.fullmatch(wanted) else "sweep"
     return f"{stem}-{time.strftime('%Y%m%d-%H%M%S', now)}"

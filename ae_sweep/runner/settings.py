@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ae_sweep.config import MODEL_SETTINGS, PARAMETERS, ModelSetting, SearchSpace, SweepConfig
+from ae_sweep.config import (
+    IMAGE_OPTIONS,
+    MODEL_SETTINGS,
+    PARAMETERS,
+    ImageOptions,
+    ModelSetting,
+    SearchSpace,
+    SweepConfig,
+    names_own_images,
+)
 from ae_sweep.config.parsing import (
     parse_dims,
     parse_domain,
     parse_setting,
 )
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
-from ae_sweep.messages import shorten
+from ae_sweep.messages import option_name, shorten
+from ae_sweep.runner.schedule import UNTIL_KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,15 +73,17 @@ def make_config(
     stored
         The settings of the sweep that is resumed; empty for a new one.
     announce
-        Is given a line where a setting has no effect.
+        Called with a line where a setting has no effect.
 
     Raises
     ------
     ConfigError
-        If a value cannot be.
+        If a value is invalid.
     """
     nested = _text(given.get("method"), stored.get("method", "")) == "nested"
     defaults = dict(NESTED_DEFAULTS if nested else DEFAULTS)
+    if not nested and names_own_images(_text(given.get("dataset"), stored.get("dataset", ""))):
+        defaults |= UNTIL_KNOWN
 
     def text(option: str) -> str:
         return _text(given.get(option), stored.get(option, defaults[option]))
@@ -99,6 +111,7 @@ def make_config(
         repeats=_whole("repeats", texts, name),
         seed=_whole("seed", texts, name),
         dataset=texts["dataset"],
+        images=_images(given, stored),
         train_limit=(
             None if texts["train_limit"] == "None" else _whole("train_limit", texts, name)
         ),
@@ -121,7 +134,7 @@ def _whole(option: str, texts: Mapping[str, str], name: str) -> int:
         raise StoreError(
             f"the store has no number for {option} of {name}, but "
             f"{shorten(texts[option])}: its settings were changed there; give "
-            f"--{option.replace('_', '-')}, or mend the tag config of its run in the MLflow UI"
+            f"{option_name(option)}, or mend the tag config of its run in the MLflow UI"
         ) from None
 
 
@@ -139,6 +152,13 @@ def _check_growth(config: SweepConfig, stored: Mapping[str, str]) -> None:
             )
 
 
+def _images(given: Mapping[str, Any], stored: Mapping[str, str]) -> ImageOptions:
+    """Return the options of own images: what is given, else what is stored."""
+    texts = {name: stored[name] for name in IMAGE_OPTIONS if name in stored}
+    texts |= {name: str(given[name]) for name in IMAGE_OPTIONS if given.get(name) is not None}
+    return ImageOptions.from_texts(texts)
+
+
 def _settings(
     model: str, given: Mapping[str, Any], stored: Mapping[str, str]
 ) -> tuple[ModelSetting, ...]:
@@ -147,20 +167,17 @@ def _settings(
     Raises
     ------
     ConfigError
-        If there is no such model, a value cannot be, or another model's setting is given.
+        If there is no such model, a value is invalid, or another model's setting is given.
     """
     from ae_sweep import models
 
     defaults = models.default_settings(model)
-    own = [f"--{default.name.replace('_', '-')}" for default in defaults]
+    own = [option_name(default.name) for default in defaults]
     for name in MODEL_SETTINGS:
-        option = f"--{name.replace('_', '-')}"
+        option = option_name(name)
         if given.get(name) and option not in own:
-            has = {
-                0: "which has none",
-                1: f"whose setting is {''.join(own)}",
-            }.get(len(own), f"whose settings are {', '.join(own)}")
-            raise ConfigError(f"{option} is no setting of the model {model!r}, {has}")
+            has = f"only {', '.join(own)}" if own else "it has none"
+            raise ConfigError(f"the model {model!r} has no setting {option}; {has}")
     return tuple(
         parse_setting(
             default.name,

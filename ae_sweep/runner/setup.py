@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from ae_sweep.config import PARAMETERS, bounds
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir
 from ae_sweep.runner.precision_cache import remembered_precision
+from ae_sweep.runner.schedule import with_schedule
 from ae_sweep.runner.worker_process import WorkerSpec
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 GIGABYTE = 10**9
 PROCESS_BYTES = 7 * 10**8
-"""A worker process beside what a wide model needs: torch, the images, a batch's activations."""
+"""A worker process beside its images and what a wide model needs: torch, and the activations of
+a default batch of MNIST."""
+MNIST_SHAPE = (1, 28, 28)
 MAX_ESTIMATED_DIM = 10**12
 """torch cannot compute the size of much wider layers."""
 
@@ -40,6 +44,10 @@ class SweepSetup:
     precision: training.Precision
     most_workers: int
     """For how many there is memory."""
+    chosen: frozenset[str] = frozenset()
+    """Hyperparameters whose values were chosen by the number of images."""
+    image_memory: int | None = None
+    """Bytes of memory that the images may take in a process; None decides by what there is."""
 
     @property
     def card(self) -> DatasetCard:
@@ -54,7 +62,11 @@ class SweepSetup:
     @functools.cached_property
     def images(self) -> training.DeviceImages:
         """The images on the first device, for trainings in this process."""
-        return training.place(self.dataset, training.resolve_device(self.devices[0]))
+        return training.place(
+            self.dataset,
+            training.resolve_device(self.devices[0]),
+            most_bytes=self.image_memory,
+        )
 
     def identity(self) -> dict[str, str]:
         """Return the settings that may not change when the sweep is resumed."""
@@ -99,6 +111,7 @@ class SweepSetup:
         return WorkerSpec(
             dataset=self.config.dataset,
             digest=self.card.digest,
+            options=self.config.images,
             train_limit=self.config.train_limit,
             cache_dir=cache_dir(),
             data_dir=self.data_dir,
@@ -107,6 +120,7 @@ class SweepSetup:
             device=self.devices[number % len(self.devices)],
             precision=self.precision,
             threads=threads,
+            image_memory=self.image_memory,
         )
 
 
@@ -117,15 +131,21 @@ def prepare(
     device_name: str,
     announce: Callable[[str], None],
     workers: int | None = 1,
+    unsettled: frozenset[str] = frozenset(),
+    image_memory: int | None = None,
 ) -> SweepSetup:
     """Find the device, load the images and choose the precision.
 
     Parameters
     ----------
     announce
-        Is given a line on each download and measurement.
+        Called with a line on each download and measurement.
     workers
         How many are wanted; None leaves the number open.
+    unsettled
+        Hyperparameters to choose by the number of images.
+    image_memory
+        Bytes of memory that the images may take in a process; None decides by what there is.
 
     Raises
     ------
@@ -140,23 +160,26 @@ def prepare(
         models.check_name(model)
     dataset = data.load(
         config.dataset,
+        options=config.images,
         cache_dir=cache_dir(),
         data_dir=data_dir,
         train_limit=config.train_limit,
         announce=announce,
     )
+    config = with_schedule(config, chosen=unsettled, train_images=dataset.card.train_images)
     has = training.memory_bytes(device)
     needed = _check_memory(config, image_shape=dataset.card.image_shape, has=has)
     needed += _check_batches(config, dataset.card, has=has)
     if config.method == "nested":
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
-    most_workers = len(devices) * (has // (needed + PROCESS_BYTES))
-    if workers is not None and workers > max(most_workers, 1):
-        raise ConfigError(
-            f"--workers {workers} need about {workers * (needed + PROCESS_BYTES) / GIGABYTE:,.0f} "
-            f"GB to train latent dimension {config.dims[-1]} all at once, and there are "
-            f"{len(devices) * has / GIGABYTE:,.0f} GB; give at most --workers {most_workers or 1}"
-        )
+    most_workers = _most_workers(
+        config,
+        needed,
+        image_bytes=_image_bytes(dataset.card, device_name, most_bytes=image_memory),
+        has=has,
+        devices=len(devices),
+        wanted=workers,
+    )
     training.prepare_process()
     precision = _precision(config, device_name, dataset.card, announce=announce)
     return SweepSetup(
@@ -166,7 +189,51 @@ def prepare(
         devices=devices,
         precision=precision,
         most_workers=most_workers,
+        chosen=unsettled,
+        image_memory=image_memory,
     )
+
+
+def _image_bytes(card: DatasetCard, device_name: str, *, most_bytes: int | None) -> int:
+    """Return the memory of the device that the images take in each process."""
+    device = training.resolve_device(device_name)
+    where = training.choose_place(card, device, most_bytes=most_bytes)
+    return training.image_bytes(card) if where == "device" else 0
+
+
+def _most_workers(
+    config: SweepConfig,
+    needed: int,
+    *,
+    image_bytes: int,
+    has: int,
+    devices: int,
+    wanted: int | None,
+) -> int:
+    """Return how many processes there is memory for.
+
+    Parameters
+    ----------
+    needed
+        Bytes of the largest dim and its batch.
+    has
+        Bytes of each device.
+
+    Raises
+    ------
+    ConfigError
+        If more are wanted, and more than one.
+    """
+    each = needed + image_bytes + PROCESS_BYTES
+    most = devices * (has // each)
+    if wanted is not None and wanted > max(most, 1):
+        raise ConfigError(
+            f"--workers {wanted} need about {wanted * each / GIGABYTE:,.0f} GB to train latent "
+            f"dimension {config.dims[-1]} all at once, {image_bytes / GIGABYTE:,.1f} GB of images "
+            f"each, and there are {devices * has / GIGABYTE:,.0f} GB; give at most --workers "
+            f"{most or 1}"
+        )
+    return most
 
 
 def _precision(
@@ -200,7 +267,7 @@ def _precision(
 
 
 def _check_batches(config: SweepConfig, card: DatasetCard, *, has: int) -> int:
-    """Return the bytes of activations that the largest batch needs beyond the default's.
+    """Return the bytes of activations that the largest batch needs beyond the default's of MNIST.
 
     Raises
     ------
@@ -223,19 +290,24 @@ def _check_batches(config: SweepConfig, card: DatasetCard, *, has: int) -> int:
             f"a batch of {largest} images is more than the {card.train_images} training images; "
             f"give at most --batch-size {card.train_images}"
         )
-    beyond = largest - PARAMETERS["batch_size"].default
-    if beyond <= 0:
+    default = int(PARAMETERS["batch_size"].default)
+    if largest <= default and card.pixels <= math.prod(MNIST_SHAPE):
         return 0
-    each = max(
-        training.activation_bytes(model, latent_dim=config.dims[0], image_shape=card.image_shape)
+    beyond = max(
+        largest * _activation_bytes(config, model, card.image_shape)
+        - default * _activation_bytes(config, model, MNIST_SHAPE)
         for model in config.models
     )
-    if beyond * each > has:
+    if beyond > has:
         raise ConfigError(
-            f"a batch of {largest} images needs about {beyond * each / GIGABYTE:,.0f} GB of "
+            f"a batch of {largest} images needs about {beyond / GIGABYTE:,.0f} GB of "
             f"activations, and the device has {has / GIGABYTE:,.0f} GB; give a smaller --batch-size"
         )
-    return int(beyond * each)
+    return max(0, beyond)
+
+
+def _activation_bytes(config: SweepConfig, model: str, image_shape: models.ImageShape) -> int:
+    return training.activation_bytes(model, latent_dim=config.dims[0], image_shape=image_shape)
 
 
 def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from ae_sweep.config import ImageOptions
     from ae_sweep.sweep import Train, Work
 
 
@@ -23,6 +24,8 @@ class WorkerSpec:
     dataset: str
     digest: str
     """Of the data set as the parent found it."""
+    options: ImageOptions
+    """How own images are converted."""
     train_limit: int | None
     cache_dir: Path
     data_dir: Path | None
@@ -33,6 +36,8 @@ class WorkerSpec:
     device: str
     precision: training.Precision
     threads: int
+    image_memory: int | None = None
+    """Bytes of memory that the images may take; None decides by what there is."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def _images(spec: WorkerSpec) -> training.DeviceImages:
     training.prepare_process()
     dataset = data.load(
         spec.dataset,
+        options=spec.options,
         cache_dir=spec.cache_dir,
         data_dir=spec.data_dir,
         train_limit=spec.train_limit,
@@ -87,4 +93,6 @@ def _images(spec: WorkerSpec) -> training.DeviceImages:
             f"the data set {spec.dataset} has changed since the sweep began: its digest is "
             f"{dataset.card.digest}, not {spec.digest}"
         )
-    return training.place(dataset, training.resolve_device(spec.device))
+    return training.place(
+        dataset, training.resolve_device(spec.device), most_bytes=spec.image_memory
+    )

@@ -110,7 +110,7 @@ def measured_pool(
     trials
         Trials to train: more workers than that would have nothing to do.
     announce
-        Is given a line on each measurement.
+        Called with a line on each measurement.
 
     Raises
     ------
@@ -144,8 +144,16 @@ class _Probes(contextlib.ExitStack):
         return sweep.run_together(self._children[:workers], Probe(dim, threads))
 
     def slowest(self, dim: int, workers: int) -> training.Speed:
-        """Return the slowest of them."""
-        return max(self.speeds(dim, workers), key=lambda speed: speed.epoch_seconds)
+        """Return the slowest of them.
+
+        On a CPU each counts the time that it computed, so what more threads than cores wait for
+        each other is added here.
+        """
+        slowest = max(self.speeds(dim, workers), key=lambda speed: speed.epoch_seconds)
+        if not self._setup.on_cpu:
+            return slowest
+        threads = workers * training.threads_per_worker(workers)
+        return slowest.slowed(max(1.0, threads / training.usable_cores()))
 
 
 def _best(setup: SweepSetup, probes: _Probes, trials: int, announce: Callable[[str], None]) -> int:

@@ -6,12 +6,13 @@ The driver alone writes Optuna's storage. It yields what happens and prints noth
 from __future__ import annotations
 
 import itertools
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep.config import TrialConfig
+from ae_sweep.errors import AeSweepError
 from ae_sweep.records import QUARTERS, Outcome, Role
 from ae_sweep.sweep.agenda import Agenda
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
@@ -132,9 +133,11 @@ class Driver:
         try:
             self._agenda = Agenda([*self._search(), *self._repeats()])
             yield from self._run()
-        finally:
-            with self._shield():
+        except BaseException:
+            # The first error says what went wrong.
+            with suppress(AeSweepError), self._shield():
                 self._abandon()
+            raise
 
     def _search(self) -> Iterator[_Start]:
         """Give the open slots in rounds over the studies, so that a curve is there early."""
@@ -173,7 +176,8 @@ class Driver:
             known = self._tracker.finished(config)
             log = None if known is not None else self._log_of(trial)
         except BaseException:
-            study.fail(ask, reason="not started: the tracker failed")
+            with suppress(AeSweepError):  # the first error says what went wrong
+                study.fail(ask, reason="not started: the tracker failed")
             raise
         if log is not None:
             return self._start(_Job(trial=trial, log=log, study=study, ask=ask))

@@ -162,7 +162,7 @@ class _Running:
         return (1 - self.done) * self.expected_share * self.planned_seconds
 
     def note(self, result: EpochResult, *, epochs: int, now: float) -> None:
-        """Note how far it is; fine-tuning behind the schedule's end is no part of it."""
+        """Note how far it is; fine-tuning behind the schedule's end is not part of it."""
         share = result.epoch / epochs
         if share < 1 or result.quarter is not None:
             self.done, self.noted = min(share, 1.0), now

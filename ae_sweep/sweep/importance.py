@@ -38,7 +38,7 @@ def importances(path: Path, sweep: str) -> dict[str, dict[str, float]]:
     Raises
     ------
     StoreError
-        If the file is no database of Optuna.
+        If the file is not an Optuna database.
     """
     if not has_studies(path):
         return {}

@@ -181,7 +181,7 @@ def count_filled(
 def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict[Condition, int]:
     """Count, of each condition, the wanted repeats among a sweep's stored trials.
 
-    Repeats of what was the best once, and is no longer, are wanted no more. Where a study is to be
+    Repeats of what was the best once, and no longer is are not wanted. Where a study is to be
     gone on with, its best may change, so that this is what is known by now.
     """
     finished = [trial for trial in trials if trial.outcome is Outcome.FINISHED]

@@ -49,7 +49,7 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
     Raises
     ------
     StoreError
-        If it cannot be created, or is no database of Optuna.
+        If it cannot be created, or is not an Optuna database.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     has_studies(path)

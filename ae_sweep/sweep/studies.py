@@ -37,7 +37,7 @@ def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resum
     ConflictError
         If the name is taken and the sweep is not to be resumed, or is stored with other settings.
     StoreError
-        If the file is no database of Optuna.
+        If the file is not an Optuna database.
     """
     if not has_studies(path):
         return
@@ -63,7 +63,7 @@ def filled_slots(path: Path, config: SweepConfig) -> dict[Condition, int]:
     Raises
     ------
     StoreError
-        If the file is no database of Optuna.
+        If the file is not an Optuna database.
     """
     if not has_studies(path):
         return {}

@@ -1,5 +1,6 @@
 """Tables of every result, made once; terminal, CSV and the report print them."""
 
+from ae_sweep.tables.images import image_facts, spectrum
 from ae_sweep.tables.inspected import copy_test, latent_spaces, overlaps
 from ae_sweep.tables.stored import (
     codes,
@@ -22,11 +23,13 @@ __all__ = [
     "copy_test",
     "files",
     "frontier_table",
+    "image_facts",
     "importances",
     "latent_spaces",
     "overlaps",
     "pairs",
     "points",
+    "spectrum",
     "started",
     "sweeps",
     "trials",

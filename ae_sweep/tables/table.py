@@ -70,11 +70,6 @@ class Table:
         """The titles of its columns."""
         return [column.title for column in self.columns]
 
-    def only(self, *keys: str) -> Table:
-        """Return the table with some of its columns, in the order of the keys it has."""
-        by_key = {column.key: column for column in self.columns}
-        return replace(self, columns=tuple(by_key[key] for key in keys if key in by_key))
-
     def without(self, *keys: str) -> Table:
         """Return the table without some of its columns."""
         return replace(

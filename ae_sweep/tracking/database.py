@@ -19,13 +19,13 @@ from sqlalchemy.engine import URL
 from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
 from ae_sweep.files import publish
+from ae_sweep.locations import SQLITE_PREFIX
 from ae_sweep.tracking import names
 from ae_sweep.tracking.errors import first_line
 
 if TYPE_CHECKING:
     from ae_sweep.locations import Store
 
-SQLITE_PREFIX = "sqlite:///"
 DRIVER = "sqlite+pysqlite"
 """With the driver's name MLflow does not take a URI's ``file:`` for a directory to make."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -160,6 +161,7 @@ def trial_parameters(
     values = {
         "dataset": visible(card.name),
         names.PIXELS_PARAMETER: card.pixels,
+        **dataclasses.asdict(point.hyperparameters),
         **({names.CHANNELS_PARAMETER: channels} if channels != 1 else {}),
         **parameters,
         "latent_dim": point.latent_dim,

@@ -181,8 +181,7 @@ def wait_until_ready(
         if process.poll() is not None:
             raise StoreError(
                 f"MLflow's UI ended with status {process.returncode} before it was ready"
-                f"{_tail(log)}; try again with another --port; the command list shows whether "
-                "the store can be read"
+                f"{_tail(log)}; if the port is taken, try again with another --port"
             )
         if _answers(url):
             return

@@ -12,7 +12,7 @@ from ae_sweep.training.device import (
     usable_cores,
     use_threads,
 )
-from ae_sweep.training.images import DeviceImages, place
+from ae_sweep.training.images import DeviceImages, choose_place, image_bytes, place
 from ae_sweep.training.nested import (
     FINE_TUNING_EPOCHS,
     NestedTrainings,
@@ -47,10 +47,12 @@ __all__ = [
     "available_devices",
     "between",
     "check_batch",
+    "choose_place",
     "choose_precision",
     "describe_device",
     "fine_tuning_seconds",
     "hardware",
+    "image_bytes",
     "measure_speed",
     "memory_bytes",
     "nested_network_seconds",

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ae_sweep.models import Autoencoder
+    from ae_sweep.training.image_rows import ImageRows
     from ae_sweep.training.precision import Precision
-
-BATCH = 500
 
 
 class Validation(NamedTuple):
@@ -29,42 +28,44 @@ class Validation(NamedTuple):
     """What the model's objective adds."""
 
 
-def mean_squared_error(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> float:
+def mean_squared_error(model: Autoencoder, images: ImageRows, *, precision: Precision) -> float:
     """Measure a model's mean squared error per pixel, of pixels in [0, 1].
 
     Parameters
     ----------
     model
         Left in the mode (training or evaluation) it came in.
-    x_NCHW
-        Images as uint8, on the model's device.
+    images
+        For the model's device.
     precision
         Arithmetic of the forward pass. Sums are float32 per batch and float64 over the batches.
     """
     with _evaluating(model):
-        errors = [_squared_error(model, x, precision) for x in x_NCHW.split(BATCH)]
+        errors = [
+            _squared_error(model, x, precision) for x in images.batches(model.inference_batch)
+        ]
         total = torch.stack(errors).double().sum().item()
-    return total / x_NCHW.numel()
+    return total / images.numbers
 
 
-def validation(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> Validation:
+def validation(model: Autoencoder, images: ImageRows, *, precision: Precision) -> Validation:
     """Measure a model's mean squared error, and what its training objective adds to it.
 
     Parameters
     ----------
     model
         Left in the mode (training or evaluation) it came in. What it draws is the same each time.
-    x_NCHW
-        Images as uint8, on the model's device.
+    images
+        For the model's device.
     precision
         Arithmetic of the forward passes.
     """
     if model.trained_by_mse_alone:
-        return Validation(mean_squared_error(model, x_NCHW, precision=precision), 0.0)
-    noise = _fixed_noise(x_NCHW)
+        return Validation(mean_squared_error(model, images, precision=precision), 0.0)
+    noise = _fixed_noise(images)
     errors, objectives = [], []
     with _evaluating(model):
-        for x_BCHW in x_NCHW.split(BATCH):
+        for x_BCHW in images.batches(model.inference_batch):
             original_BCHW = as_floats(x_BCHW)
             with precision.autocast(x_BCHW.device):
                 rebuilt = model.training_pass(original_BCHW, noise)
@@ -72,15 +73,15 @@ def validation(model: Autoencoder, x_NCHW: Tensor, *, precision: Precision) -> V
             objective = mse_loss(rebuilt.y_BCHW.float(), original_BCHW) + rebuilt.penalty
             objectives.append(objective.double() * len(x_BCHW))
             errors.append(mse_loss(plain_BCHW.float(), original_BCHW).double() * len(x_BCHW))
-        mse = torch.stack(errors).sum().item() / len(x_NCHW)
-        return Validation(mse, torch.stack(objectives).sum().item() / len(x_NCHW) - mse)
+        mse = torch.stack(errors).sum().item() / len(images)
+        return Validation(mse, torch.stack(objectives).sum().item() / len(images) - mse)
 
 
-def rate(model: Autoencoder, x_NCHW: Tensor) -> dict[str, float]:
+def rate(model: Autoencoder, images: ImageRows) -> dict[str, float]:
     """Measure what the code of some images costs, in float32, in the words of the model."""
-    batches = (as_floats(x_BCHW) for x_BCHW in x_NCHW.split(BATCH))
+    batches = (as_floats(x_BCHW) for x_BCHW in images.batches(model.inference_batch))
     with _evaluating(model):
-        return model.rate(batches, _fixed_noise(x_NCHW))
+        return model.rate(batches, _fixed_noise(images))
 
 
 @contextlib.contextmanager
@@ -95,8 +96,8 @@ def _evaluating(model: Autoencoder) -> Iterator[None]:
         model.train(was_training)
 
 
-def _fixed_noise(x_NCHW: Tensor) -> torch.Generator:
-    return torch.Generator(x_NCHW.device).manual_seed(0)
+def _fixed_noise(images: ImageRows) -> torch.Generator:
+    return torch.Generator(images.device).manual_seed(0)
 
 
 def _squared_error(model: Autoencoder, x_BCHW: Tensor, precision: Precision) -> Tensor:

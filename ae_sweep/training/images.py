@@ -1,41 +1,55 @@
-"""Images as the trainer uses them: on the device, as bytes until a batch is made."""
+"""Images as the trainer uses them: bytes until a batch is made, as near the device as they fit."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ae_sweep.analysis import evenly_spaced
+from ae_sweep.training.device import memory_bytes
 from ae_sweep.training.failures import environment_errors
+from ae_sweep.training.image_rows import (
+    ArrayRows,
+    FileRows,
+    ImageRows,
+    ResidentRows,
+    StreamedRows,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from ae_sweep.data import ImageDataset
     from ae_sweep.models import ImageShape
     from ae_sweep.records import DatasetCard
 
+    Array: TypeAlias = np.ndarray[Any, Any]
+
 PICTURES_PER_CLASS = 2
-MOST_PICTURES = 20
+MAX_PICTURES = 20
+
+Place = Literal["device", "host", "disk"]
+"""Where a data set's images stay: in the device's memory, in the host's, or where they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceImages:
-    """A data set's images, uint8 N×C×H×W, on the device that trains."""
+    """A data set's images for the device that trains."""
 
-    train_NCHW: Tensor
-    val_NCHW: Tensor
-    test_NCHW: Tensor
+    train: ImageRows
+    val: ImageRows
+    test: ImageRows
     pictures_NCHW: Tensor
-    """The few test images whose reconstruction is shown."""
+    """The few test images whose reconstruction is shown, on the device."""
     card: DatasetCard
 
     @property
     def device(self) -> torch.device:
-        """Where the images are."""
-        return self.train_NCHW.device
+        """Where their batches are."""
+        return self.train.device
 
     @property
     def image_shape(self) -> ImageShape:
@@ -44,27 +58,58 @@ class DeviceImages:
 
 
 @environment_errors()
-def place(dataset: ImageDataset, device: torch.device) -> DeviceImages:
-    """Copy a data set to the device, once for all trials.
+def place(
+    dataset: ImageDataset, device: torch.device, *, most_bytes: int | None = None
+) -> DeviceImages:
+    """Bring a data set as near to the device as it fits, once for all trials.
 
-    The labels choose which test images are shown, two of each class if there are few; they are not
-    used otherwise.
+    No number depends on where the images are. The labels choose which test images are shown; they
+    are not used otherwise.
+
+    Parameters
+    ----------
+    most_bytes
+        Memory that the images may take; None decides by the memory there is.
 
     Raises
     ------
+    DataError
+        If a file of images cannot be read.
     TrainingFailedError
         If there is not enough memory for them.
     DeviceLostError
         If the GPU fails.
     """
-    shown = _shown(dataset)
+    where = choose_place(dataset.card, device, most_bytes=most_bytes)
+    shown = picture_indices(dataset.test_labels_N, images=dataset.card.test_images)
+    pictures_NCHW = torch.from_numpy(np.array(dataset.test_NCHW[shown]))
     return DeviceImages(
-        train_NCHW=_to_device(dataset.train_NCHW, device),
-        val_NCHW=_to_device(dataset.val_NCHW, device),
-        test_NCHW=_to_device(dataset.test_NCHW, device),
-        pictures_NCHW=_to_device(dataset.test_NCHW[shown], device),
+        train=_rows(dataset.train_NCHW, device, where),
+        val=_rows(dataset.val_NCHW, device, where),
+        test=_rows(dataset.test_NCHW, device, where),
+        pictures_NCHW=pictures_NCHW.to(device),
         card=dataset.card,
     )
+
+
+def choose_place(card: DatasetCard, device: torch.device, *, most_bytes: int | None) -> Place:
+    """Choose where a data set's images stay.
+
+    That is the device if they take at most half of the memory that is free there, else the host if
+    they take at most half of its memory, else the disk.
+    """
+    needed = image_bytes(card)
+    limit = math.inf if most_bytes is None else most_bytes
+    if needed <= min(limit, _free_bytes(device) / 2):
+        return "device"
+    if device.type == "cuda" and needed <= min(limit, memory_bytes(torch.device("cpu")) / 2):
+        return "host"
+    return "disk"
+
+
+def image_bytes(card: DatasetCard) -> int:
+    """Return the size of a data set's images."""
+    return (card.train_images + card.val_images + card.test_images) * card.pixels
 
 
 def as_floats(x_BCHW: Tensor) -> Tensor:
@@ -77,18 +122,42 @@ def as_bytes(x_BCHW: Tensor) -> Tensor:
     return x_BCHW.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _to_device(x_NCHW: np.ndarray[Any, Any], device: torch.device) -> Tensor:
-    return torch.tensor(x_NCHW, device=device)  # a copy, also of an array that is read-only
+def picture_indices(labels_N: Array | None, *, images: int) -> Array:
+    """Choose the test images that are shown, at most 20.
+
+    Up to ten classes, those are the first two of each. Of more classes, it is the first of each, or
+    of 20 evenly spaced ones; without classes, 20 evenly spaced images.
+    """
+    if labels_N is None:
+        return _spaced(np.arange(images))
+    present = np.unique(labels_N)
+    few = len(present) * PICTURES_PER_CLASS <= MAX_PICTURES
+    each = PICTURES_PER_CLASS if few else 1
+    return np.concatenate([np.flatnonzero(labels_N == label)[:each] for label in _spaced(present)])
 
 
-def _shown(dataset: ImageDataset) -> np.ndarray[Any, Any]:
-    """Return the numbers of the images to show: of few classes two each, else evenly spaced."""
-    labels_N = dataset.test_labels_N
-    if labels_N is None or len(set(labels_N)) * PICTURES_PER_CLASS > MOST_PICTURES:
-        return evenly_spaced(len(dataset.test_NCHW), count=MOST_PICTURES)
-    return _picture_indices(labels_N)
+def _spaced(values: Array) -> Array:
+    """Return at most 20 values, evenly spaced, the first among them."""
+    if len(values) <= MAX_PICTURES:
+        return values
+    return values[np.arange(MAX_PICTURES) * len(values) // MAX_PICTURES]
 
 
-def _picture_indices(labels_N: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    firsts = [np.flatnonzero(labels_N == label)[:PICTURES_PER_CLASS] for label in set(labels_N)]
-    return np.concatenate(sorted(firsts, key=lambda indices: labels_N[indices[0]]))
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        free, _total = torch.cuda.mem_get_info(device)
+        return int(free)
+    return memory_bytes(device)
+
+
+def _rows(x_NCHW: Array, device: torch.device, where: Place) -> ImageRows:
+    source = source_of(x_NCHW)
+    if where == "device":
+        return ResidentRows(_copied(source, x_NCHW).to(device))
+    if where == "host" and isinstance(source, FileRows):
+        source = ArrayRows(source.whole().numpy())
+    return StreamedRows(source, device)
+
+
+def _copied(source: ArrayRows | FileRows, x_NCHW: Array) -> Tensor:
+    return source.whole() if isinstance(source, FileRows) else torch.from_numpy(x_NCHW.copy())

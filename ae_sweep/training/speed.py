@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ import torch
 from ae_sweep import models
 from ae_sweep.config import Hyperparameters, TrialConfig
 from ae_sweep.records import QUARTERS
-from ae_sweep.training.evaluate import BATCH, mean_squared_error, rate, validation
+from ae_sweep.training.evaluate import mean_squared_error, rate, validation
 from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.trainer import Trainer
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ae_sweep.training.image_rows import ImageRows
     from ae_sweep.training.images import DeviceImages
 
 WARM_UP_STEPS = 4
@@ -58,6 +59,15 @@ class Speed:
             epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
         )
 
+    def slowed(self, factor: float) -> Speed:
+        """Return the speed where everything takes ``factor`` times as long."""
+        return replace(
+            self,
+            epoch_seconds=factor * self.epoch_seconds,
+            validation_seconds=factor * self.validation_seconds,
+            test_seconds=factor * self.test_seconds,
+        )
+
 
 @environment_errors()
 def measure_speed(
@@ -83,9 +93,15 @@ def measure_speed(
     return Speed(
         epoch_seconds=steps.best_seconds / STEPS_PER_ROUND * trainer.steps_per_epoch,
         validation_seconds=_seconds_of(
-            lambda x: validation(trainer.model, x, precision=precision), images.val_NCHW
+            lambda some: validation(trainer.model, some, precision=precision),
+            images.val,
+            batch=trainer.model.inference_batch,
         ),
-        test_seconds=_seconds_of(lambda x: _measure_test(trainer, x), images.test_NCHW),
+        test_seconds=_seconds_of(
+            lambda some: _measure_test(trainer, some),
+            images.test,
+            batch=trainer.model.inference_batch,
+        ),
         spread=max(steps.slowest_seconds / steps.best_seconds - 1, 0.0),
     )
 
@@ -147,17 +163,17 @@ def _take_steps(trainer: Trainer, steps: int) -> None:
     loss.item()  # waits for a GPU
 
 
-def _measure_test(trainer: Trainer, x_NCHW: Tensor) -> None:
-    mean_squared_error(trainer.model, x_NCHW, precision=FP32)
-    rate(trainer.model, x_NCHW)
+def _measure_test(trainer: Trainer, images: ImageRows) -> None:
+    mean_squared_error(trainer.model, images, precision=FP32)
+    rate(trainer.model, images)
 
 
-def _seconds_of(measure: Callable[[Tensor], object], x_NCHW: Tensor) -> float:
+def _seconds_of(measure: Callable[[ImageRows], object], images: ImageRows, *, batch: int) -> float:
     """Estimate from one batch, warmed up, how long all of some images take."""
-    sample_NCHW = x_NCHW[:BATCH]
-    measure(sample_NCHW)
-    rounds = _best_of(EVALUATION_ROUNDS, lambda: measure(sample_NCHW), device=x_NCHW.device)
-    return rounds.best_seconds * len(x_NCHW) / len(sample_NCHW)
+    sample = images.first(batch)
+    measure(sample)
+    rounds = _best_of(EVALUATION_ROUNDS, lambda: measure(sample), device=images.device)
+    return rounds.best_seconds * len(images) / len(sample)
 
 
 def between(low: Speed, high: Speed, share: float) -> Speed:

@@ -23,6 +23,8 @@ from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.recipe import RECIPE, Recipe, lr_factor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ae_sweep.config import TrialConfig
     from ae_sweep.models import Autoencoder, TrainingPass
     from ae_sweep.training.images import DeviceImages
@@ -115,12 +117,12 @@ class TrainingLoop(ABC):
         )
         self.order = torch.Generator().manual_seed(config.seed)
         self.noise = torch.Generator(images.device).manual_seed(config.seed)
-        self.batch_size = min(config.hyperparameters.batch_size, len(images.train_NCHW))
-        self.steps_per_epoch = len(images.train_NCHW) // self.batch_size
+        self.batch_size = min(config.hyperparameters.batch_size, len(images.train))
+        self.steps_per_epoch = len(images.train) // self.batch_size
         self.total_steps = max(1, round(self.steps_per_epoch * epochs))
         self.step = 0
         self.train_seconds = 0.0
-        self._epoch_order_N = torch.empty(0, dtype=torch.long)
+        self._epoch_batches: Iterator[Tensor] = iter(())
 
     @abstractmethod
     def rebuild(self, x_BCHW: Tensor) -> TrainingPass:
@@ -183,7 +185,7 @@ class TrainingLoop(ABC):
 
     def take_step(self) -> Tensor:
         """Train on the next batch; the loss is a scalar on the device."""
-        x_BCHW = as_floats(self.images.train_NCHW[self._next_batch()])
+        x_BCHW = as_floats(self._next_batch())
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             with self.precision.autocast(self.images.device):
                 rebuilt = self.rebuild(x_BCHW)
@@ -194,12 +196,13 @@ class TrainingLoop(ABC):
         return loss.detach()
 
     def _next_batch(self) -> Tensor:
-        index = self.step % self.steps_per_epoch
-        if index == 0:
-            count = len(self.images.train_NCHW)
-            permutation_N = torch.randperm(count, generator=self.order)
-            self._epoch_order_N = permutation_N.to(self.images.device)
-        return self._epoch_order_N[index * self.batch_size : (index + 1) * self.batch_size]
+        if self.step % self.steps_per_epoch == 0:
+            permutation_N = torch.randperm(len(self.images.train), generator=self.order)
+            self._epoch_batches = self.images.train.batches(
+                self.batch_size,
+                order_N=permutation_N[: self.steps_per_epoch * self.batch_size],
+            )
+        return next(self._epoch_batches)
 
     def _learning_rate(self, step: int) -> float:
         peak = self.config.hyperparameters.lr
@@ -207,7 +210,7 @@ class TrainingLoop(ABC):
 
     def _measured(self, model: Autoencoder) -> Validation:
         """Measure a model on the validation images."""
-        measured = validation(model, self.images.val_NCHW, precision=self.precision)
+        measured = validation(model, self.images.val, precision=self.precision)
         self._finite(measured.mse, "validation loss")
         self._finite(measured.penalty, "validation penalty")
         return measured
@@ -285,7 +288,7 @@ class Trainer(TrainingLoop):
             What was measured at the end of the training.
         """
         self.model.eval()
-        test_mse = mean_squared_error(self.model, self.images.test_NCHW, precision=FP32)
+        test_mse = mean_squared_error(self.model, self.images.test, precision=FP32)
         test_mse = self._finite(test_mse, "test loss")
         return TrialResult(
             val_mse=last.val_mse,
@@ -298,7 +301,7 @@ class Trainer(TrainingLoop):
             step=self.step,
             pictures=self._pictures(),
             weights=models.to_bytes(self.model, name=self.config.model),
-            rate=rate(self.model, self.images.test_NCHW),
+            rate=rate(self.model, self.images.test),
         )
 
     def _pictures(self) -> Reconstructions:

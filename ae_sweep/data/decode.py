@@ -1,0 +1,330 @@
+"""Decoding of one picture, from a file of any mode to upright red, green and blue bytes.
+
+Legend of shapes: H, W height and width; C channels.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from ae_sweep.data import png_chunks
+from ae_sweep.data.bounded_file import RefusedFileError, open_regular
+from ae_sweep.data.fit import composite, fit
+from ae_sweep.data.pixels import PixelSource, UnsupportedPixelsError
+from ae_sweep.messages import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ae_sweep.config import ImageOptions
+    from ae_sweep.data.bounded_file import BoundedFile
+    from ae_sweep.data.idx import Bytes
+
+MAX_PIXELS = 64_000_000
+"""Most pixels of a picture. Cameras of 61 megapixels are below it; one of this size takes about
+0.5 GB while it is decoded (Pillow's four bytes a pixel and three of the result)."""
+MAX_WEBP_PIXELS = 25_000_000
+"""The same for WebP, whose decoder needs four times as much memory."""
+MAX_FILE_BYTES = 200_000_000
+"""Most bytes of a file: ``MAX_PIXELS`` of three bytes each, and a header."""
+MAX_HEADER_BYTES = 16 << 20
+"""Most bytes that are read before the pixels: profiles, thumbnails, texts. The tags of a TIFF are
+read twice."""
+MAX_TIFF_STRIPS = 100_000
+"""Most strips or tiles of a TIFF; Pillow takes 0.3 kB and 30 µs for each."""
+STRIP_OFFSETS, TILE_OFFSETS = 273, 324
+STRIP_PIXELS = 1 << 20
+"""Pixels that are converted at a time."""
+_NOWHERE = logging.NullHandler()
+FORMATS = "png, jpg, webp, bmp, gif or tif"
+
+Opener: TypeAlias = "Callable[[BoundedFile], ImageFile.ImageFile]"
+
+_OPENERS: tuple[tuple[bytes, Opener], ...] = (
+    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (b"\xff\xd8\xff", JpegImagePlugin.jpeg_factory),
+    (b"GIF87a", GifImagePlugin.GifImageFile),
+    (b"GIF89a", GifImagePlugin.GifImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"RIFF", WebPImagePlugin.WebPImageFile),
+    (b"II*\0", TiffImagePlugin.TiffImageFile),
+    (b"MM\0*", TiffImagePlugin.TiffImageFile),
+    (b"II+\0", TiffImagePlugin.TiffImageFile),
+    (b"MM\0+", TiffImagePlugin.TiffImageFile),
+)
+"""How each format begins, and Pillow's class for it. ``Image.open`` would hide the reason why a
+class refuses a file."""
+
+
+class BrokenPictureError(Exception):
+    """The reason why a picture cannot be used, as a predicate: "is cut off", "is empty"."""
+
+
+class OversizedPictureError(BrokenPictureError):
+    """A picture that may be intact, and has or claims more pixels than are ever decoded."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """A decoded picture and what was found in its file."""
+
+    pixels_HWC: Bytes = field(repr=False)
+    """Red, green and blue, upright, on the background; of the size and fit of the options if they
+    give a size."""
+    native_size: tuple[int, int]
+    """Height and width, upright, before any resizing."""
+    mode: str
+    """Pillow's mode, such as ``RGBA``; ``uint8 H×W×4`` for arrays."""
+    grey: bool
+    """Whether the three channels are equal everywhere."""
+    transparent: bool
+    """Whether a pixel is not fully opaque."""
+    sixteen_bits: bool
+    """Whether the file has 16 bits per channel, which were scaled to 8."""
+    frames: int
+    """Number of frames; above 1, only the first was taken. The previews that phones append to a
+    JPEG are not counted."""
+
+
+def read_picture(path: Path | bytes, options: ImageOptions) -> Picture:
+    """Decode one file in full.
+
+    The rotation that EXIF asks for is applied. Transparent pixels are blended with the background,
+    with black if none is given, which ``Picture.transparent`` reports. 16 bits are divided by 257
+    and rounded; of 16-bit colour, which Pillow does not keep, the upper byte is taken, at most one
+    level away. CMYK is converted by the embedded profile, without which its numbers are not a
+    colour, or by Pillow's formula if there is none; profiles of RGB and grey pictures are ignored,
+    as other training tools do.
+
+    The filters of Python's warnings are changed while it runs: threads that call it at once need
+    warnings to be ignored around them all.
+
+    Raises
+    ------
+    BrokenPictureError
+        If the file is not a picture of a known format, damaged, too large, or has pixels without a
+        meaning as colours.
+    """
+    with _quiet_pillow():
+        try:
+            with open_regular(path, most_bytes=MAX_FILE_BYTES) as file:
+                return _decode(file, options)
+        except (RefusedFileError, UnsupportedPixelsError) as error:
+            raise BrokenPictureError(str(error)) from error
+        except BrokenPictureError:
+            raise
+        except MemoryError as error:
+            raise BrokenPictureError("needs more memory than there is") from error
+        except Exception as error:  # damaged files raise whatever Pillow runs into
+            raise BrokenPictureError(_reason(error)) from error
+
+
+def convert_array(pixels_HWC: Bytes, options: ImageOptions) -> Picture:
+    """Convert one image of an array by the rules for files.
+
+    Parameters
+    ----------
+    pixels_HWC
+        Unsigned bytes of 1 channel (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha).
+
+    Raises
+    ------
+    ValueError
+        If it has another type or shape.
+    """
+    shape = pixels_HWC.shape
+    if pixels_HWC.dtype != np.uint8 or len(shape) != 3 or not 1 <= shape[2] <= 4:
+        raise ValueError(f"expected uint8 H×W×C of 1 to 4 channels, got {pixels_HWC.dtype} {shape}")
+    height, width, channels = shape
+    transparent = False
+    colour_HWC = pixels_HWC
+    if channels in {2, 4}:
+        alpha_HW = pixels_HWC[..., -1]
+        transparent = bool((alpha_HW < 255).any())
+        colour_HWC = pixels_HWC[..., :-1]
+        if transparent:
+            colour_HWC = composite(
+                np.broadcast_to(colour_HWC, (height, width, 3)), alpha_HW, options
+            )
+    if colour_HWC.shape[2] == 1:
+        colour_HWC = np.repeat(colour_HWC, 3, axis=2)
+    return _picture(
+        np.ascontiguousarray(colour_HWC),
+        options,
+        mode=f"uint8 H×W×{channels}",
+        transparent=transparent,
+    )
+
+
+def _decode(file: BoundedFile, options: ImageOptions) -> Picture:
+    image = _open(file)
+    mode = image.mode
+    source = PixelSource(image)
+    image.load()
+    pixels_HWC, transparent = _upright(source, options)
+    sixteen_bits = source.sixteen_bits
+    frames = _frames(image)
+    # Four bytes a pixel, before resizing takes as many again.
+    del source, image
+    return _picture(
+        pixels_HWC,
+        options,
+        mode=mode,
+        transparent=transparent,
+        sixteen_bits=sixteen_bits,
+        frames=frames,
+    )
+
+
+def _open(file: BoundedFile) -> ImageFile.ImageFile:
+    """Read the header, and refuse what should not be decoded."""
+    start = file.read(24)
+    file.seek(0)
+    opener = next((opener for magic, opener in _OPENERS if start.startswith(magic)), None)
+    is_webp = opener is WebPImagePlugin.WebPImageFile
+    if opener is None or (is_webp and start[8:12] != b"WEBP"):
+        raise BrokenPictureError(f"is not a picture in a known format ({FORMATS})")
+    if opener is PngImagePlugin.PngImageFile:
+        _check_png(file, start)
+    # A WebP file is read whole.
+    file.allowance = MAX_FILE_BYTES if is_webp else MAX_HEADER_BYTES
+    if opener is TiffImagePlugin.TiffImageFile:
+        _check_tiff(file)
+    image = opener(file)
+    file.allowance = None
+    _check_size(*image.size, most=MAX_WEBP_PIXELS if is_webp else MAX_PIXELS)
+    return image
+
+
+def _check_png(file: BoundedFile, start: bytes) -> None:
+    """Check the size before anything else: Pillow makes room for an animation while it opens it."""
+    if len(start) == 24 and start[12:16] == b"IHDR":
+        _check_size(int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big"))
+    if problem := png_chunks.problem(file):
+        raise BrokenPictureError(problem)
+    file.seek(0)
+
+
+def _check_tiff(file: BoundedFile) -> None:
+    """Check the number of pieces before Pillow makes an object of each."""
+    start = file.read(8)
+    is_big = start[2:4] in {b"+\0", b"\0+"}
+    tags = TiffImagePlugin.ImageFileDirectory_v2(start + (file.read(8) if is_big else b""))
+    file.seek(tags.next)
+    tags.load(file)
+    for tag in (STRIP_OFFSETS, TILE_OFFSETS):
+        offsets = tags.get(tag, ())
+        if isinstance(offsets, tuple) and len(offsets) > MAX_TIFF_STRIPS:
+            raise BrokenPictureError(f"has {len(offsets):,} strips, more than {MAX_TIFF_STRIPS:,}")
+    file.seek(0)
+
+
+def _check_size(width: int, height: int, *, most: int = MAX_PIXELS) -> None:
+    if width < 1 or height < 1:
+        raise BrokenPictureError(f"claims {width:,}×{height:,} pixels")
+    if width * height > most:
+        raise OversizedPictureError(
+            f"claims {width:,}×{height:,} pixels, more than {most // 1_000_000} megapixels"
+        )
+
+
+def _upright(source: PixelSource, options: ImageOptions) -> tuple[Bytes, bool]:
+    """Convert strip by strip into an array that lies as EXIF says; also whether alpha was used."""
+    width, height = source.size
+    orientation = source.orientation
+    shape = (width, height, 3) if orientation >= 5 else (height, width, 3)
+    upright_HWC = np.empty(shape, dtype=np.uint8)
+    stored_HWC = _as_stored(upright_HWC, orientation)
+    transparent = False
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        colour_HWC, alpha_HW = source.strip(top, bottom)
+        if alpha_HW is not None and (alpha_HW < 255).any():
+            transparent = True
+            colour_HWC = composite(colour_HWC, alpha_HW, options)
+        stored_HWC[top:bottom] = colour_HWC
+    return upright_HWC, transparent
+
+
+def _as_stored(upright_HWC: Bytes, orientation: int) -> Bytes:
+    """View an upright array as the file's rows and columns, by EXIF's orientation 1 to 8."""
+    if orientation >= 5:
+        upright_HWC = upright_HWC.transpose(1, 0, 2)
+    # Whether the stored rows run upwards, and the stored columns to the left.
+    rows = -1 if orientation in {3, 4, 6, 7} else 1
+    columns = -1 if orientation in {2, 3, 7, 8} else 1
+    return upright_HWC[::rows, ::columns]
+
+
+def _picture(
+    pixels_HWC: Bytes,
+    options: ImageOptions,
+    *,
+    mode: str,
+    transparent: bool,
+    sixteen_bits: bool = False,
+    frames: int = 1,
+) -> Picture:
+    height, width = pixels_HWC.shape[:2]
+    pixels_HWC = fit(pixels_HWC, options)
+    red = pixels_HWC[..., 0]
+    return Picture(
+        pixels_HWC=pixels_HWC,
+        native_size=(height, width),
+        mode=mode,
+        grey=all(np.array_equal(red, pixels_HWC[..., channel]) for channel in (1, 2)),
+        transparent=transparent,
+        sixteen_bits=sixteen_bits,
+        frames=frames,
+    )
+
+
+def _frames(image: ImageFile.ImageFile) -> int:
+    """Count the frames; 2 where there are several and one of the later ones is damaged."""
+    if image.format in {"JPEG", "MPO"} or not getattr(image, "is_animated", False):
+        return 1
+    try:
+        return int(getattr(image, "n_frames"))  # noqa: B009 - of animated formats only
+    except Exception:  # noqa: BLE001 - the first frame is intact, and the only one used
+        return 2
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Silence Pillow's remarks on metadata, whatever the user's filters make of warnings."""
+    logger = logging.getLogger("PIL")
+    logger.addHandler(_NOWHERE)  # without a handler, errors would be printed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(_NOWHERE)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:  # the disk's, not Pillow's
+        return f"cannot be read ({error.strerror})"
+    text = visible(str(error) or type(error).__name__, 200)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"claims too many pixels ({text})"
+    cut = isinstance(error, EOFError) or "truncated" in text.lower()
+    return f"{'is cut off' if cut else 'is damaged'} ({text})"

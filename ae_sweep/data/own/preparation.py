@@ -1,0 +1,271 @@
+"""Preparation of own images: read, checked, split, ordered and stored in the cache, once."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ae_sweep.data.own import cache, output
+from ae_sweep.data.own.arrangement import PARTS, arrange, arrange_like_mnist, identity
+from ae_sweep.data.own.collecting import collect
+from ae_sweep.data.own.conditions import check_convertible, check_counts
+from ae_sweep.data.own.facts import LISTED, NAME_LENGTH, ImageFacts
+from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
+from ae_sweep.data.own.sources import find_source
+from ae_sweep.data.split import layout_digest
+from ae_sweep.errors import DataError
+from ae_sweep.messages import counted, visible
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ae_sweep.config import ImageOptions
+    from ae_sweep.data.own.arrangement import Arranged
+    from ae_sweep.data.own.cache import Prepared
+    from ae_sweep.data.own.collecting import Collected
+    from ae_sweep.data.own.facts import Counts, Split
+
+    Announce = Callable[[str], None]
+
+
+def prepare(
+    path: Path, *, options: ImageOptions, cache_dir: Path, announce: Announce | None = None
+) -> Prepared:
+    """Return the prepared images of a path; read and store them if they are new or have changed.
+
+    While names, sizes and times of the files are those of the last time, none is opened.
+
+    Parameters
+    ----------
+    path
+        An absolute path: a folder of pictures or of IDX files, a file of arrays, or a directory
+        that ``from_memory`` has made.
+    announce
+        Called with a line about what is done, every few seconds, and one for each finding.
+
+    Raises
+    ------
+    ConfigError
+        If the images need an option that is not given, or are too few, or it is unclear what they
+        are.
+    DataError
+        If they cannot be read, or the cache cannot be written.
+    """
+    if path.parent == cache.images_dir(cache_dir):
+        return _open_from_memory(path)
+    found = find_source(path)
+    target = cache.place(path, options, cache_dir)
+    prepared = cache.open_prepared(target)
+    if prepared is not None and prepared.fingerprint == found.fingerprint:
+        _check_strict(prepared, options)
+        return prepared
+    began = time.perf_counter()
+    with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
+        collected = collect(found, options, pixels=pixels, announce=announce)
+        prepared = store(
+            collected,
+            pixels,
+            options,
+            name=visible(path.name, NAME_LENGTH),
+            place=visible(path),
+            scratch=scratch,
+            target=target,
+            fingerprint=found.fingerprint,
+            began=began,
+        )
+    for line in findings(prepared.facts):
+        (announce or _ignore)(line)
+    return prepared
+
+
+def store(
+    collected: Collected,
+    pixels: PixelFile,
+    options: ImageOptions,
+    *,
+    name: str,
+    place: str,
+    scratch: Path,
+    target: Path | None,
+    fingerprint: str | None,
+    began: float,
+) -> Prepared:
+    """Check, split, order and write collected images.
+
+    Parameters
+    ----------
+    name
+        Names the images in their card.
+    place
+        Names them in messages.
+    target
+        The directory to be made; None names it after the images themselves.
+    """
+    check_convertible(collected.converted, options, place=place)
+    arranged = _arranged(collected)
+    counts = {part: len(arranged.images[part]) for part in PARTS}
+    check_counts(counts, place=place)
+    grey = options.colour == "grey" or (
+        options.colour == "auto" and not collected.converted.coloured
+    )
+    shape = (1 if grey else 3, *pixels.shape[1:])
+    names = output.write_arrays(scratch, arranged, pixels, channels=shape[0])
+    if collected.files:
+        output.write_files(scratch, collected.files, arranged)
+    facts = _facts(
+        collected,
+        arranged,
+        shape,
+        name=name,
+        place=place,
+        seconds=time.perf_counter() - began,
+    )
+    content_sha256 = (
+        [file.content_sha256() for file in collected.idx.files] if collected.idx else []
+    )
+    found_digest = (
+        layout_digest(content_sha256, train_images=counts["train"])
+        if content_sha256
+        else identity(
+            shape,
+            {part: arranged.hashes(part) for part in PARTS},
+            {part: arranged.classes(part) for part in PARTS},
+        )
+    )
+    manifest = {
+        "fingerprint": fingerprint,
+        "digest": found_digest,
+        "content_sha256": content_sha256,
+        "class_names": collected.class_names if collected.classes_N is not None else None,
+        "options": options.written,
+        "facts": facts.document(),
+    }
+    target = target or cache.place_of_digest(found_digest, collected.class_names, scratch.parent)
+    pixels.path.unlink()
+    return cache.publish(scratch, target, manifest=manifest, arrays=names)
+
+
+def findings(facts: ImageFacts) -> list[str]:
+    """Return a line for each fact of which a user should know before images are used."""
+    lines = list(facts.notes)
+    if facts.broken:
+        lines.append(f"{counted(len(facts.broken), 'broken picture')} left out:")
+        lines += [f"  {path} {reason}" for path, reason in facts.broken[:LISTED]]
+    if facts.others:
+        listed = ", ".join(f"{count:,} {ending}" for ending, count in facts.others[:5])
+        lines.append(f"{sum(count for _, count in facts.others):,} other files skipped: {listed}")
+    for count, text in (
+        (facts.resized, "resized"),
+        (facts.sixteen_bits, "scaled from 16 bits to 8"),
+        (facts.animated, "animated: only the first frame is used"),
+        (facts.duplicates, "equal to another one of the same part"),
+        (facts.leaks, "of test and validation equal to a training image"),
+    ):
+        if count:
+            lines.append(f"{counted(count, 'image')} {text}")
+    return lines
+
+
+def _arranged(collected: Collected) -> Arranged:
+    converted = collected.converted
+    if collected.idx is not None:
+        return arrange_like_mnist(
+            converted.hashes_N,
+            train=collected.idx.train_images.shape[0],
+            classes_N=collected.classes_N,
+        )
+    return arrange(
+        converted.hashes_N,
+        good_N=converted.good_N,
+        given_N=collected.given_N,
+        classes_N=collected.classes_N,
+    )
+
+
+def _facts(
+    collected: Collected,
+    arranged: Arranged,
+    shape: tuple[int, int, int],
+    *,
+    name: str,
+    place: str,
+    seconds: float,
+) -> ImageFacts:
+    converted = collected.converted
+    counts = {part: len(arranged.images[part]) for part in PARTS}
+    return ImageFacts(
+        name=name,
+        source=f"own images in {place}",
+        form=collected.form,
+        split=_split(collected),
+        image_shape=shape,
+        train_images=counts["train"],
+        val_images=counts["val"],
+        test_images=counts["test"],
+        size_count=len(converted.sizes),
+        sizes=tuple(
+            (f"{height}×{width}", count)
+            for (height, width), count in converted.sizes.most_common(LISTED)
+        ),
+        modes=_counts(converted.modes),
+        formats=_counts(collected.formats),
+        classes=_class_counts(collected),
+        duplicates=arranged.duplicates,
+        leaks=arranged.leaks,
+        transparent=converted.transparent,
+        resized=converted.resized,
+        sixteen_bits=converted.sixteen_bits,
+        animated=converted.animated,
+        broken=tuple(
+            (visible("/".join(collected.files[number].parts)), reason)
+            for number, reason in sorted(converted.broken.items())
+        ),
+        others=_counts(collected.others),
+        notes=collected.notes,
+        seconds=seconds,
+    )
+
+
+def _split(collected: Collected) -> Split:
+    if collected.idx is not None:
+        return "MNIST's"
+    given = set(collected.given_N.tolist())
+    if given in ({-1}, {0}):
+        return "made"
+    return "given" if {0, 1, 2} <= given else "partly given"
+
+
+def _class_counts(collected: Collected) -> Counts:
+    if collected.classes_N is None:
+        return ()
+    used_N = collected.classes_N[collected.converted.good_N]
+    counts_K = np.bincount(used_N, minlength=len(collected.class_names))
+    return tuple((name, int(counts_K[index])) for index, name in enumerate(collected.class_names))
+
+
+def _counts(found: Counter[str]) -> Counts:
+    return tuple((visible(name, 60), count) for name, count in found.most_common(LISTED))
+
+
+def _check_strict(prepared: Prepared, options: ImageOptions) -> None:
+    if options.strict and prepared.facts.broken:
+        name, reason = prepared.facts.broken[0]
+        raise DataError(f"{name} {reason}; mend or remove it, or leave out --strict")
+
+
+def _open_from_memory(path: Path) -> Prepared:
+    prepared = cache.open_prepared(path)
+    if prepared is None:
+        raise DataError(
+            f"{visible(path)} holds no prepared images, or they are damaged; give the images "
+            "themselves again"
+        )
+    return prepared
+
+
+def _ignore(_message: str) -> None:
+    """Ignore a message."""

@@ -1,0 +1,375 @@
+"""Images reach the trainer alike from the device's memory, the host's and a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from fakes import tiny_images, trial_config
+
+from ae_sweep import data, training
+from ae_sweep.errors import ConfigError, DataError
+from ae_sweep.locations import open_at
+from ae_sweep.records import DatasetCard
+from ae_sweep.runner import setup
+from ae_sweep.runner.request import make_request
+from ae_sweep.training import images as placing
+from ae_sweep.training.image_rows import (
+    ArrayRows,
+    FileRows,
+    ImageRows,
+    ResidentRows,
+    StreamedRows,
+    source_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Done
+
+CPU = torch.device("cpu")
+SHAPE = (23, 3, 5, 4)
+
+
+@pytest.fixture(name="x_NCHW")
+def some_images() -> Any:
+    return np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
+
+
+@pytest.fixture
+def file(tmp_path: Path, x_NCHW: Any) -> Path:
+    path = tmp_path / "train.npy"
+    np.save(path, x_NCHW)
+    return path
+
+
+def rows_of_each_kind(x_NCHW: Any, file: Path) -> dict[str, ImageRows]:
+    return {
+        "device": ResidentRows(torch.from_numpy(x_NCHW)),
+        "host": StreamedRows(ArrayRows(x_NCHW), CPU),
+        "file": StreamedRows(source_of(np.load(file, mmap_mode="r")), CPU),
+    }
+
+
+@pytest.mark.parametrize("kind", ["device", "host", "file"])
+@pytest.mark.parametrize("size", [1, 4, 23, 40])
+def test_batches_are_the_images_in_the_order_asked_for(
+    x_NCHW: Any, file: Path, kind: str, size: int
+) -> None:
+    rows = rows_of_each_kind(x_NCHW, file)[kind]
+    assert (len(rows), rows.shape, rows.numbers) == (23, SHAPE, x_NCHW.size)
+    whole = list(rows.batches(size))
+    assert [len(batch) for batch in whole] == [
+        min(size, 23 - begin) for begin in range(0, 23, size)
+    ]
+    np.testing.assert_array_equal(torch.cat(whole), x_NCHW)
+    order_N = torch.tensor([5, 6, 7, 22, 0, 0, 9])
+    several = list(rows.batches(size, order_N=order_N))
+    np.testing.assert_array_equal(torch.cat(several), x_NCHW[order_N.numpy()])
+    assert sum(map(len, rows.batches(size, order_N=order_N[:0]))) == 0
+    first = rows.first(3)
+    np.testing.assert_array_equal(torch.cat(list(first.batches(size))), x_NCHW[:3])
+    assert len(rows.first(99)) == 23
+
+
+def test_a_part_of_a_mapped_file_is_read_at_its_place(x_NCHW: Any, file: Path) -> None:
+    mapped = np.load(file, mmap_mode="r")
+    for part in (mapped, mapped[4:], mapped[2:9], mapped[2:9][3:], np.asarray(mapped)[1:]):
+        source = source_of(part)
+        assert isinstance(source, FileRows)
+        np.testing.assert_array_equal(source.whole(), part)
+    # Read otherwise than the bytes lie in the file.
+    for part in (mapped[::2], mapped[:, ::-1], mapped[:, :, 1:3], np.array(mapped), x_NCHW):
+        source = source_of(part)
+        assert isinstance(source, ArrayRows)
+        into = np.empty((2, *part.shape[1:]), np.uint8)
+        source.read(np.array([3, 1]), into_BCHW=into)
+        np.testing.assert_array_equal(into, part[[3, 1]])
+
+
+def test_a_large_file_is_copied_piece_by_piece(
+    x_NCHW: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ae_sweep.training.image_rows.CHUNK_BYTES", 100)
+    source = source_of(np.load(file, mmap_mode="r"))
+    assert isinstance(source, FileRows)
+    np.testing.assert_array_equal(source.whole(), x_NCHW)
+
+
+def test_a_file_that_became_shorter_is_an_error_and_no_image_of_zeros(file: Path) -> None:
+    rows = StreamedRows(source_of(np.load(file, mmap_mode="r")), CPU)
+    os.truncate(file, file.stat().st_size - 70)
+    batches = rows.batches(22)
+    assert len(next(rows.batches(20))) == 20
+    with pytest.raises(DataError, match=r"train\.npy became shorter while it was read; run"):
+        list(batches)
+
+
+def test_a_file_that_is_gone_is_told(file: Path) -> None:
+    mapped = np.load(file, mmap_mode="r")
+    file.unlink()
+    with pytest.raises(DataError, match=r"train\.npy cannot be read: No such file"):
+        source_of(mapped)
+
+
+def test_the_next_batch_is_read_while_one_is_used_and_no_further(x_NCHW: Any) -> None:
+    read = []
+
+    class Slow(ArrayRows):
+        def read(self, index_B: Any, *, into_BCHW: Any) -> None:
+            super().read(index_B, into_BCHW=into_BCHW)
+            read.append((int(index_B[0]), threading.current_thread() is threading.main_thread()))
+
+    batches = StreamedRows(Slow(x_NCHW), CPU).batches(5)
+    next(batches)
+    limit = time.monotonic() + 20
+    while len(read) < 2 and time.monotonic() < limit:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert read == [(0, False), (5, False)]
+    before = threading.active_count()
+    batches.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before - 1
+
+
+def dataset_in_files(place: Path, *, side: int = 8, train: int = 40) -> data.ImageDataset:
+    """The fake images, in files that are mapped as those of own images are."""
+    whole = tiny_images(side=side, train=train)
+    mapped = {}
+    for part in ("train", "val", "test"):
+        path = place / f"{part}.npy"
+        np.save(path, getattr(whole, part).x_NCHW.numpy())
+        mapped[f"{part}_NCHW"] = np.load(path, mmap_mode="r")
+    return data.ImageDataset(
+        card=whole.card, train_labels_N=None, val_labels_N=None, test_labels_N=None, **mapped
+    )
+
+
+def result_of(images: training.DeviceImages, **changes: Any) -> Any:
+    config = trial_config(**{"batch_size": 8, "epochs": 3, "latent_dim": 3, **changes})
+    epochs = []
+    generator = training.train(config, images)
+    while True:
+        try:
+            told = next(generator)
+        except StopIteration as end:
+            return epochs, dataclasses.replace(end.value, train_seconds=0.0)
+        epochs.append(dataclasses.replace(told, images_per_second=0.0, epoch_seconds=0.0))
+
+
+@pytest.mark.parametrize("model", ["conv", "vae beta=0.1", "vqvae codebook=16"])
+def test_a_training_is_the_same_to_the_last_digit_wherever_the_images_are(
+    tmp_path: Path, model: str
+) -> None:
+    dataset = dataset_in_files(tmp_path)
+    resident = training.place(dataset, CPU)
+    streamed = training.place(dataset, CPU, most_bytes=1)
+    assert isinstance(resident.train, ResidentRows)
+    assert isinstance(streamed.train, StreamedRows)
+    assert result_of(streamed, model=model) == result_of(resident, model=model)
+
+
+def test_a_nested_training_is_the_same_wherever_the_images_are(tmp_path: Path) -> None:
+    dataset = dataset_in_files(tmp_path)
+    results = []
+    for most_bytes in (None, 1):
+        images = training.place(dataset, CPU, most_bytes=most_bytes)
+        generator = training.NestedTrainings(images, dims=(2, 4))(
+            trial_config(batch_size=8, epochs=2)
+        )
+        while True:
+            try:
+                next(generator)
+            except StopIteration as end:
+                results.append((end.value.test_mse, end.value.weights))
+                break
+    assert results[0] == results[1]
+
+
+def test_streamed_images_are_timed_like_others(tmp_path: Path) -> None:
+    images = training.place(dataset_in_files(tmp_path), CPU, most_bytes=1)
+    speed = training.measure_speed(2, images, model="conv", precision=training.FP32, batch_size=16)
+    assert speed.epoch_seconds > 0
+    assert speed.test_seconds > 0
+
+
+def test_what_is_shown_is_the_same_wherever_the_images_are(tmp_path: Path) -> None:
+    dataset = dataset_in_files(tmp_path)
+    shown = [training.place(dataset, CPU, most_bytes=most).pictures_NCHW for most in (None, 1)]
+    assert torch.equal(*shown)
+    assert len(shown[0]) == 12
+
+
+def card(images: int, *, side: int = 32) -> DatasetCard:
+    return DatasetCard(
+        name="own", digest="0" * 16, source="", train_images=images - 20, val_images=10,
+        test_images=10, image_shape=(3, side, side),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "most_bytes", "where"),
+    [
+        ("cpu", None, "device"),
+        ("cpu", 3_072_000, "device"),
+        ("cpu", 3_071_999, "disk"),
+        ("cuda", None, "host"),
+        ("cuda", 3_072_000, "host"),
+        ("cuda", 3_071_999, "disk"),
+    ],
+)
+def test_images_stay_where_they_take_at_most_half_of_the_memory(
+    monkeypatch: pytest.MonkeyPatch, device: str, most_bytes: int | None, where: str
+) -> None:
+    monkeypatch.setattr(placing, "memory_bytes", lambda _: 2 * 3_072_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * 3_071_999, 10**12))
+    whole = card(1_000)
+    assert placing.image_bytes(whole) == 3_072_000
+    assert placing.choose_place(whole, torch.device(device), most_bytes=most_bytes) == where
+
+
+def test_more_images_than_half_of_the_memory_are_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = dataset_in_files(tmp_path)
+    monkeypatch.setattr(placing, "memory_bytes", lambda _: 2 * 64 * dataset.card.pixels - 1)
+    assert isinstance(training.place(dataset, CPU).train, StreamedRows)
+
+
+def request(tmp_path: Path, image_memory: float | None) -> Any:
+    return make_request(
+        "own",
+        {"dataset": "shapes", "dims": "2"},
+        store=open_at(tmp_path / "store"),
+        now=time.localtime(),
+        announce=lambda _line: None,
+        image_memory=image_memory,
+    )
+
+
+def test_the_limit_is_carried_by_the_command_that_completes_a_sweep(tmp_path: Path) -> None:
+    limited = request(tmp_path, 0.25)
+    assert limited.image_bytes == 250_000_000
+    assert "--resume --image-memory 0.25" in limited.resume_command
+    plain = request(tmp_path, None)
+    assert plain.image_bytes is None
+    assert "--image-memory" not in plain.resume_command
+    assert plain.config == limited.config, "where images are is no part of a sweep's identity"
+
+
+@pytest.mark.parametrize("gigabytes", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_limit_that_is_no_memory_is_refused(tmp_path: Path, gigabytes: float) -> None:
+    with pytest.raises(ConfigError, match=r"image-memory must be a number of GB above 0, such as"):
+        request(tmp_path, gigabytes)
+
+
+def test_the_command_refuses_a_limit_that_is_no_number(cli: Callable[..., Done]) -> None:
+    done = cli("run", "--image-memory", "much")
+    assert done.code == 2
+    assert "'much' is not a number" in done.err
+
+
+def test_workers_need_memory_for_the_images_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = data.load("shapes", cache_dir=tmp_path)
+    large = dataclasses.replace(drawn, card=dataclasses.replace(drawn.card, train_images=10**6))
+    monkeypatch.setattr(data, "load", lambda *_, **__: large)
+    monkeypatch.setattr(training, "memory_bytes", lambda _: 4 * 10**9)
+    monkeypatch.setattr(placing, "memory_bytes", lambda _: 4 * 10**9)
+    monkeypatch.setattr(
+        setup, "remembered_precision", lambda *_, **__: training.Precision("fp32", "")
+    )
+
+    def prepared(**settings: Any) -> Any:
+        return setup.prepare(
+            request(tmp_path, None).config,
+            data_dir=None,
+            device_name="cpu",
+            announce=lambda _line: None,
+            **settings,
+        )
+
+    assert prepared().most_workers == 2
+    limited = prepared(image_memory=10**8)
+    assert limited.most_workers == 5
+    assert limited.worker_spec(0, threads=1).image_memory == 10**8
+    with pytest.raises(ConfigError, match=r"0\.8 GB of images each, and there are 4 GB; give at"):
+        prepared(workers=3)
+
+
+MEASURED = """
+import json, resource, sys
+import numpy as np, torch
+from ae_sweep import data, training
+from ae_sweep.config import Hyperparameters, TrialConfig
+from ae_sweep.records import DatasetCard
+from ae_sweep.training.trainer import Trainer
+
+path, images, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) or None
+whole = np.load(path, mmap_mode="r")
+parts = {"val": whole[:500], "test": whole[500:1000], "train": whole[1000:images]}
+card = DatasetCard(
+    name="large", digest="0" * 16, source="", image_shape=whole.shape[1:],
+    **{f"{name}_images": len(part) for name, part in parts.items()},
+)
+dataset = data.ImageDataset(
+    card=card,
+    **{f"{name}_NCHW": part for name, part in parts.items()},
+    **{f"{name}_labels_N": None for name in parts},
+)
+training.prepare_process()
+torch.set_num_threads(1)
+placed = training.place(dataset, torch.device("cpu"), most_bytes=limit)
+epochs = 6 * 128 / len(parts["train"])
+config = TrialConfig(latent_dim=8, hyperparameters=Hyperparameters(lr=4e-3, epochs=1))
+trainer = Trainer(config, placed, epochs=epochs)
+told = trainer.train_until(trainer.total_steps)
+result = trainer.finish(told)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([type(placed.train).__name__, peak, told.val_mse, result.test_mse, trainer.step]))
+"""
+
+
+def measured(path: Path, *, images: int, most_bytes: int) -> Any:
+    import json
+
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, path, str(images), str(most_bytes)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_a_set_larger_than_its_limit_trains_in_little_memory_with_the_same_numbers(
+    tmp_path: Path,
+) -> None:
+    count, path = 400_000, tmp_path / "train.npy"
+    file = np.lib.format.open_memmap(path, "w+", np.uint8, (count, 3, 32, 32))
+    random = np.random.default_rng(0)
+    for begin in range(0, count, 20_000):
+        file[begin : begin + 20_000] = random.integers(0, 256, (20_000, 3, 32, 32), np.uint8)
+    del file
+    limit = 5 * 10**8
+    kind, peak, *_ = measured(path, images=count, most_bytes=limit)
+    assert kind == "StreamedRows"
+    assert peak < 1.5e9
+    streamed = measured(path, images=20_000, most_bytes=10**6)
+    resident = measured(path, images=20_000, most_bytes=0)
+    assert (streamed[0], resident[0]) == ("StreamedRows", "ResidentRows")
+    assert streamed[2:] == resident[2:]
