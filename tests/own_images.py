@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 NAMED = ("2", "10", "cat", "dog", "naïve", "sports car", "frog", "ship", "horse", "deer", "bird",
          "猫")  # fmt: skip
 """Twelve classes."""
-PHOTOS, ANIMALS, THINGS = "/own/photos", "/own/animals", "/own/things"
+SETS = ("photos", "animals", "things")
+"""Without classes; of twelve with names; of thirty."""
 
 
 def draw(count: int, shape: tuple[int, int, int], *, classes: int, seed: int = 0) -> Any:
@@ -66,22 +68,20 @@ def make(
 
 
 @functools.cache
-def own(path: str) -> ImageDataset:
-    """Return the set of a path."""
-    if path == PHOTOS:
-        return make("photos", (3, 32, 48), leaks=3)
-    if path == ANIMALS:
-        return make("animals", (3, 16, 16), names=NAMED)
-    return make("things", (1, 8, 8), names=tuple(f"thing {number}" for number in range(30)))
+def own(name: str) -> ImageDataset:
+    """Return one of the sets."""
+    if name == "photos":
+        return make(name, (3, 32, 48), leaks=3)
+    if name == "animals":
+        return make(name, (3, 16, 16), names=NAMED)
+    return make(name, (1, 8, 8), names=tuple(f"thing {number}" for number in range(30)))
 
 
 def loading() -> Callable[..., ImageDataset]:
-    """Return what is to stand in for ``data.load``: own images come from here."""
+    """Return what is to stand in for ``data.load``: a path that ends in a set's name has it."""
     load = data.load
 
     def load_own(name: str, **options: Any) -> ImageDataset:
-        if name in (PHOTOS, ANIMALS, THINGS):
-            return own(name)
-        return load(name, **options)
+        return own(Path(name).name) if Path(name).name in SETS else load(name, **options)
 
     return load_own

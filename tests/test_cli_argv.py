@@ -20,7 +20,7 @@ from ae_sweep.cli.argv import spread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LISTS = {"--dims", "--lr", "--digits"}
+LISTS = {"--dims", "--lr", "--digits", "--classes"}
 COMPLETING = """
 import sys
 from ae_sweep.cli.app import main
@@ -53,6 +53,15 @@ def test_a_list_ends_at_the_next_option_and_other_words_stay_as_they_are() -> No
 )
 def test_a_name_behind_a_list_of_numbers_is_not_part_of_it(words: list[str]) -> None:
     assert spread(words, LISTS, numbers_only=True) == ["--digits=3", "--digits=8", "NAME"]
+
+
+def test_a_list_of_names_takes_all_words_up_to_the_next_option_and_keeps_their_spaces() -> None:
+    words = ["NAME", "--classes", "sports car", "dog", "8", "--count", "3"]
+    assert spread(words, LISTS, numbers_only=True) == [
+        "NAME", "--classes=sports car", "--classes=dog", "--classes=8", "--count", "3",
+    ]  # fmt: skip
+    assert spread(["--classes", "--count", "3"], LISTS) == ["--classes=", "--count", "3"]
+    assert spread(["--classes=a b", "c"], LISTS) == ["--classes=a b", "--classes=c"]
 
 
 @pytest.mark.parametrize("name", ["digits", "2024-digits", "8x", "e", "v1.2", "3rd"])

@@ -154,7 +154,7 @@ def test_every_inspection_of_python_only_reads_and_logging_is_refused(read_only:
     drawn = ae_sweep.load_sweep("drawn", store=read_only)
     points = plain.points()
     values: list[inspection.Inspection] = [
-        inspection.reconstructions(plain, points, classes=plain.classes()),
+        inspection.reconstructions(plain, points),
         inspection.latent_plane(plain, points[1]),
         inspection.latent_spaces(plain, points),
         inspection.manifold(plain, points[1], side=3),

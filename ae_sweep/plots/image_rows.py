@@ -30,7 +30,7 @@ INCHES_PER_IMAGE = 0.42
 USUAL_SIDE = 28
 LARGEST_INCHES = 1.26
 """Longer side of an image of many pixels."""
-PAGE_INCHES = 12.0
+PAGE_INCHES = 9.0
 """Side of a grid up to which images are drawn larger than ``INCHES_PER_IMAGE``."""
 LABEL_INCHES = 0.16
 """Height of a row's label."""

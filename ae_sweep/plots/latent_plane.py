@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 POINTS_PER_INCH = 72
 MOST_COLOURS = 20
 """Classes that have a colour each."""
+MOST_TICKS = 6
+"""Of the horizontal axis: long numbers of a narrow range have room."""
 USUAL_IMAGES = 2_000
 """Images from which points are small."""
 MOST_LETTERS = 24
@@ -90,6 +92,7 @@ def latent_plane_figure(
         )  # fmt: skip
         if classes.names:
             figure.legend(handles=_legend(classes), loc="outside right upper", title="class")
+        axes.locator_params(axis="x", nbins=MOST_TICKS)
         axes.set_xlim(*_limits(x_N))
         axes.set_ylim(*_limits(y_N))
         other = "class" if labels_N is not None else "at random"
