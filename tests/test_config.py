@@ -15,6 +15,7 @@ from fakes import sweep_config, trial_config
 from ae_sweep.config import (
     Choices,
     Hyperparameters,
+    ImageOptions,
     ModelSetting,
     Range,
     SearchSpace,
@@ -199,7 +200,13 @@ def test_what_may_grow_is_no_part_of_a_sweeps_identity_and_all_else_is() -> None
     assert dataclasses.replace(single, method="nested").identity() != single.identity()
     settings = (ModelSetting("beta", (0.1, 1.0)),)
     assert dataclasses.replace(config, settings=settings).identity() == config.identity()
-    told = {*grown, *others, "name", "method", "settings"}
+    images = ImageOptions(image_size=(8, 8), fit="pad", colour="rgb", background="white")
+    there, elsewhere = (
+        dataclasses.replace(config, dataset=path, images=each)
+        for path, each in (("/a/b", ImageOptions()), ("/c", images))
+    )
+    assert there.identity() == elsewhere.identity(), "own images are compared by their digest"
+    told = {*grown, *others, "name", "method", "settings", "images"}
     unseen = {field.name for field in dataclasses.fields(config)} - told
     assert not unseen, "a new setting must be told to be part of the identity, or not"
 

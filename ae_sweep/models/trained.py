@@ -144,8 +144,7 @@ class TrainedAutoencoder:
 
 def _floats(array: Array) -> Tensor:
     # A copy where torch could not share the memory: read-only, or with negative strides.
-    floats = torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
-    return floats / 255 if array.dtype == np.uint8 else floats
+    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
 
 
 def _pixels(x_BCHW: Array) -> Tensor:
