@@ -272,7 +272,7 @@ def test_only_what_was_chosen_is_read_back_as_a_part_of_the_trial(tmp_path: Path
     assert [trials[point.key].point for point in points] == points
     logged = [runs.parameters(trials[point.key].run_id) for point in points]
     assert [each["batch_size"] for each in logged] == ["128", "64", "64"]
-    assert [each.get("weight_decay") for each in logged] == [None, None, "0.01"]
+    assert [each["weight_decay"] for each in logged] == ["0.0", "0.0", "0.01"]
     names = [each.get("hyperparameters") for each in logged]
     assert names == [None, "batch_size", "batch_size weight_decay"]
 

@@ -181,7 +181,7 @@ def wait_until_ready(
         if process.poll() is not None:
             raise StoreError(
                 f"MLflow's UI ended with status {process.returncode} before it was ready"
-                f"{_tail(log)}; if the port is taken, try again with another --port"
+                f"{_tail(log)}; try again with another --port if that one is taken"
             )
         if _answers(url):
             return
