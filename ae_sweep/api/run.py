@@ -219,16 +219,18 @@ def plan_sweep(
 def _request(
     name: str | None, store: Path | str | None, settings: SweepSettings, *, announce: Announce
 ) -> SweepRequest:
-    from ae_sweep.runner.request import DEFAULT_DEVICE, make_request
+    from ae_sweep.runner.request import DEFAULT_DEVICE, make_request, new_name
 
     given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     _check_names(given)
-    _use_images(given, announce=announce)
+    now = time.localtime()
+    if _use_images(given, announce=announce) and name is None:
+        name = new_name("images", now)
     data_dir, workers = given.pop("data_dir", None), given.pop("workers", 1)
     return make_request(
         name,
         store=open_at(store, announce=None if announce is _unheard else announce),
-        now=time.localtime(),
+        now=now,
         announce=announce,
         resume=given.pop("resume", False),
         data_dir=data_dir_at(data_dir),
@@ -249,8 +251,13 @@ def _check_names(given: dict[str, Any]) -> None:
             raise TypeError(f"a sweep has no setting {key!r}, only {', '.join(names)}{hint}")
 
 
-def _use_images(given: dict[str, Any], *, announce: Announce) -> None:
+def _use_images(given: dict[str, Any], *, announce: Announce) -> bool:
     """Store images that are given in memory in the user cache, and put their path in their place.
+
+    Returns
+    -------
+    bool
+        Whether images are given in memory.
 
     Raises
     ------
@@ -259,7 +266,7 @@ def _use_images(given: dict[str, Any], *, announce: Announce) -> None:
     """
     dataset = given.get("dataset")
     if dataset is None or isinstance(dataset, str | os.PathLike):
-        return
+        return False
     from ae_sweep import data
 
     texts = {name: _value(name, given.pop(name)) for name in IMAGE_OPTIONS if name in given}
@@ -267,6 +274,7 @@ def _use_images(given: dict[str, Any], *, announce: Announce) -> None:
     given["dataset"] = str(
         data.from_memory(dataset, options=options, cache_dir=cache_dir(), announce=announce)
     )
+    return True
 
 
 def _value(key: str, value: Any) -> Any:

@@ -139,7 +139,7 @@ def make_request(
     stored = stored_settings(name, store) if resume and name is not None else {}
     dataset = dataset_text(given.get("dataset"))
     given = {**given, "dataset": dataset}
-    title = name if name is not None else _new_name(dataset or DEFAULTS["dataset"], now)
+    title = name if name is not None else new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
     if config.method == "nested" and engine is not None:
         raise ConfigError(
@@ -202,7 +202,8 @@ def check_image_memory(gigabytes: float | None) -> None:
         )
 
 
-def _new_name(dataset: str, now: time.struct_time) -> str:
+def new_name(dataset: str, now: time.struct_time) -> str:
+    """Return the name of a sweep that is given none: what its images are called, and the time."""
     # An unknown data set is refused as such later, not as a part of this name.
     path = Path(dataset)
     wanted = (

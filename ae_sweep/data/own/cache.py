@@ -13,7 +13,8 @@ import os
 import secrets
 import shutil
 import sys
-from dataclasses import dataclass, field, replace
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,10 @@ STALE_SECONDS = 60.0
 ABANDONED_SECONDS = 24 * 3600.0
 """Age from which it counts as abandoned where there are no locks."""
 MAX_MANIFEST_BYTES = 64 << 20
+TRIES = 100
+"""To replace a directory, and to open one, while other processes replace it too."""
+WAIT_SECONDS = 0.02
+"""Between two tries to open one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +132,17 @@ def publish(
             json.dump(document, file)
             file.flush()
             os.fsync(file.fileno())
-        # Opened before it is renamed: another process may replace it at once.
-        prepared = open_prepared(scratch)
-        if prepared is None:
-            raise DataError(f"{visible(scratch)} was changed while it was written; try again")
         _replace(scratch, target)
     except OSError as error:
         raise not_writable(target, error) from error
-    return replace(prepared, directory=target)
+    # Mapped by the name that lasts, because a training reads large files again. Another process
+    # that prepares the same images may be about to put its directory there.
+    for _ in range(TRIES):
+        prepared = open_prepared(target)
+        if prepared is not None and prepared.digest == manifest["digest"]:
+            return prepared
+        time.sleep(WAIT_SECONDS)
+    raise DataError(f"{visible(target)} was changed by another process; try again")
 
 
 @contextlib.contextmanager
@@ -190,7 +198,7 @@ def remember(prepared: Prepared, name: str, document: dict[str, Any]) -> None:
 def _replace(scratch: Path, target: Path) -> None:
     """Rename a directory, in place of an earlier one; another process may do the same."""
     (scratch / LOCK).unlink()
-    for _ in range(100):
+    for _ in range(TRIES):
         try:
             scratch.rename(target)
         except OSError:
