@@ -114,6 +114,7 @@ def request(tmp_path: Path, *, resume: bool = False, **given: Any) -> SweepReque
         ({"sampler": "grid", "lr": "4e-3"}, {"epochs", "batch_size"}),
     ],
     ids=str,
+    ids=lambda value: " ".join(sorted(map(str, value))) or "nothing",
 )
 def test_only_what_is_not_given_of_own_images_waits_for_their_number(
     tmp_path: Path, given: dict[str, Any], unsettled: set[str]
