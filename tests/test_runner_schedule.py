@@ -113,7 +113,6 @@ def request(tmp_path: Path, *, resume: bool = False, **given: Any) -> SweepReque
         ({"method": "nested"}, {"epochs", "batch_size"}),
         ({"sampler": "grid", "lr": "4e-3"}, {"epochs", "batch_size"}),
     ],
-    ids=str,
     ids=lambda value: " ".join(sorted(map(str, value))) or "nothing",
 )
 def test_only_what_is_not_given_of_own_images_waits_for_their_number(
