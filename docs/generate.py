@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import ae_sweep
 from ae_sweep import models
 from ae_sweep.cli.app import app
 
@@ -100,6 +101,9 @@ def _parameters(part: nn.Module) -> int:
 
 def main() -> None:
     """Write the pages, or compare them with the files."""
+    package = Path(ae_sweep.__file__).parents[1]
+    if package != REFERENCE.parents[1]:
+        sys.exit(f"ae_sweep comes from {package}, not from beside these pages; set PYTHONPATH")
     pages = {REFERENCE: reference(), CONCEPTS: with_sizes(with_lines(CONCEPTS.read_text()))}
     for file, page in pages.items():
         if "--check" not in sys.argv:

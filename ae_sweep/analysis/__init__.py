@@ -23,6 +23,7 @@ from ae_sweep.analysis.gallery import (
     evenly_spaced,
     first_of_each,
     images_within,
+    sample_of,
     squared_errors,
     worst,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "probe_result",
     "probes",
     "psnr_db",
+    "sample_of",
     "spectrum",
     "squared_errors",
     "table_rows",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 
+SAMPLE_IMAGES = 10_000
+SAMPLE_NUMBERS = 2**30
 CHUNK_NUMBERS = 2**23
 """Pixels times channels whose squares are held at a time: 64 MB."""
 
@@ -25,6 +27,18 @@ CHUNK_NUMBERS = 2**23
 def images_within(numbers: int, shape: tuple[int, ...]) -> int:
     """Return how many images of a shape N×C×H×W have that many numbers in all; at least one."""
     return max(1, numbers // math.prod(shape[1:]))
+
+
+def sample_of(x_NCHW: Array) -> Array:
+    """Return which of many images stand for all where each is encoded: evenly spaced ones.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indices of at most 10,000 images, with at most 1 GB of bytes.
+    """
+    count = min(SAMPLE_IMAGES, images_within(SAMPLE_NUMBERS, x_NCHW.shape))
+    return evenly_spaced(len(x_NCHW), count=count)
 
 
 def squared_errors(originals_NCHW: Array, rebuilt_NCHW: Array) -> Array:

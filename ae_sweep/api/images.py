@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import ImageOptions
+from ae_sweep.config import MEMORY_PREFIX, ImageOptions
 from ae_sweep.errors import ConfigError, DataError, StoreError
 from ae_sweep.locations import cache_dir
 from ae_sweep.messages import shorten, visible
@@ -46,6 +46,11 @@ def load_images(
     from ae_sweep import data
 
     name, options, train_limit = _stored(record)
+    if dataset is None and Path(name).name.startswith(MEMORY_PREFIX) and not Path(name).exists():
+        raise DataError(
+            f"the images of {record.name} were given in Python and are not in the user cache any "
+            f"more; give them again: ae_sweep.run_sweep({record.name!r}, resume=True, dataset=...)"
+        )
     if dataset is None and Path(name).is_absolute() and not Path(name).exists():
         raise DataError(
             f"the images of {record.name} are not at {visible(name)} any more; name the place "

@@ -279,8 +279,8 @@ def _use_images(given: dict[str, Any], *, announce: Announce) -> bool:
 
 def _value(key: str, value: Any) -> Any:
     """Return a setting as the command line gives it: counts as integers, the rest as text."""
-    if key in ("scale", "strict") and not value:
-        return None
+    if key in ("scale", "strict"):
+        return "True" if value else None
     if key == "image_size" and isinstance(value, tuple):
         return "x".join(map(str, value))
     if key in COUNTS:

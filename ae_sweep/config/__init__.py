@@ -18,6 +18,8 @@ from ae_sweep.config.model import (
 )
 from ae_sweep.config.space import Domain, SearchSpace
 from ae_sweep.config.sweep import (
+    MEMORY_NAME,
+    MEMORY_PREFIX,
     NAME_PATTERN,
     MethodName,
     PrunerName,
@@ -46,6 +48,8 @@ __all__ = [
     "MAX_COUNT",
     "MAX_PORT",
     "MAX_SEED",
+    "MEMORY_NAME",
+    "MEMORY_PREFIX",
     "MODEL_SETTINGS",
     "NAME_PATTERN",
     "PARAMETERS",

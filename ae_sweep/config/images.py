@@ -88,6 +88,8 @@ class ImageOptions:
             values["image_size"] = parse_image_size(texts["image_size"])
         for flag in ("scale", "strict"):
             if flag in texts:
+                if texts[flag] not in ("True", "False"):
+                    raise ConfigError(f"{flag} must be True or False, got {shorten(texts[flag])}")
                 values[flag] = texts[flag] == "True"
         return cls(**values)  # type: ignore[arg-type]
 

@@ -32,6 +32,11 @@ MAY_GROW = ("dims", "trials", "repeats")
 """What may change under one name, with the values of the model's settings; all others decide
 whether it is the same sweep."""
 
+MEMORY_PREFIX = "memory-"
+"""Begins the name of a directory of images that were given in Python."""
+MEMORY_NAME = "array"
+"""Names such images where results are shown."""
+
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -197,8 +202,10 @@ def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) ->
 
 
 def dataset_title(dataset: str) -> str:
-    """Return how a data set is called where a path would be too long: own images by their name."""
+    """Return a data set's name, or the last part of the path of own images."""
     path = Path(dataset)
+    if path.name.startswith(MEMORY_PREFIX):
+        return MEMORY_NAME
     return path.name if path.is_absolute() and path.name else dataset
 
 

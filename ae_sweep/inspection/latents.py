@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 SCHEMA = "ae-sweep/latent-space"
 PICTURE = "latent_plane.png"
 DOCUMENT = "latent_space.json"
-MOST_IMAGES = 10_000
-"""Images that are encoded, evenly spaced among more."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def latent_plane(sweep: Sweep, point: FrontierPoint, *, umap: bool = False) -> D
         If the model or the images cannot be read.
     """
     dataset = sweep.dataset
-    chosen = _chosen(dataset.test_NCHW)
+    chosen = analysis.sample_of(dataset.test_NCHW)
     z_ND = sweep.shared_model(point).encode(dataset.test_NCHW[chosen])
     if umap:
         seen_NA, axes_names = analysis.neighbour_map(z_ND), ["UMAP 1", "UMAP 2"]
@@ -199,19 +197,15 @@ def _classes_refusal(dataset: ImageDataset) -> str | None:
             f"the images of {visible(dataset.card.name)} have no classes, so only the latents "
             "themselves are measured"
         )
-    return analysis.too_few_classes(labels_N[_chosen(labels_N)], fit_labels_N)
-
-
-def _chosen(array: Array) -> Array:
-    return analysis.evenly_spaced(len(array), count=MOST_IMAGES)
+    return analysis.too_few_classes(labels_N[analysis.sample_of(labels_N)], fit_labels_N)
 
 
 def _measured(sweep: Sweep, point: FrontierPoint, *, by_class: bool) -> MeasuredSpace:
     dataset, model = sweep.dataset, sweep.shared_model(point)
-    chosen = _chosen(dataset.test_NCHW)
+    chosen = analysis.sample_of(dataset.test_NCHW)
     labels = None
     if by_class and dataset.test_labels_N is not None and dataset.val_labels_N is not None:
-        fitted = _chosen(dataset.val_NCHW)
+        fitted = analysis.sample_of(dataset.val_NCHW)
         labels = analysis.Labels(
             test_N=dataset.test_labels_N[chosen],
             fit_z_ND=model.encode(dataset.val_NCHW[fitted]),

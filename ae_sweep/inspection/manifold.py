@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from ae_sweep.analysis import FrontierPoint
     from ae_sweep.api import Sweep
 
-MOST_IMAGES = 10_000
-"""Test images whose quantiles space the grid, evenly spaced among more."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Manifold(ImageGrid):
@@ -44,7 +41,7 @@ def manifold(sweep: Sweep, point: FrontierPoint, *, side: int = 20) -> Manifold:
     """
     model = sweep.shared_model(point)
     x_NCHW = sweep.dataset.test_NCHW
-    some = analysis.evenly_spaced(len(x_NCHW), count=MOST_IMAGES)
+    some = analysis.sample_of(x_NCHW)
     grid = analysis.grid(model.encode(x_NCHW[some]), side=side)
     directions = ("across", "upwards")[: len(grid.axes)]
     axes = ", ".join(f"{axis} {way}" for axis, way in zip(grid.axes, directions, strict=True))

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 MOST_LETTERS = 24
 """Of a class's name beside an image's number."""
 BATCH = 1_000
-"""Images that are rebuilt at a time where all test images are."""
+BATCH_NUMBERS = 2**25
+"""Images, and their pixels times channels, that are rebuilt at a time where all test images are."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,7 +151,8 @@ def _classes(sweep: Sweep, classes: Sequence[int | str]) -> list[int]:
 
 def _errors(model: TrainedAutoencoder, x_NCHW: Array) -> Array:
     """Return the squared error of each image, without holding all reconstructions."""
-    batches = [x_NCHW[start : start + BATCH] for start in range(0, len(x_NCHW), BATCH)]
+    size = min(BATCH, analysis.images_within(BATCH_NUMBERS, x_NCHW.shape))
+    batches = [x_NCHW[start : start + size] for start in range(0, len(x_NCHW), size)]
     return np.concatenate(
         [analysis.squared_errors(batch, model.reconstruct(batch)) for batch in batches]
     )

@@ -141,16 +141,8 @@ def make_request(
     given = {**given, "dataset": dataset}
     title = name if name is not None else new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
-    if config.method == "nested" and engine is not None:
-        raise ConfigError(
-            "the nested method trains one network in this process, and an engine is given; leave "
-            "engine out"
-        )
-    if config.method == "nested" and workers != 1:
-        raise ConfigError(
-            "--method nested trains one network in one process, and --workers is "
-            f"{'auto' if workers is None else workers}; leave --workers out"
-        )
+    if config.method == "nested":
+        _check_alone(workers, engine)
     # A wrong setting needs no torch, MLflow or Optuna to be refused.
     from ae_sweep import sweep, tracking
 
@@ -169,6 +161,20 @@ def make_request(
         image_memory=image_memory,
         unsettled=frozenset() if resume else unsettled(config, given),
     )
+
+
+def _check_alone(workers: int | None, engine: EngineFactory | None) -> None:
+    """Refuse to train one network for all dims in several processes, or elsewhere."""
+    if engine is not None:
+        raise ConfigError(
+            "the nested method trains one network in this process, and an engine is given; leave "
+            "engine out"
+        )
+    if workers != 1:
+        raise ConfigError(
+            "--method nested trains one network in one process, and --workers is "
+            f"{'auto' if workers is None else workers}; leave --workers out"
+        )
 
 
 def dataset_text(dataset: Path | str | None) -> str | None:

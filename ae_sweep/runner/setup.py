@@ -209,6 +209,9 @@ def _most_workers(
     images = training.image_bytes(card) if where == "device" else 0
     each = needed + images + PROCESS_BYTES
     most = len(devices) * (has // each)
+    if where == "host":  # every process has its own copy there
+        host = training.memory_bytes(training.resolve_device("cpu"))
+        most = min(most, host // (training.image_bytes(card) + PROCESS_BYTES))
     if wanted is not None and wanted > max(most, 1):
         raise ConfigError(
             f"--workers {wanted} need about {wanted * each / GIGABYTE:,.0f} GB to train latent "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ae_sweep.config import MEMORY_PREFIX
 from ae_sweep.data.own.facts import ImageFacts
 from ae_sweep.data.own.pixel_file import HASH_BYTES, not_writable
 from ae_sweep.errors import DataError
@@ -273,4 +274,4 @@ def _key(content: bytes) -> str:
 
 def place_in_memory(digest: str, class_names: tuple[str, ...], parent: Path) -> Path:
     """Return the directory for images that were in memory: the same for the same images."""
-    return parent / f"memory-{digest}-{_key(json.dumps(class_names).encode())}"
+    return parent / f"{MEMORY_PREFIX}{digest}-{_key(json.dumps(class_names).encode())}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from ae_sweep.config import MEMORY_NAME
 from ae_sweep.data.arrays import open_memory
 from ae_sweep.data.own import cache
 from ae_sweep.data.own.collecting import collect_arrays, collect_parts
@@ -82,7 +83,7 @@ def from_memory(
     cache_dir: Path,
     labels: Any = None,
     options: ImageOptions,
-    name: str = "array",
+    name: str = MEMORY_NAME,
     announce: Announce | None = None,
 ) -> Path:
     """Store images that are given in Python, and return the directory, to be given to ``load``.
