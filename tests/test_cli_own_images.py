@@ -92,7 +92,7 @@ def test_one_changed_pixel_makes_other_images(own: Callable[..., Done], tmp_path
         image.save(picture)
     done = own("run", "--name", "discs", "--resume", "--dataset", "pictures", "--dry-run")
     assert done.code == 4, done.err
-    assert "other images of pictures" in done.err
+    assert "it was measured on other images (their digest is " in done.err
     shown = own("reconstruct", "discs", "--dataset", "pictures")
     assert shown.code == 3
     assert "are not those of discs" in shown.err
@@ -110,7 +110,11 @@ def test_other_images_are_not_resumed(own: Callable[..., Done], words: tuple[str
     given = words if "--dataset" in words else ("--dataset", "pictures", *words)
     done = own("run", "--name", "discs", "--resume", *given, "--dry-run")
     assert done.code == 4, done.err
-    assert "digest" in done.err
+    if "--dataset" in words:
+        assert "dataset is own images, not shapes" in done.err
+    else:
+        assert "other images" in done.err
+        assert f"{words[0]} is " in done.err
 
 
 def test_every_question_about_classes_takes_their_names(
@@ -124,7 +128,7 @@ def test_every_question_about_classes_takes_their_names(
     assert report.code == 0, report.err
     page = (tmp_path / "page.html").read_text()
     assert "ten" in page
-    assert "720 numbers" in page
+    assert "numbers per latent" in page
 
 
 def test_the_tracked_data_set_is_named_by_its_folder_and_has_its_shape(place: Path) -> None:

@@ -188,6 +188,7 @@ def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) ->
     """
     was = {key.removeprefix("space_"): str(value) for key, value in stored.items()}
     was.setdefault("method", "separate")  # stores of version 0.1.0 knew no other
+    was.setdefault("dataset", "own images")  # of which only the digest is compared
     now = dict(wanted)
     for name in was.keys() | now.keys():
         if name in PARAMETERS and PARAMETERS[name].default is not None:
@@ -195,7 +196,7 @@ def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) ->
             was.setdefault(name, fixed)
             now.setdefault(name, fixed)
     return [
-        f"{key.replace('_', '-')} is {_said(was.get(key))}, not {_said(text)}"
+        _difference(key, was.get(key), text)
         for key, text in sorted(now.items())
         if was.get(key) != text
     ]
@@ -225,6 +226,12 @@ def digest(content: object) -> str:
     """Hash a JSON-able value to 16 hexadecimal digits, the same in every process."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _difference(key: str, was: str | None, now: str) -> str:
+    if key == "dataset_digest":
+        return f"it was measured on other images (their digest is {_said(was)}, not {now})"
+    return f"{key.replace('_', '-')} is {_said(was)}, not {_said(now)}"
 
 
 def _said(text: str | None) -> str:
