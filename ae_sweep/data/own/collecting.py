@@ -11,7 +11,7 @@ import numpy as np
 
 from ae_sweep.data.arrays import open_arrays
 from ae_sweep.data.own.arrangement import GIVEN
-from ae_sweep.data.own.conditions import check_broken
+from ae_sweep.data.own.conditions import check_amount, check_broken
 from ae_sweep.data.own.layout import MAX_CLASSES, read_layout
 from ae_sweep.data.own.reading import Progress, read_arrays, read_pictures
 from ae_sweep.errors import ConfigError
@@ -133,6 +133,7 @@ def collect_arrays(
         Names of the labels 0, 1, ...; the numbers themselves where there are fewer.
     """
     count = sum(source.count for source in sources)
+    check_amount(count, place=place)
     progress = Progress(count, "images", announce)
     progress.begin(place)
     converted = read_arrays(sources, options, pixels=pixels, progress=progress)
@@ -185,6 +186,7 @@ def _collect_pictures(
     listing: Listing, options: ImageOptions, *, pixels: PixelFile, announce: Announce | None
 ) -> Collected:
     files = listing.pictures
+    check_amount(len(files), place=visible(listing.root))
     layout = read_layout(listing)
     progress = Progress(len(files), "pictures", announce)
     progress.begin(visible(listing.root))

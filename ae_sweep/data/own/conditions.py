@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ae_sweep.data.arrays import MAX_IMAGES
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.messages import counted, visible
 
@@ -19,6 +20,21 @@ LEAST_IMAGES = 24
 BROKEN_SHARE = 100
 """One picture in this many may be broken, and one at least."""
 BROKEN_LISTED = 5
+
+
+def check_amount(count: int, *, place: str) -> None:
+    """Refuse more images than a set may have, before anything is allocated for them.
+
+    Raises
+    ------
+    DataError
+        If there are more than ``MAX_IMAGES``.
+    """
+    if count > MAX_IMAGES:
+        raise DataError(
+            f"{place} claims {count:,} images, and a set has at most {MAX_IMAGES:,}; keep a part "
+            "of them"
+        )
 
 
 def check_broken(files: Sequence[ListedFile], converted: Converted, *, place: str) -> None:

@@ -19,7 +19,7 @@ from ae_sweep.data.own.collecting import collect_arrays, collect_parts
 from ae_sweep.data.own.facts import NAME_LENGTH
 from ae_sweep.data.own.layout import printable_names
 from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
-from ae_sweep.data.own.preparation import findings, store
+from ae_sweep.data.own.preparation import enough_memory, findings, store
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.messages import shorten, visible
 
@@ -108,7 +108,11 @@ def from_memory(
         If an image cannot be converted, or the cache cannot be written.
     """
     began = time.perf_counter()
-    with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
+    with (
+        enough_memory(visible(name)),
+        cache.making(cache_dir) as scratch,
+        PixelFile(scratch / PIXELS) as pixels,
+    ):
         collect = _collect_array if isinstance(images, np.ndarray) else _collect_items
         collected = collect(
             images, options, labels=labels, place=name, pixels=pixels, announce=announce

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ae_sweep.messages import counted, visible
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ae_sweep.config import ImageOptions
@@ -64,7 +65,11 @@ def prepare(
         _check_strict(prepared, options)
         return prepared
     began = time.perf_counter()
-    with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
+    with (
+        enough_memory(visible(path)),
+        cache.making(cache_dir) as scratch,
+        PixelFile(scratch / PIXELS) as pixels,
+    ):
         collected = collect(found, options, pixels=pixels, announce=announce)
         prepared = store(
             collected,
@@ -80,6 +85,25 @@ def prepare(
     for line in findings(prepared.facts):
         (announce or _ignore)(line)
     return prepared
+
+
+@contextmanager
+def enough_memory(place: str) -> Iterator[None]:
+    """Translate a lack of memory while images are prepared.
+
+    Raises
+    ------
+    DataError
+        In place of a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        reason = f" ({visible(error)})" if str(error) else ""
+        raise DataError(
+            f"there is not enough memory to prepare {place}{reason}; close other programs, or take "
+            "fewer or smaller images"
+        ) from error
 
 
 def store(
