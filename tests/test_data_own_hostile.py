@@ -13,10 +13,13 @@ from picture_files import SIGNATURE, header
 from PIL import Image
 
 from ae_sweep.data import idx
+from ae_sweep.data.decode import Picture, read_picture
 from ae_sweep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ae_sweep.config import ImageOptions
 
 
 @pytest.fixture
@@ -223,6 +226,27 @@ def test_idx_files_of_too_large_or_too_many_images_are_refused(
         file.truncate(idx.size(shape))
     with pytest.raises(DataError, match=reason):
         load(tmp_path, cache)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(13, "Permission denied"), r"7\.png cannot be read \(Permission denied\)"),
+        (MemoryError(), r"7\.png cannot be read \(there is not enough memory\)"),
+    ],
+)
+def test_a_picture_that_cannot_be_read_now_is_not_left_out(
+    error: Exception, reason: str, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: bytes, options: ImageOptions) -> Picture:
+        if path.endswith(b"/7.png"):
+            raise error
+        return read_picture(path, options)
+
+    monkeypatch.setattr("ae_sweep.data.own.reading.read_picture", read)
+    with pytest.raises(DataError, match=reason):
+        load(folder, cache)
+    assert list((cache / "images").iterdir()) == []
 
 
 def test_a_lack_of_memory_is_said_and_nothing_is_stored(

@@ -5,6 +5,7 @@ Legend of shapes: H, W height and width; C channels.
 
 from __future__ import annotations
 
+import errno
 import logging
 import warnings
 from contextlib import contextmanager
@@ -55,6 +56,8 @@ MAX_TILE_PIXELS = 16_000_000
 STRIP_OFFSETS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS = 273, 322, 323, 324
 MAX_JPEG_SCANS = 500
 """Most passes over the pixels of a progressive JPEG; encoders write ten, some more are previews."""
+DAMAGE = frozenset({errno.EINVAL, errno.EOVERFLOW})
+"""What the system says of a place that a damaged file claims; all else is not the picture's."""
 STRIP_PIXELS = 1 << 20
 """Pixels that are converted at a time."""
 _NOWHERE = logging.NullHandler()
@@ -126,18 +129,22 @@ def read_picture(path: Path | bytes, options: ImageOptions) -> Picture:
     BrokenPictureError
         If the file is not a picture of a known format, damaged, too large, or has pixels without a
         meaning as colours.
+    OSError, MemoryError
+        If it cannot be read now, whatever it holds: no permission, a failing disk, no memory.
     """
     with _quiet_pillow():
         try:
             with open_regular(path, most_bytes=MAX_FILE_BYTES) as file:
                 return _decode(file, options)
         except (RefusedFileError, UnsupportedPixelsError) as error:
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
             raise BrokenPictureError(str(error)) from error
-        except BrokenPictureError:
+        except (BrokenPictureError, MemoryError):
             raise
-        except MemoryError as error:
-            raise BrokenPictureError("needs more memory than there is") from error
         except Exception as error:  # damaged files raise whatever Pillow runs into
+            if isinstance(error, OSError) and error.errno not in {None, *DAMAGE}:
+                raise  # the system's, not Pillow's
             raise BrokenPictureError(_reason(error)) from error
 
 
@@ -343,8 +350,6 @@ def _quiet_pillow() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None:  # the disk's, not Pillow's
-        return f"cannot be read ({error.strerror})"
     text = visible(str(error) or type(error).__name__, 200)
     if isinstance(error, Image.DecompressionBombError):
         return f"claims too many pixels ({text})"

@@ -235,6 +235,14 @@ def _read(file: ListedFile, options: ImageOptions) -> Picture:
         raise DataError(
             f"{visible(file.path)} {error}; make it smaller, or move it out of the folder"
         ) from error
+    except (OSError, MemoryError) as error:
+        # Not broken either: another time it may be read.
+        is_memory = isinstance(error, MemoryError)
+        reason = "there is not enough memory" if is_memory else error.strerror
+        raise DataError(
+            f"{visible(file.path)} cannot be read ({reason}); "
+            f"{'free some' if is_memory else 'mend that'}, or move it out of the folder"
+        ) from error
 
 
 def _first_good(
