@@ -192,7 +192,7 @@ def test_animated_pictures_and_16_bits_are_said_once(folder: Path, cache: Path) 
 
 def test_arrays_of_different_shapes_are_refused_with_a_way_out(cache: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x_train=images(100), x_test=images(100, side=6))
-    with pytest.raises(ConfigError, match=r"4×4×1, 6×6×1; give --image-size"):
+    with pytest.raises(ConfigError, match=r"4×4×1, 6×6×1; give --image-size 4,"):
         load(tmp_path / "x.npz", cache)
     assert load(tmp_path / "x.npz", cache, image_size=(4, 4)).card.test_images == 100
 

@@ -63,6 +63,7 @@ def prepare(
     prepared = cache.open_prepared(target)
     if prepared is not None and prepared.fingerprint == found.fingerprint:
         _check_strict(prepared, options)
+        _announce_findings(prepared, announce)
         return prepared
     began = time.perf_counter()
     with (
@@ -82,8 +83,7 @@ def prepare(
             fingerprint=found.fingerprint,
             began=began,
         )
-    for line in findings(prepared.facts):
-        (announce or _ignore)(line)
+    _announce_findings(prepared, announce)
     return prepared
 
 
@@ -289,6 +289,11 @@ def _check_strict(prepared: Prepared, options: ImageOptions) -> None:
         raise DataError(f"{name} {reason}; mend or remove it, or leave out --strict")
 
 
+def _announce_findings(prepared: Prepared, announce: Announce | None) -> None:
+    for line in findings(prepared.facts) if announce else ():
+        announce(line)
+
+
 def _open_from_memory(path: Path) -> Prepared:
     prepared = cache.open_prepared(path)
     if prepared is None:
@@ -297,7 +302,3 @@ def _open_from_memory(path: Path) -> Prepared:
             "themselves again"
         )
     return prepared
-
-
-def _ignore(_message: str) -> None:
-    """Ignore a message."""
