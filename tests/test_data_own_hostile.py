@@ -14,6 +14,7 @@ from PIL import Image
 
 from ae_sweep.data import idx
 from ae_sweep.data.decode import Picture, read_picture
+from ae_sweep.data.own import reading
 from ae_sweep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -247,6 +248,18 @@ def test_a_picture_that_cannot_be_read_now_is_not_left_out(
     with pytest.raises(DataError, match=reason):
         load(folder, cache)
     assert list((cache / "images").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "threads"),
+    [(4, 64e9, 4), (64, 64e9, 16), (8, 2e9, 4), (8, 1e8, 1)],
+)
+def test_no_more_pictures_are_decoded_at_once_than_cores_and_memory_allow(
+    cores: int, memory: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "usable_cores", lambda: cores)
+    monkeypatch.setattr(reading, "usable_memory_bytes", lambda: int(memory))
+    assert reading._threads() == threads
 
 
 def test_a_lack_of_memory_is_said_and_nothing_is_stored(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ae_sweep.container import usable_cores, usable_memory_bytes
 from ae_sweep.data.decode import (
     BrokenPictureError,
     OversizedPictureError,
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 3.0
 MOST_THREADS = 16
-"""A large picture takes half a gigabyte while it is decoded."""
+PICTURE_BYTES = 500_000_000
+"""What a large picture takes while it is decoded."""
 CHUNK_BYTES = 4 << 20
 """Of an array at a time, as stored or as converted."""
 
@@ -323,5 +325,5 @@ def _run_on_all_cores(
 
 
 def _threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(MOST_THREADS, cores or 1)
+    most = min(MOST_THREADS, usable_cores(), usable_memory_bytes() // PICTURE_BYTES)
+    return max(1, most)
