@@ -320,7 +320,7 @@ def test_lack_of_memory_says_nothing_of_the_picture(
     def fail(*_: object) -> Callable[[], None]:
         raise MemoryError
 
-    monkeypatch.setattr("ae_sweep.data.decode._upright", fail)
+    monkeypatch.setattr("ae_sweep.data.decode.upright", fail)
     with pytest.raises(MemoryError):
         _read(tmp_path, _saved("PNG"))
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ae_sweep.data.arrays import open_memory
+from ae_sweep.data.decode import BrokenPictureError, read_image
 from ae_sweep.data.own import cache
 from ae_sweep.data.own.collecting import collect_arrays, collect_parts
 from ae_sweep.data.own.facts import NAME_LENGTH
@@ -148,7 +149,7 @@ def read_item(items: Any, number: int, options: ImageOptions) -> tuple[Bytes, in
         label = _label(item[1], number) if len(item) == 2 else None
         item = item[0]
     if isinstance(item, Image.Image):
-        return _from_pillow(item), label
+        return _from_pillow(item, number), label
     is_tensor = hasattr(item, "detach") and hasattr(item, "numpy")
     array = item.detach().cpu().numpy() if is_tensor else item
     if not isinstance(array, np.ndarray):
@@ -247,22 +248,12 @@ def _label(label: Any, number: int) -> int | None:
         ) from None
 
 
-def _from_pillow(image: Image.Image) -> Bytes:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in {"I;16", "I;16B", "I;16L", "I;16N"}:
-        return np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8)[..., None]
-    if image.mode in {"I", "F"}:
-        raise DataError(
-            f"an image of Pillow's mode {image.mode} has no fixed range; convert it to 8 bits first"
-        )
-    if image.mode == "1":
-        image = image.convert("L")
-    elif image.has_transparency_data and image.mode != "LA":
-        image = image.convert("RGBA")
-    elif image.mode not in {"L", "LA", "RGB"}:
-        image = image.convert("RGB")
-    array = np.asarray(image)
-    return array[..., None] if array.ndim == 2 else array
+def _from_pillow(image: Image.Image, number: int) -> Bytes:
+    try:
+        return read_image(image)
+    except (BrokenPictureError, OSError) as error:
+        reason = error if isinstance(error, BrokenPictureError) else f"cannot be read ({error})"
+        raise DataError(f"item {number} {reason}") from error
 
 
 def _channels_last(array: NDArray[Any], number: int, *, channels_first: bool) -> NDArray[Any]:

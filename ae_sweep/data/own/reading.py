@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from ae_sweep.data.decode import (
     OversizedPictureError,
     Picture,
     convert_array,
+    quiet_pillow,
     read_picture,
 )
 from ae_sweep.data.own.pixel_file import HASH_BYTES, luma, pixel_hash
@@ -311,8 +311,7 @@ def _run_on_all_cores(
     work: Callable[[], None], stop: threading.Event, report: Callable[[], None]
 ) -> None:
     threads = _threads()
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("ignore")  # what each thread puts back is the same
+    with quiet_pillow(), ThreadPoolExecutor(threads) as pool:  # each puts back the same
         running = {pool.submit(work) for _ in range(threads)}
         try:
             while running:
