@@ -61,6 +61,14 @@ def test_all_ways_to_give_the_same_images_are_one_data_set(tmp_path: Path) -> No
     assert not list(tmp_path.glob(f"images/{MAKING}*"))
 
 
+def test_labels_that_some_items_lack_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    items = [(x, None if number == 7 else 1) for number, x in enumerate(X_NHWC)]
+    said: list[str] = []
+    path = data.from_memory(items, cache_dir=tmp_path, options=ImageOptions(), announce=said.append)
+    assert load(path, tmp_path).train_labels_N is None
+    assert "no classes: item 7 has no label, and 119 of 120 have one" in said
+
+
 def test_images_alone_have_no_classes(tmp_path: Path) -> None:
     loaded = load(_store([Image.fromarray(x) for x in X_NHWC], tmp_path), tmp_path)
     assert loaded.train_labels_N is None

@@ -171,11 +171,15 @@ def find_idx(folder: Path) -> IdxFolder | None:
 
 def _names(place: Path) -> Iterator[str]:
     try:
-        yield from (path.name for path in place.iterdir() if NAME.fullmatch(path.name))
+        yield from (path.name for path in place.iterdir() if _is_idx(path.name))
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise DataError(f"{visible(place)} cannot be read ({error.strerror})") from error
+
+
+def _is_idx(name: str) -> bool:
+    return NAME.fullmatch(name) is not None and not name.startswith(".")
 
 
 def _open(place: Path, names: list[str]) -> IdxFolder:

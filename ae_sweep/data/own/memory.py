@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,13 +49,23 @@ class _Items:
     options: ImageOptions
     count: int
     image_shape: tuple[int, int, int]
-    labels: list[int] | None = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    unlabelled: int | None = None
+    """Number of the first item without a label; None if there is none."""
     part: None = None
 
     @property
     def labels_N(self) -> NDArray[np.int64] | None:  # noqa: N802 - as of array files
         """The labels of the images that were read; None if one has none."""
-        return None if self.labels is None else np.array(self.labels, np.int64)
+        return None if self.unlabelled is not None else np.array(self.labels, np.int64)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line if some have labels and others have none."""
+        if self.unlabelled is None or not self.labels:
+            return ()
+        labelled = f"{len(self.labels):,} of {self.count:,} have one"
+        return (f"no classes: item {self.unlabelled} has no label, and {labelled}",)
 
     def chunks(self, images: int = 1024) -> Iterator[Bytes]:
         """Yield n×H×W×C, at most ``images`` at a time."""
@@ -67,10 +77,10 @@ class _Items:
                     f"item {number} is an image of {_times(image_HWC.shape)}, and item 0 of "
                     f"{_times(self.image_shape)}; resize them to one shape, as with a transform"
                 )
-            if label is None:
-                self.labels = None
-            elif self.labels is not None:
+            if label is not None:
                 self.labels.append(label)
+            elif self.unlabelled is None:
+                self.unlabelled = number
             waiting.append(image_HWC)
             if len(waiting) == images or number + 1 == self.count:
                 yield np.stack(waiting)
@@ -206,7 +216,7 @@ def _collect_items(
     first_HWC, _ = read_item(images, 0, options)
     given_N = None if labels is None else _given_labels(labels, count)
     items = _Items(items=images, options=options, count=count, image_shape=first_HWC.shape)
-    return collect_arrays(
+    collected = collect_arrays(
         [items],
         lambda: [items.labels_N if given_N is None else given_N],
         options,
@@ -216,6 +226,8 @@ def _collect_items(
         announce=announce,
         names=_names(images),
     )
+    notes = items.notes if given_N is None else ()
+    return replace(collected, notes=collected.notes + notes)
 
 
 def _given_labels(labels: Any, count: int) -> NDArray[np.int64]:
