@@ -176,10 +176,10 @@ def findings(facts: ImageFacts) -> list[str]:
         lines.append(f"{skipped} skipped: {listed}")
     for count, text in (
         (facts.resized, "resized"),
-        (facts.sixteen_bits, "scaled from 16 bits to 8"),
+        (facts.sixteen_bits, "scaled from 16 bits to 8 (of colour, the upper 8 are kept)"),
         (facts.animated, "animated: only the first frame is used"),
         (facts.duplicates, "equal to another one of the same part"),
-        (facts.leaks, "of test and validation equal to a training image"),
+        (facts.leaks, "of validation or test equal to an image of training or validation"),
     ):
         if count:
             lines.append(f"{counted(count, 'image')} {text}")
