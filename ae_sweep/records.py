@@ -82,7 +82,7 @@ class DatasetCard:
     image_shape: tuple[int, int, int]
     """Channels, height, width."""
     leaks: int = 0
-    """Test and validation images that equal a training image."""
+    """Validation images that equal a training image, and test images that equal one of either."""
 
     @property
     def pixels(self) -> int:

@@ -40,10 +40,12 @@ def test_own_images_are_described(cli: Callable[..., Any], folder: Path) -> None
 def test_the_second_time_says_the_same_and_reads_nothing(
     cli: Callable[..., Any], folder: Path
 ) -> None:
+    (folder / "notes.txt").write_text("")
     first = cli("data", str(folder), "--background", "white")
     second = cli("data", str(folder), "--background", "white")
     assert second.out == first.out
     assert "reading" not in second.err
+    assert "1 other file skipped: 1 .txt" in second.err
 
 
 def test_json_holds_facts_digest_and_spectrum(cli: Callable[..., Any], folder: Path) -> None:
@@ -63,6 +65,15 @@ def test_the_advice_of_a_refusal_works(cli: Callable[..., Any], folder: Path) ->
     assert "transparent pixels in 300 of 305" in refused.err
     advice = re.findall(r"give (--\S+ \w+)", refused.err)
     assert cli("data", str(folder), *shlex.split(" ".join(advice))).code == 0
+
+
+def test_no_size_is_advised_that_would_be_refused_or_take_hours(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    write_pictures(tmp_path / "wide", np.zeros((25, 2, 5000), np.uint8))
+    write_pictures(tmp_path / "wide", images(5), prefix="small")
+    refused = cli("data", str(tmp_path / "wide"))
+    assert "the commonest is 2×5000, and 5 of 30 differ; give --image-size 64, or" in refused.err
 
 
 def test_forget_removes_what_is_prepared_and_nothing_else(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -129,7 +130,7 @@ def test_a_format_that_is_not_listed_is_not_decoded(tmp_path: Path) -> None:
             _read(tmp_path, file.getvalue())
 
 
-@pytest.mark.parametrize("kind", ["missing", "directory", "fifo", "device", "nul"])
+@pytest.mark.parametrize("kind", ["directory", "fifo", "device", "nul"])
 def test_what_is_not_a_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "picture.png"
     if kind == "directory":
@@ -141,7 +142,6 @@ def test_what_is_not_a_file_is_refused_without_waiting(tmp_path: Path, kind: str
     elif kind == "nul":
         path = tmp_path / "a\0b"
     expected = {
-        "missing": "cannot be read (No such file or directory)",
         "directory": "is a directory",
         "nul": "is not a path (embedded null byte)",
     }
@@ -314,10 +314,26 @@ def test_the_patience_of_pillow_is_not_asked_for() -> None:
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
-def test_lack_of_memory_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lack_of_memory_says_nothing_of_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> Callable[[], None]:
         raise MemoryError
 
-    monkeypatch.setattr("ae_sweep.data.decode._upright", fail)
-    with pytest.raises(BrokenPictureError, match="needs more memory than there is"):
+    monkeypatch.setattr("ae_sweep.data.decode.upright", fail)
+    with pytest.raises(MemoryError):
+        _read(tmp_path, _saved("PNG"))
+
+
+def test_what_the_system_refuses_says_nothing_of_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_picture(tmp_path / "missing.png", PLAIN)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("ae_sweep.data.decode._open", fail)
+    with pytest.raises(OSError, match="Input/output error"):
         _read(tmp_path, _saved("PNG"))

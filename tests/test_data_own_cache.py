@@ -273,3 +273,14 @@ def test_a_set_of_more_than_a_gigabyte_is_prepared_in_little_memory(tmp_path: Pa
     images_found, kilobytes = map(int, done.stdout.split())
     assert images_found == count
     assert kilobytes < 500_000
+
+
+def test_what_was_computed_of_other_images_is_not_recalled(folder: Path, cache: Path) -> None:
+    first = prepare(folder, cache)
+    data.remember(first, "sum", {"is": 1})
+    assert data.recall(first, "sum") == {"is": 1}
+    write_pictures(folder, images(3, seed=8), prefix="new")
+    second = prepare(folder, cache)
+    assert data.recall(second, "sum") is None
+    data.remember(first, "sum", {"is": 1})
+    assert data.recall(second, "sum") is None

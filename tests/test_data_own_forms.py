@@ -276,6 +276,13 @@ def test_a_damaged_idx_file_is_refused(change, reason: str, tmp_path: Path) -> N
         load(write(tmp_path / "own", contents), tmp_path / "cache")
 
 
+def test_hidden_idx_files_are_skipped(tmp_path: Path) -> None:
+    folder = write(tmp_path / "own", files())
+    before = load(folder, tmp_path / "cache").card
+    (folder / "._train-images-idx3-ubyte").write_bytes(b"of a file manager")
+    assert load(folder, tmp_path / "cache").card == before
+
+
 def test_a_compressed_idx_file_that_claims_far_too_much_is_refused(tmp_path: Path) -> None:
     name = "train-images-idx3-ubyte"
     write_idx(tmp_path / "own", {name: np.zeros((2_000_000, 2, 2), np.uint8)}, compressed=True)

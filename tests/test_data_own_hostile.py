@@ -6,15 +6,21 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from own_sources import images, load, prepare, write_pictures
 from picture_files import SIGNATURE, header
 from PIL import Image
 
+from ae_sweep.data import idx
+from ae_sweep.data.decode import Picture, read_picture
+from ae_sweep.data.own import reading
 from ae_sweep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ae_sweep.config import ImageOptions
 
 
 @pytest.fixture
@@ -186,9 +192,83 @@ def test_animated_pictures_and_16_bits_are_said_once(folder: Path, cache: Path) 
 
 
 def test_arrays_of_different_shapes_are_refused_with_a_way_out(cache: Path, tmp_path: Path) -> None:
-    import numpy as np
-
     np.savez(tmp_path / "x.npz", x_train=images(100), x_test=images(100, side=6))
-    with pytest.raises(ConfigError, match=r"4×4×1, 6×6×1; give --image-size"):
+    with pytest.raises(ConfigError, match=r"4×4×1, 6×6×1; give --image-size 4,"):
         load(tmp_path / "x.npz", cache)
     assert load(tmp_path / "x.npz", cache, image_size=(4, 4)).card.test_images == 100
+
+
+@pytest.mark.timeout(60)
+def test_more_images_than_a_set_may_have_are_refused_before_anything_is_allocated(
+    cache: Path, tmp_path: Path
+) -> None:
+    count = 10**10
+    with (tmp_path / "sparse.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (count, 1, 1)}
+        )
+        file.truncate(file.tell() + count)
+    with pytest.raises(DataError, match=r"claims 10,000,000,000 images.* at most 20,000,000"):
+        load(tmp_path / "sparse.npy", cache)
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((1, 2**16, 2**14), "claims images of 65,536×16,384 bytes, more than 134,217,728 each"),
+        ((2**28, 1, 1), "claims 268,435,456 images"),
+    ],
+)
+def test_idx_files_of_too_large_or_too_many_images_are_refused(
+    shape: tuple[int, ...], reason: str, cache: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "train-images-idx3-ubyte").open("wb") as file:
+        file.write(idx.header(shape))
+        file.truncate(idx.size(shape))
+    with pytest.raises(DataError, match=reason):
+        load(tmp_path, cache)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(13, "Permission denied"), r"7\.png cannot be read \(Permission denied\)"),
+        (MemoryError(), r"7\.png cannot be read \(there is not enough memory\)"),
+    ],
+)
+def test_a_picture_that_cannot_be_read_now_is_not_left_out(
+    error: Exception, reason: str, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: bytes, options: ImageOptions) -> Picture:
+        if path.endswith(b"/7.png"):
+            raise error
+        return read_picture(path, options)
+
+    monkeypatch.setattr("ae_sweep.data.own.reading.read_picture", read)
+    with pytest.raises(DataError, match=reason):
+        load(folder, cache)
+    assert list((cache / "images").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "threads"),
+    [(4, 64e9, 4), (64, 64e9, 16), (8, 2e9, 4), (8, 1e8, 1)],
+)
+def test_no_more_pictures_are_decoded_at_once_than_cores_and_memory_allow(
+    cores: int, memory: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "usable_cores", lambda: cores)
+    monkeypatch.setattr(reading, "usable_memory_bytes", lambda: int(memory))
+    assert reading._threads() == threads
+
+
+def test_a_lack_of_memory_is_said_and_nothing_is_stored(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr("ae_sweep.data.own.preparation.store", fail)
+    with pytest.raises(DataError, match=r"not enough memory to prepare .*9 TiB"):
+        load(folder, cache)
+    assert list((cache / "images").iterdir()) == []

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from own_sources import images, load
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 from torch.utils.data import TensorDataset
 
 from ae_sweep import data
 from ae_sweep.config import ImageOptions
+from ae_sweep.data.decode import convert_array, read_picture
 from ae_sweep.data.own.cache import MAKING
+from ae_sweep.data.own.memory import read_item
 from ae_sweep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -59,6 +61,14 @@ def test_all_ways_to_give_the_same_images_are_one_data_set(tmp_path: Path) -> No
     assert not list(tmp_path.glob(f"images/{MAKING}*"))
 
 
+def test_labels_that_some_items_lack_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    items = [(x, None if number == 7 else 1) for number, x in enumerate(X_NHWC)]
+    said: list[str] = []
+    path = data.from_memory(items, cache_dir=tmp_path, options=ImageOptions(), announce=said.append)
+    assert load(path, tmp_path).train_labels_N is None
+    assert "no classes: item 7 has no label, and 119 of 120 have one" in said
+
+
 def test_images_alone_have_no_classes(tmp_path: Path) -> None:
     loaded = load(_store([Image.fromarray(x) for x in X_NHWC], tmp_path), tmp_path)
     assert loaded.train_labels_N is None
@@ -81,6 +91,51 @@ def test_pillow_images_of_every_mode_are_read_as_from_a_file(mode: str, tmp_path
     assert (
         load(_store(pictures, tmp_path, background="white"), tmp_path).card.digest
         == load(tmp_path / "set", tmp_path, background="white").card.digest
+    )
+
+
+def test_every_mode_of_pillow_gives_the_pixels_of_its_file(tmp_path: Path) -> None:
+    palette = Image.fromarray(X_NHWC[0]).convert("P")
+    key = Image.fromarray(X_NHWC[0])
+    key.info["transparency"] = tuple(int(value) for value in X_NHWC[0, 0, 0])
+    turned = Image.fromarray(X_NHWC[0, :3])
+    turned.getexif()[ExifTags.Base.Orientation] = 6
+    deep = Image.fromarray((X_NHWC[0, ..., 0].astype(np.uint16) * 257) ^ 99)
+    integers = Image.fromarray(X_NHWC[0, ..., 0].astype(np.int32) * 257)
+    lab = Image.frombytes("LAB", (6, 6), X_NHWC[0].tobytes())
+    for number, (image, ending, options) in enumerate(
+        (
+            (palette, "png", {"transparency": bytes(range(0, 256, 3))}),
+            (key, "png", {"transparency": key.info["transparency"]}),
+            (turned, "png", {"exif": turned.getexif()}),
+            (deep, "png", {}),
+            (integers, "tif", {}),
+            (lab, "tif", {}),
+        )
+    ):
+        path = tmp_path / f"{number}.{ending}"
+        image.save(path, **options)
+        with Image.open(path) as opened:
+            opened.load()
+            image.info |= {name: value for name, value in options.items() if name == "transparency"}
+            _check_same(opened, path)
+        _check_same(image, path)
+
+
+def test_the_embedded_profile_of_cmyk_counts_as_in_a_file() -> None:
+    cmyk = Image.fromarray(X_NHWC[0]).convert("CMYK")
+    of_rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    cmyk.info["icc_profile"] = of_rgb.tobytes()
+    with pytest.raises(DataError, match=r"item 3 has a colour profile that does not fit its CMYK"):
+        read_item([None, None, None, cmyk], 3, ImageOptions())
+
+
+def _check_same(image: Image.Image, path: Path) -> None:
+    options = ImageOptions(background="white")
+    pixels_HWC, _ = read_item([image], 0, options)
+    expected = read_picture(path, options)
+    np.testing.assert_array_equal(
+        convert_array(pixels_HWC, options).pixels_HWC, expected.pixels_HWC, err_msg=image.mode
     )
 
 
@@ -114,7 +169,7 @@ def test_forget_removes_stored_images(tmp_path: Path) -> None:
         ([x / 255 for x in X_NHWC], None, ConfigError, "scale=True"),
         (X_NHWC / 255, None, ConfigError, "--scale"),
         ([x.astype(np.int64) for x in X_NHWC], None, DataError, "images are uint8"),
-        ([Image.new("F", (4, 4))] * 30, None, DataError, "no fixed range"),
+        ([Image.new("F", (4, 4))] * 30, None, DataError, "item 0 has floating-point numbers"),
         (list(X_NHWC[:20]), None, ConfigError, "at least 24"),
     ],
 )

@@ -69,6 +69,8 @@ def test_equal_images_across_a_given_split_are_counted_as_leaks(tmp_path: Path) 
     write_pictures(tmp_path / "set" / "test", x_NHW[[0, *range(250, 300)]])
     loaded = load(tmp_path / "set", tmp_path / "cache")
     assert loaded.card.leaks == 6
+    write_pictures(tmp_path / "set" / "test", x_NHW[[198, 240, 241]], prefix="again")
+    assert load(tmp_path / "set", tmp_path / "cache").card.leaks == 9
     assert parts(loaded)[2] == as_set(x_NHW[[0, *range(250, 300)]])
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from ae_sweep import training
-from ae_sweep.training import container, device
-from ae_sweep.training.container import cpu_quota, memory_limit_bytes
+from ae_sweep import container, training
+from ae_sweep.container import cpu_quota, memory_limit_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +135,7 @@ def test_a_limit_on_processor_time_counts_as_the_nearest_number_of_cores(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, cores: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
-    monkeypatch.setattr(device, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(container, "cpu_quota", lambda: quota)
     assert training.usable_cores() == cores
 
 
@@ -144,10 +143,10 @@ def test_a_limit_on_memory_counts_where_it_is_lower_than_what_is_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr(device, "memory_limit_bytes", lambda: None)
+    monkeypatch.setattr(container, "memory_limit_bytes", lambda: None)
     installed = training.memory_bytes(cpu)
     for limit, expected in ((GIB // 4, GIB // 4), (2**60, installed)):
-        monkeypatch.setattr(device, "memory_limit_bytes", lambda limit=limit: limit)
+        monkeypatch.setattr(container, "memory_limit_bytes", lambda limit=limit: limit)
         assert training.memory_bytes(cpu) == expected
 
 
@@ -158,10 +157,10 @@ def test_a_process_of_a_limited_container_computes_with_no_more_threads_than_it_
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)))
-    monkeypatch.setattr(device, "cpu_quota", lambda: None)
+    monkeypatch.setattr(container, "cpu_quota", lambda: None)
     training.prepare_process()
     assert threads == [64]
-    monkeypatch.setattr(device, "cpu_quota", lambda: 4.0)
+    monkeypatch.setattr(container, "cpu_quota", lambda: 4.0)
     training.prepare_process()
     training.prepare_process()
     assert threads == [64, 4]

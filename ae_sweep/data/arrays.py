@@ -32,6 +32,9 @@ CHUNK_BYTES = 16 << 20
 """Most bytes that are read at a time, if an image is not larger."""
 MAX_IMAGE_BYTES = 128 << 20
 """Most bytes of one image as stored."""
+MAX_IMAGES = 20_000_000
+"""Most images of a set; all of ImageNet are 14 million. Each takes some hundred bytes of memory
+while a set is prepared, however small it is."""
 MAX_LABEL_BYTES = 128 << 20
 LABELS_AT_A_TIME = 1 << 20
 

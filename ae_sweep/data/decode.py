@@ -5,6 +5,7 @@ Legend of shapes: H, W height and width; C channels.
 
 from __future__ import annotations
 
+import errno
 import logging
 import warnings
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from PIL import (
 from ae_sweep.data import png_chunks
 from ae_sweep.data.bounded_file import RefusedFileError, open_regular
 from ae_sweep.data.fit import composite, fit
-from ae_sweep.data.pixels import PixelSource, UnsupportedPixelsError
+from ae_sweep.data.pixels import PixelSource, UnsupportedPixelsError, upright, upright_with_alpha
 from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ MAX_TILE_PIXELS = 16_000_000
 STRIP_OFFSETS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS = 273, 322, 323, 324
 MAX_JPEG_SCANS = 500
 """Most passes over the pixels of a progressive JPEG; encoders write ten, some more are previews."""
-STRIP_PIXELS = 1 << 20
-"""Pixels that are converted at a time."""
+DAMAGE = frozenset({errno.EINVAL, errno.EOVERFLOW})
+"""What the system says of a place that a damaged file claims; all else is not the picture's."""
 _NOWHERE = logging.NullHandler()
 FORMATS = "png, jpg, webp, bmp, gif or tif"
 
@@ -119,25 +120,47 @@ def read_picture(path: Path | bytes, options: ImageOptions) -> Picture:
     as other training tools do.
 
     The filters of Python's warnings are changed while it runs: threads that call it at once need
-    warnings to be ignored around them all.
+    ``quiet_pillow`` around them all.
 
     Raises
     ------
     BrokenPictureError
         If the file is not a picture of a known format, damaged, too large, or has pixels without a
         meaning as colours.
+    OSError, MemoryError
+        If it cannot be read now, whatever it holds: no permission, a failing disk, no memory.
     """
-    with _quiet_pillow():
+    with _reasons(), open_regular(path, most_bytes=MAX_FILE_BYTES) as file:
+        return _decode(file, options)
+
+
+def read_image(image: Image.Image) -> Bytes:
+    """Read an image of Pillow by the rules for files: H×W×3, or H×W×4 with its opacity.
+
+    Raises
+    ------
+    BrokenPictureError, OSError, MemoryError
+        See ``read_picture``: an image may be a file that is read only now.
+    """
+    with _reasons():
+        return upright_with_alpha(image)
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Translate what can go wrong with a picture into the reason."""
+    with quiet_pillow():
         try:
-            with open_regular(path, most_bytes=MAX_FILE_BYTES) as file:
-                return _decode(file, options)
+            yield
         except (RefusedFileError, UnsupportedPixelsError) as error:
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
             raise BrokenPictureError(str(error)) from error
-        except BrokenPictureError:
+        except (BrokenPictureError, MemoryError):
             raise
-        except MemoryError as error:
-            raise BrokenPictureError("needs more memory than there is") from error
         except Exception as error:  # damaged files raise whatever Pillow runs into
+            if isinstance(error, OSError) and error.errno not in {None, *DAMAGE}:
+                raise  # the system's, not Pillow's
             raise BrokenPictureError(_reason(error)) from error
 
 
@@ -183,7 +206,7 @@ def _decode(file: BoundedFile, options: ImageOptions) -> Picture:
     mode = image.mode
     source = PixelSource(image)
     image.load()
-    pixels_HWC, transparent = _upright(source, options)
+    pixels_HWC, transparent = upright(source, options)
     sixteen_bits = source.sixteen_bits
     frames = _frames(image, file)
     # Four bytes a pixel, before resizing takes as many again.
@@ -265,35 +288,6 @@ def _check_size(width: int, height: int, *, most: int = MAX_PIXELS) -> None:
         )
 
 
-def _upright(source: PixelSource, options: ImageOptions) -> tuple[Bytes, bool]:
-    """Convert strip by strip into an array that lies as EXIF says; also whether alpha was used."""
-    width, height = source.size
-    orientation = source.orientation
-    shape = (width, height, 3) if orientation >= 5 else (height, width, 3)
-    upright_HWC = np.empty(shape, dtype=np.uint8)
-    stored_HWC = _as_stored(upright_HWC, orientation)
-    transparent = False
-    rows = max(1, STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        colour_HWC, alpha_HW = source.strip(top, bottom)
-        if alpha_HW is not None and (alpha_HW < 255).any():
-            transparent = True
-            colour_HWC = composite(colour_HWC, alpha_HW, options)
-        stored_HWC[top:bottom] = colour_HWC
-    return upright_HWC, transparent
-
-
-def _as_stored(upright_HWC: Bytes, orientation: int) -> Bytes:
-    """View an upright array as the file's rows and columns, by EXIF's orientation 1 to 8."""
-    if orientation >= 5:
-        upright_HWC = upright_HWC.transpose(1, 0, 2)
-    # Whether the stored rows run upwards, and the stored columns to the left.
-    rows = -1 if orientation in {3, 4, 6, 7} else 1
-    columns = -1 if orientation in {2, 3, 7, 8} else 1
-    return upright_HWC[::rows, ::columns]
-
-
 def _picture(
     pixels_HWC: Bytes,
     options: ImageOptions,
@@ -330,21 +324,24 @@ def _frames(image: ImageFile.ImageFile, file: BoundedFile) -> int:
 
 
 @contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Silence Pillow's remarks on metadata, whatever the user's filters make of warnings."""
+def quiet_pillow() -> Iterator[None]:
+    """Silence Pillow's remarks on metadata, whatever the user's filters make of warnings.
+
+    Within another such block, as the threads of a pool are, it changes nothing for the others.
+    """
     logger = logging.getLogger("PIL")
+    is_first = _NOWHERE not in logger.handlers
     logger.addHandler(_NOWHERE)  # without a handler, errors would be printed
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.removeHandler(_NOWHERE)
+        if is_first:
+            logger.removeHandler(_NOWHERE)
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None:  # the disk's, not Pillow's
-        return f"cannot be read ({error.strerror})"
     text = visible(str(error) or type(error).__name__, 200)
     if isinstance(error, Image.DecompressionBombError):
         return f"claims too many pixels ({text})"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-if TYPE_CHECKING:
-    from PIL import ImageFile
+from ae_sweep.data.fit import composite
 
+if TYPE_CHECKING:
+    from ae_sweep.config import ImageOptions
     from ae_sweep.data.idx import Bytes
 
 WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -21,6 +22,10 @@ WHITE_IS_ZERO = 0
 """TIFF's tag for the meaning of grey values, and its value where 0 is white."""
 
 
+STRIP_PIXELS = 1 << 20
+"""Pixels that are converted at a time."""
+
+
 class UnsupportedPixelsError(Exception):
     """The reason, as a predicate, why the pixels of a picture are not colours."""
 
@@ -28,7 +33,7 @@ class UnsupportedPixelsError(Exception):
 class PixelSource:
     """An opened picture; made before its pixels are loaded, read after that."""
 
-    def __init__(self, image: ImageFile.ImageFile) -> None:
+    def __init__(self, image: Image.Image) -> None:
         self._image = image
         rawmode = _rawmode(image)
         self._is_integer = image.mode == "I" or image.mode.startswith("I;16")
@@ -92,7 +97,49 @@ class PixelSource:
         return np.repeat(grey_HW[..., None], 3, axis=2), opacity
 
 
-def _photometric(image: ImageFile.ImageFile) -> int | None:
+def upright(source: PixelSource, options: ImageOptions) -> tuple[Bytes, bool]:
+    """Convert strip by strip into an array that lies as EXIF says; also whether alpha was used."""
+    width, height = source.size
+    orientation = source.orientation
+    shape = (width, height, 3) if orientation >= 5 else (height, width, 3)
+    upright_HWC = np.empty(shape, dtype=np.uint8)
+    stored_HWC = _as_stored(upright_HWC, orientation)
+    transparent = False
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        colour_HWC, alpha_HW = source.strip(top, bottom)
+        if alpha_HW is not None and (alpha_HW < 255).any():
+            transparent = True
+            colour_HWC = composite(colour_HWC, alpha_HW, options)
+        stored_HWC[top:bottom] = colour_HWC
+    return upright_HWC, transparent
+
+
+def _as_stored(upright_HWC: Bytes, orientation: int) -> Bytes:
+    """View an upright array as the file's rows and columns, by EXIF's orientation 1 to 8."""
+    if orientation >= 5:
+        upright_HWC = upright_HWC.transpose(1, 0, 2)
+    # Whether the stored rows run upwards, and the stored columns to the left.
+    rows = -1 if orientation in {3, 4, 6, 7} else 1
+    columns = -1 if orientation in {2, 3, 7, 8} else 1
+    return upright_HWC[::rows, ::columns]
+
+
+def upright_with_alpha(image: Image.Image) -> Bytes:
+    """Convert an image, whole, to H×W×3, or to H×W×4 where it has transparency of any kind."""
+    source = PixelSource(image)
+    image.load()
+    colour_HWC, alpha_HW = source.strip(0, image.height)
+    stored_HWC = colour_HWC if alpha_HW is None else np.dstack((colour_HWC, alpha_HW))
+    height, width, channels = stored_HWC.shape
+    size = (width, height) if source.orientation >= 5 else (height, width)
+    upright_HWC = np.empty((*size, channels), dtype=np.uint8)
+    _as_stored(upright_HWC, source.orientation)[:] = stored_HWC
+    return upright_HWC
+
+
+def _photometric(image: Image.Image) -> int | None:
     tags = getattr(image, "tag_v2", {})
     return tags.get(PHOTOMETRIC)
 
@@ -101,16 +148,17 @@ def _opacity(see_through_HW: Any) -> Bytes:
     return np.where(see_through_HW, np.uint8(0), np.uint8(255))
 
 
-def _rawmode(image: ImageFile.ImageFile) -> str:
+def _rawmode(image: Image.Image) -> str:
     """Return how the samples lie in the file, such as ``RGB;16B``."""
-    if not image.tile:
+    tile = getattr(image, "tile", None)  # only of a file, and before its pixels are loaded
+    if not tile:
         return ""
-    arguments = image.tile[0][3]
+    arguments = tile[0][3]
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
 
 
-def _transparent_value(image: ImageFile.ImageFile, rawmode: str) -> int | tuple[int, ...] | None:
+def _transparent_value(image: Image.Image, rawmode: str) -> int | tuple[int, ...] | None:
     """Return the value that a picture without alpha declares transparent, as Pillow scales it."""
     value = image.info.get("transparency")
     if value is None or image.mode == "P":
@@ -123,7 +171,7 @@ def _transparent_value(image: ImageFile.ImageFile, rawmode: str) -> int | tuple[
     return int(value)
 
 
-def _transform(image: ImageFile.ImageFile) -> Any:
+def _transform(image: Image.Image) -> Any:
     """Return the conversion of CMYK or LAB to sRGB; None if CMYK has no profile."""
     srgb = ImageCms.createProfile("sRGB")
     if image.mode == "LAB":

@@ -107,7 +107,7 @@ def _leaks(opened: Sweep) -> list[str]:
         return []
     if leaks == 0:
         return []
-    equal = f"{leaks:,} of the test and validation images equal a training image"
+    equal = f"{leaks:,} of the test and validation images equal a training or validation image"
     return [f"{equal}, so the errors are lower than those of images never seen."]
 
 

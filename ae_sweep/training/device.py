@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import math
-import os
 import platform
 import re
 
 import torch
 
+from ae_sweep import container
+from ae_sweep.container import usable_cores, usable_memory_bytes
 from ae_sweep.errors import ConfigError, DeviceError
 from ae_sweep.messages import shorten
-from ae_sweep.training.container import cpu_quota, memory_limit_bytes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's names for two of mallopt's parameters (malloc.h)."""
@@ -86,18 +85,6 @@ def hardware(device: torch.device) -> str:
     return f"{device.type} {name} threads={torch.get_num_threads()} torch={torch.__version__}"
 
 
-def usable_cores() -> int:
-    """Return how many processor cores this process may use.
-
-    A container's limit on processor time counts as the nearest number of cores.
-    """
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    quota = cpu_quota()
-    return cores if quota is None else max(1, min(cores, math.floor(quota + 0.5)))
-
-
 def threads_per_worker(workers: int) -> int:
     """Share the cores out, so that no thread of one training waits for one of another.
 
@@ -116,8 +103,7 @@ def memory_bytes(device: torch.device) -> int:
     """Return how much memory a device has in all, in bytes; a container's limit where lower."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(installed, memory_limit_bytes() or installed)
+    return usable_memory_bytes()
 
 
 def prepare_process() -> None:
@@ -131,7 +117,7 @@ def prepare_process() -> None:
     that many threads would stop each other.
     """
     torch.set_flush_denormal(True)
-    if cpu_quota() is not None and torch.get_num_threads() > usable_cores():
+    if container.cpu_quota() is not None and torch.get_num_threads() > usable_cores():
         torch.set_num_threads(usable_cores())
     if platform.libc_ver()[0] != "glibc":
         return

@@ -63,11 +63,10 @@ class Arranged:
 
     @property
     def leaks(self) -> int:
-        """How many test and validation images equal a training image."""
-        train = _as_texts(self.hashes("train"))
-        return sum(
-            int(np.isin(_as_texts(self.hashes(part)), train).sum()) for part in ("val", "test")
-        )
+        """How many validation images equal a training image, and test images one of either."""
+        train, val, test = (_as_texts(self.hashes(part)) for part in PARTS)
+        earlier = np.concatenate((train, val))
+        return int(np.isin(val, train).sum() + np.isin(test, earlier).sum())
 
 
 def arrange(

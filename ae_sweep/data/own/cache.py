@@ -187,13 +187,17 @@ def recall(prepared: Prepared, name: str) -> dict[str, Any] | None:
         found = json.loads((prepared.directory / f"{name}.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict) or found.get("digest") != prepared.digest:
+        return None  # another process may have replaced the directory
+    document = found.get("document")
+    return document if isinstance(document, dict) else None
 
 
 def remember(prepared: Prepared, name: str, document: dict[str, Any]) -> None:
     """Keep a JSON-able result with the images of which it was computed."""
     with contextlib.suppress(OSError):  # a cache that can only be read: it is computed again
-        write_atomically(prepared.directory / f"{name}.json", json.dumps(document).encode())
+        content = json.dumps({"digest": prepared.digest, "document": document})
+        write_atomically(prepared.directory / f"{name}.json", content.encode())
 
 
 def _replace(scratch: Path, target: Path) -> None:

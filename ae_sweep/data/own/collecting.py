@@ -11,7 +11,7 @@ import numpy as np
 
 from ae_sweep.data.arrays import open_arrays
 from ae_sweep.data.own.arrangement import GIVEN
-from ae_sweep.data.own.conditions import check_broken
+from ae_sweep.data.own.conditions import advised_size, check_amount, check_broken
 from ae_sweep.data.own.layout import MAX_CLASSES, read_layout
 from ae_sweep.data.own.reading import Progress, read_arrays, read_pictures
 from ae_sweep.errors import ConfigError
@@ -95,9 +95,10 @@ def collect_parts(
     shapes = {part.image_shape for part in parts}
     if len(shapes) > 1 and options.image_size is None:
         listed = ", ".join("×".join(map(str, shape)) for shape in sorted(shapes))
+        size = advised_size(*parts[0].image_shape[:2])
         raise ConfigError(
-            f"the arrays of {place} have images of {listed}; give --image-size, or save them in "
-            "one shape"
+            f"the arrays of {place} have images of {listed}; give --image-size {size}, or save "
+            "them in one shape"
         )
     collected = collect_arrays(
         parts,
@@ -133,6 +134,7 @@ def collect_arrays(
         Names of the labels 0, 1, ...; the numbers themselves where there are fewer.
     """
     count = sum(source.count for source in sources)
+    check_amount(count, place=place)
     progress = Progress(count, "images", announce)
     progress.begin(place)
     converted = read_arrays(sources, options, pixels=pixels, progress=progress)
@@ -185,6 +187,7 @@ def _collect_pictures(
     listing: Listing, options: ImageOptions, *, pixels: PixelFile, announce: Announce | None
 ) -> Collected:
     files = listing.pictures
+    check_amount(len(files), place=visible(listing.root))
     layout = read_layout(listing)
     progress = Progress(len(files), "pictures", announce)
     progress.begin(visible(listing.root))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ae_sweep.data.arrays import MAX_IMAGES
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.messages import counted, visible
 
@@ -16,9 +17,28 @@ if TYPE_CHECKING:
     from ae_sweep.data.own.reading import Converted
 
 LEAST_IMAGES = 24
+LARGE_SIDE = 256
+"""Longest side that is advised; larger images take a sweep hours."""
+ADVISED_SIDE = 64
+"""What is advised instead."""
 BROKEN_SHARE = 100
 """One picture in this many may be broken, and one at least."""
 BROKEN_LISTED = 5
+
+
+def check_amount(count: int, *, place: str) -> None:
+    """Refuse more images than a set may have, before anything is allocated for them.
+
+    Raises
+    ------
+    DataError
+        If there are more than ``MAX_IMAGES``.
+    """
+    if count > MAX_IMAGES:
+        raise DataError(
+            f"{place} claims {count:,} images, and a set has at most {MAX_IMAGES:,}; keep a part "
+            "of them"
+        )
 
 
 def check_broken(files: Sequence[ListedFile], converted: Converted, *, place: str) -> None:
@@ -58,7 +78,7 @@ def check_convertible(converted: Converted, options: ImageOptions, *, place: str
         (height, width), most = max(
             converted.sizes.items(), key=lambda each: (each[1], -each[0][0] * each[0][1])
         )
-        size = str(height) if height == width else f"{height}x{width}"
+        size = advised_size(height, width)
         needed.append(
             f"have {len(converted.sizes):,} sizes: the commonest is {height}×{width}, and "
             f"{read - most:,} of {read:,} differ; give --image-size {size}, or another size, and "
@@ -71,6 +91,13 @@ def check_convertible(converted: Converted, options: ImageOptions, *, place: str
         )
     if needed:
         raise ConfigError(f"the images of {place} {'. They also '.join(needed)}")
+
+
+def advised_size(height: int, width: int) -> str:
+    """Return the value of ``--image-size`` to advise for images of this size."""
+    if max(height, width) > LARGE_SIDE:
+        return str(ADVISED_SIDE)
+    return str(height) if height == width else f"{height}x{width}"
 
 
 def check_counts(counts: Mapping[Part, int], *, place: str) -> None:

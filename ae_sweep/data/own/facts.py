@@ -44,7 +44,7 @@ class ImageFacts:
     duplicates: int
     """Images that equal another one of their part."""
     leaks: int
-    """Test and validation images that equal a training image."""
+    """Validation images that equal a training image, and test images that equal one of either."""
     transparent: int
     """Pictures with transparent pixels, laid on the background."""
     resized: int

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 
 from ae_sweep.data import idx
+from ae_sweep.data.arrays import MAX_IMAGE_BYTES
+from ae_sweep.data.own.conditions import check_amount
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.messages import visible
 
@@ -169,11 +171,15 @@ def find_idx(folder: Path) -> IdxFolder | None:
 
 def _names(place: Path) -> Iterator[str]:
     try:
-        yield from (path.name for path in place.iterdir() if NAME.fullmatch(path.name))
+        yield from (path.name for path in place.iterdir() if _is_idx(path.name))
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise DataError(f"{visible(place)} cannot be read ({error.strerror})") from error
+
+
+def _is_idx(name: str) -> bool:
+    return NAME.fullmatch(name) is not None and not name.startswith(".")
 
 
 def _open(place: Path, names: list[str]) -> IdxFolder:
@@ -242,6 +248,12 @@ def _header(path: Path, *, dimensions: int) -> IdxFile:
     shape = struct.unpack(f">{dimensions}I", start[4:])
     if 0 in shape:
         raise DataError(f"{visible(path)} claims the shape {_times(shape)}: it is empty")
+    check_amount(shape[0], place=visible(path))
+    if math.prod(shape[1:]) > MAX_IMAGE_BYTES:
+        raise DataError(
+            f"{visible(path)} claims images of {_times(shape[1:])} bytes, more than "
+            f"{MAX_IMAGE_BYTES:,} each; make them smaller"
+        )
     size, claimed = path.stat().st_size, idx.size(shape)
     if path.name.endswith(".gz"):
         if claimed > FREE_BYTES + MOST_EXPANSION * size:

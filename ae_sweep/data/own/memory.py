@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ae_sweep.config import MEMORY_NAME
 from ae_sweep.data.arrays import open_memory
+from ae_sweep.data.decode import BrokenPictureError, read_image
 from ae_sweep.data.own import cache
 from ae_sweep.data.own.collecting import collect_arrays, collect_parts
 from ae_sweep.data.own.facts import NAME_LENGTH
 from ae_sweep.data.own.layout import printable_names
 from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
-from ae_sweep.data.own.preparation import findings, store
+from ae_sweep.data.own.preparation import enough_memory, findings, store
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.messages import shorten, visible
 
@@ -49,13 +50,23 @@ class _Items:
     options: ImageOptions
     count: int
     image_shape: tuple[int, int, int]
-    labels: list[int] | None = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    unlabelled: int | None = None
+    """Number of the first item without a label; None if there is none."""
     part: None = None
 
     @property
     def labels_N(self) -> NDArray[np.int64] | None:  # noqa: N802 - as of array files
         """The labels of the images that were read; None if one has none."""
-        return None if self.labels is None else np.array(self.labels, np.int64)
+        return None if self.unlabelled is not None else np.array(self.labels, np.int64)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line if some have labels and others have none."""
+        if self.unlabelled is None or not self.labels:
+            return ()
+        labelled = f"{len(self.labels):,} of {self.count:,} have one"
+        return (f"no classes: item {self.unlabelled} has no label, and {labelled}",)
 
     def chunks(self, images: int = 1024) -> Iterator[Bytes]:
         """Yield n×H×W×C, at most ``images`` at a time."""
@@ -67,10 +78,10 @@ class _Items:
                     f"item {number} is an image of {_times(image_HWC.shape)}, and item 0 of "
                     f"{_times(self.image_shape)}; resize them to one shape, as with a transform"
                 )
-            if label is None:
-                self.labels = None
-            elif self.labels is not None:
+            if label is not None:
                 self.labels.append(label)
+            elif self.unlabelled is None:
+                self.unlabelled = number
             waiting.append(image_HWC)
             if len(waiting) == images or number + 1 == self.count:
                 yield np.stack(waiting)
@@ -109,7 +120,11 @@ def from_memory(
         If an image cannot be converted, or the cache cannot be written.
     """
     began = time.perf_counter()
-    with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
+    with (
+        enough_memory(visible(name)),
+        cache.making(cache_dir) as scratch,
+        PixelFile(scratch / PIXELS) as pixels,
+    ):
         collect = _collect_array if isinstance(images, np.ndarray) else _collect_items
         collected = collect(
             images, options, labels=labels, place=name, pixels=pixels, announce=announce
@@ -145,7 +160,7 @@ def read_item(items: Any, number: int, options: ImageOptions) -> tuple[Bytes, in
         label = _label(item[1], number) if len(item) == 2 else None
         item = item[0]
     if isinstance(item, Image.Image):
-        return _from_pillow(item), label
+        return _from_pillow(item, number), label
     is_tensor = hasattr(item, "detach") and hasattr(item, "numpy")
     array = item.detach().cpu().numpy() if is_tensor else item
     if not isinstance(array, np.ndarray):
@@ -202,7 +217,7 @@ def _collect_items(
     first_HWC, _ = read_item(images, 0, options)
     given_N = None if labels is None else _given_labels(labels, count)
     items = _Items(items=images, options=options, count=count, image_shape=first_HWC.shape)
-    return collect_arrays(
+    collected = collect_arrays(
         [items],
         lambda: [items.labels_N if given_N is None else given_N],
         options,
@@ -212,6 +227,8 @@ def _collect_items(
         announce=announce,
         names=_names(images),
     )
+    notes = items.notes if given_N is None else ()
+    return replace(collected, notes=collected.notes + notes)
 
 
 def _given_labels(labels: Any, count: int) -> NDArray[np.int64]:
@@ -244,22 +261,12 @@ def _label(label: Any, number: int) -> int | None:
         ) from None
 
 
-def _from_pillow(image: Image.Image) -> Bytes:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in {"I;16", "I;16B", "I;16L", "I;16N"}:
-        return np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8)[..., None]
-    if image.mode in {"I", "F"}:
-        raise DataError(
-            f"an image of Pillow's mode {image.mode} has no fixed range; convert it to 8 bits first"
-        )
-    if image.mode == "1":
-        image = image.convert("L")
-    elif image.has_transparency_data and image.mode != "LA":
-        image = image.convert("RGBA")
-    elif image.mode not in {"L", "LA", "RGB"}:
-        image = image.convert("RGB")
-    array = np.asarray(image)
-    return array[..., None] if array.ndim == 2 else array
+def _from_pillow(image: Image.Image, number: int) -> Bytes:
+    try:
+        return read_image(image)
+    except (BrokenPictureError, OSError) as error:
+        reason = error if isinstance(error, BrokenPictureError) else f"cannot be read ({error})"
+        raise DataError(f"item {number} {reason}") from error
 
 
 def _channels_last(array: NDArray[Any], number: int, *, channels_first: bool) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ae_sweep.messages import counted, visible
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ae_sweep.config import ImageOptions
@@ -62,9 +63,14 @@ def prepare(
     prepared = cache.open_prepared(target)
     if prepared is not None and prepared.fingerprint == found.fingerprint:
         _check_strict(prepared, options)
+        _announce_findings(prepared, announce)
         return prepared
     began = time.perf_counter()
-    with cache.making(cache_dir) as scratch, PixelFile(scratch / PIXELS) as pixels:
+    with (
+        enough_memory(visible(path)),
+        cache.making(cache_dir) as scratch,
+        PixelFile(scratch / PIXELS) as pixels,
+    ):
         collected = collect(found, options, pixels=pixels, announce=announce)
         prepared = store(
             collected,
@@ -77,9 +83,27 @@ def prepare(
             fingerprint=found.fingerprint,
             began=began,
         )
-    for line in findings(prepared.facts):
-        (announce or _ignore)(line)
+    _announce_findings(prepared, announce)
     return prepared
+
+
+@contextmanager
+def enough_memory(place: str) -> Iterator[None]:
+    """Translate a lack of memory while images are prepared.
+
+    Raises
+    ------
+    DataError
+        In place of a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        reason = f" ({visible(error)})" if str(error) else ""
+        raise DataError(
+            f"there is not enough memory to prepare {place}{reason}; close other programs, or take "
+            "fewer or smaller images"
+        ) from error
 
 
 def store(
@@ -152,10 +176,10 @@ def findings(facts: ImageFacts) -> list[str]:
         lines.append(f"{skipped} skipped: {listed}")
     for count, text in (
         (facts.resized, "resized"),
-        (facts.sixteen_bits, "scaled from 16 bits to 8"),
+        (facts.sixteen_bits, "scaled from 16 bits to 8 (of colour, the upper 8 are kept)"),
         (facts.animated, "animated: only the first frame is used"),
         (facts.duplicates, "equal to another one of the same part"),
-        (facts.leaks, "of test and validation equal to a training image"),
+        (facts.leaks, "of validation or test equal to an image of training or validation"),
     ):
         if count:
             lines.append(f"{counted(count, 'image')} {text}")
@@ -265,6 +289,11 @@ def _check_strict(prepared: Prepared, options: ImageOptions) -> None:
         raise DataError(f"{name} {reason}; mend or remove it, or leave out --strict")
 
 
+def _announce_findings(prepared: Prepared, announce: Announce | None) -> None:
+    for line in findings(prepared.facts) if announce else ():
+        announce(line)
+
+
 def _open_from_memory(path: Path) -> Prepared:
     prepared = cache.open_prepared(path)
     if prepared is None:
@@ -273,7 +302,3 @@ def _open_from_memory(path: Path) -> Prepared:
             "themselves again"
         )
     return prepared
-
-
-def _ignore(_message: str) -> None:
-    """Ignore a message."""

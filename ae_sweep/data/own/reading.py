@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -19,11 +18,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ae_sweep.container import usable_cores, usable_memory_bytes
 from ae_sweep.data.decode import (
     BrokenPictureError,
     OversizedPictureError,
     Picture,
     convert_array,
+    quiet_pillow,
     read_picture,
 )
 from ae_sweep.data.own.pixel_file import HASH_BYTES, luma, pixel_hash
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 3.0
 MOST_THREADS = 16
-"""A large picture takes half a gigabyte while it is decoded."""
+PICTURE_BYTES = 500_000_000
+"""What a large picture takes while it is decoded."""
 CHUNK_BYTES = 4 << 20
 """Of an array at a time, as stored or as converted."""
 
@@ -235,6 +237,14 @@ def _read(file: ListedFile, options: ImageOptions) -> Picture:
         raise DataError(
             f"{visible(file.path)} {error}; make it smaller, or move it out of the folder"
         ) from error
+    except (OSError, MemoryError) as error:
+        # Not broken either: another time it may be read.
+        is_memory = isinstance(error, MemoryError)
+        reason = "there is not enough memory" if is_memory else error.strerror
+        raise DataError(
+            f"{visible(file.path)} cannot be read ({reason}); "
+            f"{'free some' if is_memory else 'mend that'}, or move it out of the folder"
+        ) from error
 
 
 def _first_good(
@@ -301,8 +311,7 @@ def _run_on_all_cores(
     work: Callable[[], None], stop: threading.Event, report: Callable[[], None]
 ) -> None:
     threads = _threads()
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("ignore")  # what each thread puts back is the same
+    with quiet_pillow(), ThreadPoolExecutor(threads) as pool:  # each puts back the same
         running = {pool.submit(work) for _ in range(threads)}
         try:
             while running:
@@ -315,5 +324,5 @@ def _run_on_all_cores(
 
 
 def _threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(MOST_THREADS, cores or 1)
+    most = min(MOST_THREADS, usable_cores(), usable_memory_bytes() // PICTURE_BYTES)
+    return max(1, most)

@@ -6,6 +6,8 @@ the memory of the machine, which Python and torch report, may be far more.
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -54,6 +56,24 @@ def memory_limit_bytes(root: Path = ROOT) -> int | None:
         *_numbers(root, "cgroup", "memory.limit_in_bytes", _bytes, controller="memory"),
     ]
     return min(map(int, limits), default=None)
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use.
+
+    A container's limit on processor time counts as the nearest number of cores.
+    """
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = cpu_quota()
+    return cores if quota is None else max(1, min(cores, math.floor(quota + 0.5)))
+
+
+def usable_memory_bytes() -> int:
+    """Return how much memory the machine has in all; a container's limit where lower."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(installed, memory_limit_bytes() or installed)
 
 
 def _quota_of_version_2(file: Path) -> float | None:
