@@ -260,7 +260,7 @@ def test_the_rotation_of_exif_is_applied(tmp_path: Path, form: str, orientation:
 def test_a_turned_picture_of_several_strips_is_upright(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ae_sweep.data.decode.STRIP_PIXELS", 37)
+    monkeypatch.setattr("ae_sweep.data.pixels.STRIP_PIXELS", 37)
     pixels_HWC = noise(50, 20, 4)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
