@@ -178,7 +178,9 @@ def images_at(images: Path | str) -> Path:
             f"--dataset takes a name or a path, and {_hidden(str(images))} is an address; download "
             "the images and name their folder"
         )
-    return _directory(Path(images), "--dataset", DataError)
+    path = _directory(Path(images), "--dataset", DataError)
+    # One place has one name, by which its prepared images are found again.
+    return path.resolve() if ".." in path.parts else path
 
 
 def out_at(out: Path | str) -> Path:
@@ -243,7 +245,7 @@ def _directory(path: Path, option: str, error: type[AeSweepError]) -> Path:
         ) from None
     except (OSError, RuntimeError, ValueError) as problem:
         # RuntimeError: no such user's home. ValueError: a null byte.
-        reason = getattr(problem, "strerror", None) or str(problem)
+        reason = (getattr(problem, "strerror", None) or str(problem)).rstrip(".")
         raise error(
             f"{option} cannot be {shorten(str(path), 200)}: {reason}; name another {option}"
         ) from problem

@@ -94,7 +94,9 @@ def test_forget_removes_what_is_prepared_and_nothing_else(
         (["./set", "--data-dir", "x"], "leave it out"),
         (["./set", "--image-size", "8x"], "image-size must be"),
         (["./set", "--fit", "squeeze"], "there is no fit 'squeeze'"),
+        (["./set", "--fit", "pad"], "give --image-size, or leave out --fit"),
         (["./set", "--background", "red"], "background must be"),
+        ([""], "there is no data set ''"),
         (["floats.npy"], "give --scale"),
         (["https://example.org/set"], "is an address"),
     ],
@@ -118,5 +120,6 @@ def test_a_relative_path_and_an_absolute_one_are_the_same_images(
     cli: Callable[..., Any], folder: Path
 ) -> None:
     first = cli("data", "set", "--background", "white", "--json")
-    second = cli("data", str(folder), "--background", "white", "--json")
-    assert json.loads(first.out)["directory"] == json.loads(second.out)["directory"]
+    for path in (str(folder), "set/", "set/../set", f"{folder}/class0/.."):
+        again = cli("data", path, "--background", "white", "--json")
+        assert json.loads(first.out)["directory"] == json.loads(again.out)["directory"]

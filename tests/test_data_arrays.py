@@ -123,7 +123,7 @@ def test_floats_out_of_range_are_refused_with_the_value(tmp_path: Path, wrong: f
     array = np.zeros((50, 6, 5))
     array[43, 2, 1] = wrong
     (part,) = open_arrays(saved(tmp_path, array), SCALED)
-    with pytest.raises(DataError, match=rf"has the value {wrong} in image 43 \(from 0\)"):
+    with pytest.raises(DataError, match=rf"has the value {wrong} in image 43, counted from 0"):
         all_images(part, 10)
 
 

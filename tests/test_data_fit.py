@@ -30,7 +30,7 @@ def test_a_picture_of_the_size_asked_for_is_untouched(fit: str) -> None:
 
 def test_without_a_size_nothing_is_resized() -> None:
     pixels_HWC = noise(12, 20, 3)
-    picture = convert_array(pixels_HWC, ImageOptions(fit="pad"))
+    picture = convert_array(pixels_HWC, ImageOptions())
     np.testing.assert_array_equal(picture.pixels_HWC, pixels_HWC)
 
 

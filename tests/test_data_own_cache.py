@@ -131,7 +131,6 @@ def test_the_cache_lists_the_file_of_each_image(folder: Path, cache: Path) -> No
 def test_options_have_places_of_their_own_but_strict_has_not(folder: Path, cache: Path) -> None:
     plain = prepare(folder, cache).directory
     assert prepare(folder, cache, strict=True).directory == plain
-    assert prepare(folder, cache, fit="pad").directory == plain
     assert prepare(folder, cache, colour="rgb").directory != plain
 
 

@@ -240,8 +240,18 @@ def test_idx_files_are_found_in_the_sub_folder_of_torchvision_and_with_a_prefix(
     write_idx(tmp_path / "EMNIST" / "raw", named, compressed=True)
     assert load(tmp_path / "EMNIST", tmp_path / "cache").card.train_images == 33
     write_idx(tmp_path / "EMNIST" / "raw", arrays())
-    with pytest.raises(ConfigError, match="the files of 2 sets"):
+    with pytest.raises(ConfigError, match="the files of 2 sets") as refused:
         load(tmp_path / "EMNIST", tmp_path / "cache")
+    assert "emnist-letters-t10k-images-idx3-ubyte.gz and t10k-images" in str(refused.value)
+
+
+def test_what_lies_beside_idx_files_is_counted(tmp_path: Path) -> None:
+    folder = write_idx(tmp_path / "own", arrays())
+    write_pictures(folder, images(3))
+    write_pictures(folder / "more", images(3))
+    said: list[str] = []
+    prepare(folder, tmp_path / "cache", said)
+    assert "4 other files skipped: 3 .png, 1 folder" in said
 
 
 def test_idx_files_without_test_images_are_split_by_their_pixels(tmp_path: Path) -> None:

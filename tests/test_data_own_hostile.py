@@ -97,6 +97,42 @@ def test_an_empty_folder_among_classes_is_reported(tmp_path: Path, cache: Path) 
     assert "1 folder without pictures: birds" in said
 
 
+def test_every_other_file_is_in_the_line_that_counts_them(folder: Path, cache: Path) -> None:
+    for number in range(30):
+        (folder / f"file.x{number}").touch()
+    (folder / "circle").symlink_to(".")
+    (folder / "file.txt").touch()
+    (folder / "more.txt").touch()
+    said: list[str] = []
+    facts = prepare(folder, cache, said).facts
+    assert sum(count for _, count in facts.others) == 33
+    assert (
+        "33 other files skipped: 2 .txt, 1 linked folder, 1 .x0, 1 .x1, 1 .x10, 27 of other endings"
+        in said
+    )
+    for number in range(30):
+        (folder / f"file.x{number}").unlink()
+    assert prepare(folder, cache, said, colour="rgb").facts.others[1] == ("linked folder", 1)
+    assert "3 other files skipped: 2 .txt, 1 linked folder" in said
+
+
+def test_a_broken_picture_is_named_by_its_path_when_it_is_known_from_before(
+    folder: Path, cache: Path
+) -> None:
+    (folder / "bad.png").touch()
+    prepare(folder, cache)
+    with pytest.raises(DataError) as refused:
+        prepare(folder, cache, strict=True)
+    assert str(refused.value).startswith(f"{folder}/bad.png is empty; mend or remove it")
+
+
+def test_an_empty_folder_of_a_given_split_is_refused(tmp_path: Path, cache: Path) -> None:
+    write_pictures(tmp_path / "set" / "train", images(60))
+    (tmp_path / "set" / "test" / "cats").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="has a folder test of a split, which holds no pictures"):
+        load(tmp_path / "set", cache)
+
+
 def test_a_link_that_leads_out_of_the_folder_is_refused(
     folder: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -127,7 +163,7 @@ def test_links_to_folders_are_not_followed_so_that_none_leads_in_a_circle(
     (folder / "sub" / "up").symlink_to("..")
     facts = prepare(folder, cache).facts
     assert sum(facts.counts.values()) == 300
-    assert dict(facts.others) == {"links to folders": 2}
+    assert dict(facts.others) == {"linked folder": 2}
 
 
 def test_a_link_to_the_folder_itself_may_name_it(folder: Path, cache: Path, tmp_path: Path) -> None:

@@ -151,8 +151,8 @@ def _show_own(prepared: Prepared, *, json_output: bool) -> None:
         return
     print_table(tables.image_facts(facts, prepared.digest))
     say(
-        f"principal components of {measured.images:,} training images, and the error of "
-        f"{measured.test_images:,} test images rebuilt from them; 0 is the mean image"
+        f"principal components of {counted(measured.images, 'training image')}, and the error of "
+        f"{counted(measured.test_images, 'test image')} rebuilt from them; 0 is the mean image"
     )
     print_table(tables.spectrum(measured))
 

@@ -50,6 +50,10 @@ class ImageOptions:
         ):
             if name not in names:
                 raise unknown_name(what, name, names)
+        if self.fit != "crop" and self.image_size is None:
+            raise ConfigError(
+                f"fit {self.fit} needs an image size to fill; give --image-size, or leave out --fit"
+            )
         if self.background is not None:
             _check_background(self.background)
 

@@ -90,8 +90,9 @@ class ArrayPart:
         if wrong.any():
             place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
             raise DataError(
-                f"{self.source} has the value {stored[place]} in image {first + int(place[0])} "
-                "(from 0), and floats must be from 0 to 1; divide them by their range first"
+                f"{self.source} has the value {stored[place]} in image {first + int(place[0])}, "
+                "counted from 0, and floats must be from 0 to 1; "
+                + ("replace it" if np.isnan(stored[place]) else "scale them to that range first")
             )
         return np.rint(stored.astype(np.float64) * 255).astype(np.uint8)
 

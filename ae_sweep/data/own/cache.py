@@ -78,8 +78,6 @@ def place(path: Path, options: ImageOptions, cache_dir: Path) -> Path:
     """Return the directory for the images of a path, converted in this way."""
     wanted = dict(options.written)
     wanted.pop("strict", None)  # it changes no pixel
-    if options.image_size is None:
-        wanted.pop("fit", None)
     return images_dir(cache_dir) / f"{_key(os.fsencode(path))}-{_key(json.dumps(wanted).encode())}"
 
 

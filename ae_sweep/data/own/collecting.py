@@ -135,7 +135,7 @@ def collect_arrays(
     """
     count = sum(source.count for source in sources)
     check_amount(count, place=place)
-    progress = Progress(count, "images", announce)
+    progress = Progress(count, "image", announce)
     progress.begin(place)
     converted = read_arrays(sources, options, pixels=pixels, progress=progress)
     classes_N, class_names, notes = name_classes(labels(), names)
@@ -189,7 +189,7 @@ def _collect_pictures(
     files = listing.pictures
     check_amount(len(files), place=visible(listing.root))
     layout = read_layout(listing)
-    progress = Progress(len(files), "pictures", announce)
+    progress = Progress(len(files), "picture", announce)
     progress.begin(visible(listing.root))
     converted = read_pictures(files, options, pixels=pixels, progress=progress)
     check_broken(files, converted, place=visible(listing.root))
@@ -224,6 +224,7 @@ def _collect_idx(
         pixels=pixels,
         announce=announce,
     )
+    collected = replace(collected, others=idx.others)
     height, width, _ = idx.sources[0].image_shape
     as_they_are = options.image_size in {None, (height, width)} and options.colour != "rgb"
     if not as_they_are or idx.test_images is None:

@@ -118,5 +118,6 @@ def check_counts(counts: Mapping[Part, int], *, place: str) -> None:
     if empty:
         raise ConfigError(
             f"{place} leaves no images for {' and '.join(empty)} ({parts}); add images, "
-            "or divide them yourself into folders train, val and test"
+            "or divide them yourself, into folders train, val and test or arrays x_train, x_val, "
+            "x_test"
         )

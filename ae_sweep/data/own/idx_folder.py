@@ -13,8 +13,9 @@ import re
 import stat
 import struct
 import zlib
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
@@ -43,6 +44,7 @@ MOST_EXPANSION = 200
 FREE_BYTES = 1 << 20
 """What any file may hold, however small it is."""
 BLOCK_BYTES = 1 << 20
+FOLDER = "folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,8 @@ class IdxFolder:
     train_labels: IdxFile | None
     test_images: IdxFile | None
     test_labels: IdxFile | None
+    others: Counter[str] = field(default_factory=Counter)
+    """How many files and folders beside them are something else, by ending."""
 
     @property
     def files(self) -> tuple[IdxFile, ...]:
@@ -165,7 +169,7 @@ def find_idx(folder: Path) -> IdxFolder | None:
     for place in (folder, folder / "raw"):
         names = sorted(_names(place))
         if names:
-            return _open(place, names)
+            return replace(_open(place, names), others=_others(place))
     return None
 
 
@@ -182,6 +186,15 @@ def _is_idx(name: str) -> bool:
     return NAME.fullmatch(name) is not None and not name.startswith(".")
 
 
+def _others(place: Path) -> Counter[str]:
+    """Count what is in a folder beside IDX files; hidden files are skipped."""
+    return Counter(
+        FOLDER if path.is_dir() else path.suffix.lower() or "without ending"
+        for path in place.iterdir()
+        if not path.name.startswith(".") and not NAME.fullmatch(path.name)
+    )
+
+
 def _open(place: Path, names: list[str]) -> IdxFolder:
     # Sorted: the plain file comes before its compressed form, and is read first.
     found: dict[tuple[str, str, str], str] = {}
@@ -189,12 +202,12 @@ def _open(place: Path, names: list[str]) -> IdxFolder:
         match = NAME.fullmatch(name)
         if match:
             found.setdefault((match["prefix"], PARTS[match["part"]], match["kind"]), name)
-    prefixes = sorted({prefix for prefix, _, _ in found})
-    if len(prefixes) > 1:
+    first = {prefix: name for (prefix, _, _), name in reversed(found.items())}
+    if len(first) > 1:
         raise ConfigError(
-            f"{visible(place)} has the files of {len(prefixes)} sets "
-            f"({', '.join(visible(prefix, 40) for prefix in prefixes)}); put those of one into a "
-            "folder of their own"
+            f"{visible(place)} has the files of {len(first)} sets (such as "
+            f"{' and '.join(visible(name, 60) for name in sorted(first.values())[:5])}); put those "
+            "of one into a folder of their own"
         )
     files = {
         (part, kind): _header(place / name, dimensions=3 if kind == "images" else 1)
@@ -215,7 +228,7 @@ def _checked(place: Path, files: dict[tuple[str, str], IdxFile]) -> IdxFolder:
         if images is not None and labels is not None and labels.shape[0] != images.shape[0]:
             raise DataError(
                 f"{visible(labels.path)} has {labels.shape[0]:,} labels for {images.shape[0]:,} "
-                "images"
+                "images; fetch both files again"
             )
     if test is not None:
         if test.shape[1:] != train.shape[1:]:
@@ -243,7 +256,8 @@ def _header(path: Path, *, dimensions: int) -> IdxFile:
     if start[:4] != bytes((0, 0, idx.UNSIGNED_BYTE, dimensions)) or len(start) < 4 + 4 * dimensions:
         raise DataError(
             f"{visible(path)} begins with {start[:4].hex() or 'nothing'}: not an IDX file of "
-            f"unsigned bytes in {dimensions} dimensions"
+            f"unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)}; fetch it again, or "
+            "save bytes"
         )
     shape = struct.unpack(f">{dimensions}I", start[4:])
     if 0 in shape:

@@ -110,6 +110,7 @@ def _split_folders(listing: Listing, notes: list[str]) -> dict[str, Part]:
             f"{place} has more than one folder of validation images ({', '.join(given)}); keep one"
         )
     if "train" in given and (len(given) > 1 or not (others or beside)):
+        _check_no_part_empty(listing, given)
         if others or beside:
             loose = [shorten(name) for name in others] + [counted(beside, "picture")] * bool(beside)
             raise ConfigError(
@@ -128,6 +129,16 @@ def _split_folders(listing: Listing, notes: list[str]) -> dict[str, Part]:
             f"the folder {', '.join(given)} is read as a class, since others are beside it"
         )
     return {}
+
+
+def _check_no_part_empty(listing: Listing, given: dict[str, Part]) -> None:
+    folders = {folder[0] for folder in listing.folders}
+    empty = sorted(folders & SPLIT_FOLDERS.keys() - given.keys())
+    if empty:
+        raise ConfigError(
+            f"{visible(listing.root)} has a folder {', '.join(empty)} of a split, which holds no "
+            "pictures; put them there, or remove it, and training images are taken instead"
+        )
 
 
 def _class_folders(pictures: Sequence[ListedFile], below: int, notes: list[str]) -> set[str] | None:

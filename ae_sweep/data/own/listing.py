@@ -19,7 +19,7 @@ ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", "
 """Of the files that are read as pictures, in lower case."""
 NOT_FOLDERS_OF_IMAGES = frozenset({"__MACOSX"})
 """What other programs leave behind; counted as a file that is no picture."""
-LINKED_FOLDER = "links to folders"
+LINKED_FOLDER = "linked folder"
 
 
 class ListedFile(NamedTuple):

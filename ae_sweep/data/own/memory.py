@@ -291,7 +291,9 @@ def _as_bytes(array_HWC: NDArray[Any], number: int, *, scale: bool, is_tensor: b
     if array_HWC.dtype == np.bool_:
         return array_HWC.astype(np.uint8) * np.uint8(255)
     if array_HWC.dtype.kind != "f":
-        raise DataError(f"item {number} holds {array_HWC.dtype} values, and images are uint8")
+        raise DataError(
+            f"item {number} holds {array_HWC.dtype} values, and images are uint8; convert them"
+        )
     scaled = array_HWC.astype(np.float64) * 255
     if not ((scaled >= 0) & (scaled <= 255)).all():  # NaN is wrong as well
         raise DataError(

@@ -13,6 +13,8 @@ from ae_sweep.data.own.arrangement import PARTS, arrange, arrange_like_mnist, id
 from ae_sweep.data.own.collecting import collect
 from ae_sweep.data.own.conditions import check_convertible, check_counts
 from ae_sweep.data.own.facts import LISTED, NAME_LENGTH, ImageFacts
+from ae_sweep.data.own.idx_folder import FOLDER
+from ae_sweep.data.own.listing import LINKED_FOLDER
 from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
 from ae_sweep.data.own.sources import find_source
 from ae_sweep.data.split import layout_digest
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from ae_sweep.data.own.facts import Counts, Split
 
     Announce = Callable[[str], None]
+
+OTHERS_SHOWN = 5
+"""Endings of other files in one line."""
 
 
 def prepare(
@@ -62,7 +67,7 @@ def prepare(
     target = cache.place(path, options, cache_dir)
     prepared = cache.open_prepared(target)
     if prepared is not None and prepared.fingerprint == found.fingerprint:
-        _check_strict(prepared, options)
+        _check_strict(prepared, options, place=visible(path))
         _announce_findings(prepared, announce)
         return prepared
     began = time.perf_counter()
@@ -171,9 +176,7 @@ def findings(facts: ImageFacts) -> list[str]:
         lines.append(f"{counted(len(facts.broken), 'broken picture')} left out:")
         lines += [f"  {path} {reason}" for path, reason in facts.broken[:LISTED]]
     if facts.others:
-        listed = ", ".join(f"{count:,} {ending}" for ending, count in facts.others[:5])
-        skipped = counted(sum(count for _, count in facts.others), "other file")
-        lines.append(f"{skipped} skipped: {listed}")
+        lines.append(_skipped(facts.others))
     for count, text in (
         (facts.resized, "resized"),
         (facts.sixteen_bits, "scaled from 16 bits to 8 (of colour, the upper 8 are kept)"),
@@ -184,6 +187,17 @@ def findings(facts: ImageFacts) -> list[str]:
         if count:
             lines.append(f"{counted(count, 'image')} {text}")
     return lines
+
+
+def _skipped(others: Counts) -> str:
+    listed = [
+        counted(count, ending) if ending in {FOLDER, LINKED_FOLDER} else f"{count:,} {ending}"
+        for ending, count in others[:OTHERS_SHOWN]
+    ]
+    if left := sum(count for _, count in others[OTHERS_SHOWN:]):
+        listed.append(f"{left:,} of other endings")
+    total = sum(count for _, count in others)
+    return f"{counted(total, 'other file')} skipped: {', '.join(listed)}"
 
 
 def _arranged(collected: Collected) -> Arranged:
@@ -280,13 +294,15 @@ def _class_counts(collected: Collected) -> Counts:
 
 
 def _counts(found: Counter[str]) -> Counts:
-    return tuple((visible(name, 60), count) for name, count in found.most_common(LISTED))
+    named = [(visible(name, 60), count) for name, count in found.most_common()]
+    left = sum(count for _, count in named[LISTED:])
+    return (*named[:LISTED], *([("more", left)] if left else []))
 
 
-def _check_strict(prepared: Prepared, options: ImageOptions) -> None:
+def _check_strict(prepared: Prepared, options: ImageOptions, *, place: str) -> None:
     if options.strict and prepared.facts.broken:
         name, reason = prepared.facts.broken[0]
-        raise DataError(f"{name} {reason}; mend or remove it, or leave out --strict")
+        raise DataError(f"{place}/{name} {reason}; mend or remove it, or leave out --strict")
 
 
 def _announce_findings(prepared: Prepared, announce: Announce | None) -> None:

@@ -23,7 +23,7 @@ ARRAY_ENDINGS: dict[str, Form] = {".npz": "npz", ".npy": "npy"}
 
 def is_path(text: str) -> bool:
     """Return whether the value of ``--dataset`` is a path rather than a name."""
-    if text in names():
+    if not text or text in names():  # Path("") would be the working directory
         return False
     separators = {os.sep, os.altsep or os.sep}
     if any(sign in text for sign in separators) or text.startswith("~"):
