@@ -1,5 +1,6 @@
 """Training: recipe, loop, evaluation, device and precision."""
 
+from ae_sweep.container import usable_cores
 from ae_sweep.training.device import (
     alike_devices,
     available_devices,
@@ -9,7 +10,6 @@ from ae_sweep.training.device import (
     prepare_process,
     resolve_device,
     threads_per_worker,
-    usable_cores,
     use_threads,
 )
 from ae_sweep.training.images import DeviceImages, choose_place, image_bytes, place

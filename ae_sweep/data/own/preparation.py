@@ -306,8 +306,8 @@ def _check_strict(prepared: Prepared, options: ImageOptions, *, place: str) -> N
 
 
 def _announce_findings(prepared: Prepared, announce: Announce | None) -> None:
-    for line in findings(prepared.facts) if announce else ():
-        announce(line)
+    for line in findings(prepared.facts):
+        (announce or _ignore)(line)
 
 
 def _open_from_memory(path: Path) -> Prepared:

@@ -238,13 +238,16 @@ def _read(file: ListedFile, options: ImageOptions) -> Picture:
         raise DataError(
             f"{visible(file.path)} {error}; make it smaller, or move it out of the folder"
         ) from error
-    except (OSError, MemoryError) as error:
-        # Not broken either: another time it may be read.
-        is_memory = isinstance(error, MemoryError)
-        reason = "there is not enough memory" if is_memory else error.strerror
+    # Not broken either: another time it may be read.
+    except MemoryError as error:
         raise DataError(
-            f"{visible(file.path)} cannot be read ({reason}); "
-            f"{'free some' if is_memory else 'mend that'}, or move it out of the folder"
+            f"{visible(file.path)} cannot be read (there is not enough memory); free some, or move "
+            "it out of the folder"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{visible(file.path)} cannot be read ({error.strerror}); mend that, or move it out of "
+            "the folder"
         ) from error
 
 
