@@ -27,9 +27,10 @@ from ae_sweep.data.decode import (
     quiet_pillow,
     read_picture,
 )
+from ae_sweep.data.own.conditions import broken_lines
 from ae_sweep.data.own.pixel_file import HASH_BYTES, luma, pixel_hash
 from ae_sweep.errors import DataError
-from ae_sweep.messages import counted, in_words, visible
+from ae_sweep.messages import in_words, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ae_sweep.config import ImageOptions
+    from ae_sweep.data.arrays import Part
     from ae_sweep.data.idx import Bytes
-    from ae_sweep.data.own.layout import Part
     from ae_sweep.data.own.listing import ListedFile
     from ae_sweep.data.own.pixel_file import PixelFile
 
@@ -132,7 +133,7 @@ class Progress:
     def begin(self, place: str) -> None:
         """Announce the start."""
         if self._announce:
-            self._announce(f"reading {counted(self._count, self._what)} of {place}")
+            self._announce(f"reading {self._count:,} {self._what} of {place}")
 
     def report(self, done: int) -> None:
         """Announce how many are done, unless that was announced a moment ago."""
@@ -141,8 +142,7 @@ class Progress:
             return
         self._last = now
         left = (now - self._began) / done * (self._count - done)
-        of_all = counted(self._count, self._what)
-        self._announce(f"{done:,} of {of_all}, about {in_words(left)} left")
+        self._announce(f"{done:,} of {self._count:,} {self._what}, about {in_words(left)} left")
 
 
 def read_pictures(
@@ -197,7 +197,7 @@ def read_arrays(
     pixels: PixelFile,
     progress: Progress,
 ) -> Converted:
-    """Read arrays by and by into a scratch file, converted where they need it."""
+    """Read arrays piece by piece into a scratch file, converted where they need it."""
     converted = Converted(count=sum(source.count for source in sources))
     size = options.image_size or sources[0].image_shape[:2]
     pixels.shape = (1 if options.colour == "grey" else 3, *size)
@@ -238,16 +238,14 @@ def _read(file: ListedFile, options: ImageOptions) -> Picture:
         raise DataError(
             f"{visible(file.path)} {error}; make it smaller, or move it out of the folder"
         ) from error
-    # Not broken either: another time it may be read.
-    except MemoryError as error:
+    except (OSError, MemoryError) as error:
+        # Not broken either: another time it may be read.
+        reason, advice = "there is not enough memory", "free some"
+        if isinstance(error, OSError):
+            reason, advice = error.strerror or str(error), "mend that"
         raise DataError(
-            f"{visible(file.path)} cannot be read (there is not enough memory); free some, or move "
-            "it out of the folder"
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"{visible(file.path)} cannot be read ({error.strerror}); mend that, or move it out of "
-            "the folder"
+            f"{visible(file.path)} cannot be read ({reason}); {advice}, or move it out of the "
+            "folder"
         ) from error
 
 
@@ -261,11 +259,8 @@ def _first_good(
             converted.broken[number] = str(error)
             if options.strict:
                 raise first_broken(files, converted) from error
-    listed = "".join(
-        f"\n  {visible(files[number].path)} {reason}"
-        for number, reason in sorted(converted.broken.items())[:5]
-    )
-    raise DataError(f"none of the {len(files):,} pictures can be read; the first:{listed}")
+    listed = broken_lines(files, converted)
+    raise DataError(f"none of the {len(files):,} pictures can be read:{listed}")
 
 
 def _keep(
