@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ import ae_sweep
 from ae_sweep import data
 from ae_sweep.cli.plan_text import plan_lines
 from ae_sweep.config import Choices, Range, SearchSpace
-from ae_sweep.errors import ConfigError
+from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.locations import open_at
 from ae_sweep.runner import schedule
 from ae_sweep.runner.request import make_request
@@ -21,8 +22,6 @@ from ae_sweep.runner.schedule import CHOSEN, schedule_text, with_schedule
 from ae_sweep.runner.settings import stored_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ae_sweep.config import SweepConfig
     from ae_sweep.runner.request import SweepRequest
 
@@ -159,9 +158,28 @@ def test_what_was_chosen_is_stored_and_a_resumed_sweep_keeps_it(
     stored = stored_settings("own", open_at(store))
     assert (stored["epochs"], stored["batch_size"]) == ("2 4", "32")
 
+    Path(own_images).mkdir()
     monkeypatch.setattr(schedule, "STEPS", 400)
     resumed = ae_sweep.plan_sweep("own", store=store, resume=True, trials=2)
     assert resumed.trials == 1
     assert resumed.plan.config.space["epochs"] == Choices((2, 4))
     assert not any(line.startswith("chosen") for line in plan_lines(resumed))
     assert resumed.setup.chosen == frozenset()
+
+
+def test_a_sweep_whose_pictures_were_moved_asks_for_their_new_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = str(tmp_path / "gone")
+    monkeypatch.setattr(
+        "ae_sweep.runner.request.stored_settings", lambda _name, _store: {"dataset": gone}
+    )
+    with pytest.raises(DataError, match=r"gone any more; name the place .* with --dataset PATH"):
+        make_request(
+            "own",
+            {},
+            store=open_at(tmp_path / "store"),
+            now=time.localtime(),
+            announce=lambda _line: None,
+            resume=True,
+        )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import MEMORY_PREFIX, ImageOptions
+from ae_sweep.config import ImageOptions
 from ae_sweep.errors import ConfigError, DataError, StoreError
-from ae_sweep.locations import cache_dir
+from ae_sweep.locations import cache_dir, check_still_there
 from ae_sweep.messages import shorten, visible
 
 if TYPE_CHECKING:
@@ -46,16 +46,8 @@ def load_images(
     from ae_sweep import data
 
     name, options, train_limit = _stored(record)
-    if dataset is None and Path(name).name.startswith(MEMORY_PREFIX) and not Path(name).exists():
-        raise DataError(
-            f"the images of {record.name} were given in Python and are not in the user cache any "
-            f"more; give them again: ae_sweep.run_sweep({record.name!r}, resume=True, dataset=...)"
-        )
-    if dataset is None and Path(name).is_absolute() and not Path(name).exists():
-        raise DataError(
-            f"the images of {record.name} are not at {visible(name)} any more; name the place "
-            "where they are with --dataset PATH"
-        )
+    if dataset is None:
+        check_still_there(name, record.name)
     loaded = data.load(
         dataset or name,
         options=options,
@@ -65,7 +57,7 @@ def load_images(
         announce=announce,
     )
     if loaded.card.digest != record.dataset_digest:
-        option = "--dataset" if Path(dataset or name).is_absolute() else "--data-dir"
+        option = "--dataset" if Path(name).is_absolute() else "--data-dir"
         raise DataError(
             f"the images of {visible(loaded.card.name)} are not those of {record.name}: their "
             f"digest is {loaded.card.digest}, the sweep's {record.dataset_digest}; name the "

@@ -19,7 +19,6 @@ from ae_sweep.config.model import (
 from ae_sweep.config.space import Domain, SearchSpace
 from ae_sweep.config.sweep import (
     MEMORY_NAME,
-    MEMORY_PREFIX,
     NAME_PATTERN,
     MethodName,
     PrunerName,
@@ -27,6 +26,7 @@ from ae_sweep.config.sweep import (
     SweepConfig,
     TrialConfig,
     as_flat_dict,
+    changed_options,
     changed_settings,
     dataset_title,
     digest,
@@ -49,7 +49,6 @@ __all__ = [
     "MAX_PORT",
     "MAX_SEED",
     "MEMORY_NAME",
-    "MEMORY_PREFIX",
     "MODEL_SETTINGS",
     "NAME_PATTERN",
     "PARAMETERS",
@@ -73,6 +72,7 @@ __all__ = [
     "TrialConfig",
     "as_flat_dict",
     "bounds",
+    "changed_options",
     "changed_settings",
     "check_count",
     "check_port",

@@ -15,6 +15,7 @@ from ae_sweep.config.images import ImageOptions
 from ae_sweep.config.model import Condition, ModelSetting, all_models
 from ae_sweep.config.values import MAX_SEED, Range, check_count, check_seed
 from ae_sweep.errors import ConfigError
+from ae_sweep.locations import MEMORY_PREFIX
 from ae_sweep.messages import option_name, shorten, unknown_name
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ MAY_GROW = ("dims", "trials", "repeats")
 """What may change under one name, with the values of the model's settings; all others decide
 whether it is the same sweep."""
 
-MEMORY_PREFIX = "memory-"
-"""Begins the name of a directory of images that were given in Python."""
 MEMORY_NAME = "array"
 """Names such images where results are shown."""
 
@@ -188,17 +187,31 @@ def changed_settings(stored: Mapping[str, object], wanted: Mapping[str, str]) ->
     """
     was = {key.removeprefix("space_"): str(value) for key, value in stored.items()}
     was.setdefault("method", "separate")  # stores of version 0.1.0 knew no other
-    was.setdefault("dataset", "own images")  # of which only the digest is compared
     now = dict(wanted)
     for name in was.keys() | now.keys():
         if name in PARAMETERS and PARAMETERS[name].default is not None:
             fixed = str(PARAMETERS[name].default)  # it is left out where it is written nowhere
             was.setdefault(name, fixed)
             now.setdefault(name, fixed)
+    if "dataset" in now:
+        was.setdefault("dataset", "a path")  # which does not identify own images
+    words = {"dataset_digest": "the images' digest"}
     return [
-        _difference(key, was.get(key), text)
+        f"{words.get(key, key.replace('_', '-'))} is {_said(was.get(key))}, not {_said(text)}"
         for key, text in sorted(now.items())
         if was.get(key) != text
+    ]
+
+
+def changed_options(stored: Mapping[str, str], images: ImageOptions) -> list[str]:
+    """Say, by option, how own images are converted otherwise than those of a stored sweep."""
+    was = {field.name: str(field.default) for field in dataclasses.fields(ImageOptions)}
+    now = was | images.written
+    was |= {name: stored[name] for name in was if name in stored}
+    return [
+        f"{name.replace('_', '-')} is {_said(was[name])}, not {_said(text)}"
+        for name, text in now.items()
+        if text != was[name]
     ]
 
 
@@ -226,12 +239,6 @@ def digest(content: object) -> str:
     """Hash a JSON-able value to 16 hexadecimal digits, the same in every process."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def _difference(key: str, was: str | None, now: str) -> str:
-    if key == "dataset_digest":
-        return f"it was measured on other images (their digest is {_said(was)}, not {now})"
-    return f"{key.replace('_', '-')} is {_said(was)}, not {_said(now)}"
 
 
 def _said(text: str | None) -> str:

@@ -88,7 +88,11 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
     )
     config = setup.config
     sweep.check_conflict(
-        store.optuna_path, config, identity=setup.identity(), resume=request.resume
+        store.optuna_path,
+        config,
+        identity=setup.identity(),
+        resume=request.resume,
+        reasons=request.changed_options,
     )
     trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
     plan = sweep.make_plan(

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import NAME_PATTERN
+from ae_sweep.config import NAME_PATTERN, changed_options
 from ae_sweep.errors import ConfigError, NotStoredError
-from ae_sweep.locations import images_at
+from ae_sweep.locations import check_still_there, images_at
 from ae_sweep.runner.schedule import unsettled
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
@@ -46,6 +46,8 @@ class SweepRequest:
     """GB of memory that the images may take in a process; None decides by what there is."""
     unsettled: frozenset[str] = frozenset()
     """Hyperparameters of ``config`` whose values are chosen when the images are counted."""
+    changed_options: tuple[str, ...] = ()
+    """How own images are converted otherwise than in the stored sweep, which may change them."""
 
     @property
     def engine_factory(self) -> EngineFactory:
@@ -138,6 +140,8 @@ def make_request(
     check_image_memory(image_memory)
     stored = stored_settings(name, store) if resume and name is not None else {}
     dataset = dataset_text(given.get("dataset"))
+    if stored and name is not None and dataset is None:
+        check_still_there(stored.get("dataset", ""), name)
     given = {**given, "dataset": dataset}
     title = name if name is not None else new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
@@ -160,6 +164,7 @@ def make_request(
         engine=engine,
         image_memory=image_memory,
         unsettled=frozenset() if resume else unsettled(config, given),
+        changed_options=tuple(changed_options(stored, config.images)) if stored else (),
     )
 
 

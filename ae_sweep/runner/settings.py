@@ -111,7 +111,7 @@ def make_config(
         repeats=_whole("repeats", texts, name),
         seed=_whole("seed", texts, name),
         dataset=texts["dataset"],
-        images=_images(given, stored, announce=announce),
+        images=_images(given, stored),
         train_limit=(
             None if texts["train_limit"] == "None" else _whole("train_limit", texts, name)
         ),
@@ -152,20 +152,11 @@ def _check_growth(config: SweepConfig, stored: Mapping[str, str]) -> None:
             )
 
 
-def _images(
-    given: Mapping[str, Any], stored: Mapping[str, str], *, announce: Callable[[str], None]
-) -> ImageOptions:
+def _images(given: Mapping[str, Any], stored: Mapping[str, str]) -> ImageOptions:
     """Return the options of own images: what is given, else what is stored."""
-    before = {name: stored[name] for name in IMAGE_OPTIONS if name in stored}
-    texts = {name: str(given[name]) for name in IMAGE_OPTIONS if given.get(name) is not None}
-    options = ImageOptions.from_texts(before | texts)
-    if stored:
-        was = ImageOptions.from_texts(before)
-        for name in texts:
-            old, new = getattr(was, name), getattr(options, name)
-            if old != new:
-                announce(f"{option_name(name)} is {new}, and the stored sweep has {old}")
-    return options
+    texts = {name: stored[name] for name in IMAGE_OPTIONS if name in stored}
+    texts |= {name: str(given[name]) for name in IMAGE_OPTIONS if given.get(name) is not None}
+    return ImageOptions.from_texts(texts)
 
 
 def _settings(

@@ -20,7 +20,7 @@ from ae_sweep.sweep.storage import (
 from ae_sweep.sweep.study import ConditionStudy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ae_sweep.config import Condition, SweepConfig
@@ -29,8 +29,20 @@ Identity: TypeAlias = "Mapping[str, str]"
 """What may not change under one sweep name: names and values."""
 
 
-def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resume: bool) -> None:
+def check_conflict(
+    path: Path,
+    config: SweepConfig,
+    *,
+    identity: Identity,
+    resume: bool,
+    reasons: Sequence[str] = (),
+) -> None:
     """Refuse a sweep that disagrees with what is stored under its name; write nothing.
+
+    Parameters
+    ----------
+    reasons
+        What may have changed the identity, without being part of it.
 
     Raises
     ------
@@ -52,7 +64,8 @@ def check_conflict(path: Path, config: SweepConfig, *, identity: Identity, resum
         )
     if changes := changed_settings(stored, identity):
         raise ConflictError(
-            f"the sweep {config.name!r} is stored with other settings: {'; '.join(changes)}; "
+            f"the sweep {config.name!r} is stored with other settings: "
+            f"{'; '.join([*changes, *reasons])}; "
             "resume it with the same settings, or take another --name"
         )
 

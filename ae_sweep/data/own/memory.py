@@ -154,7 +154,13 @@ def read_item(items: Any, number: int, options: ImageOptions) -> tuple[Bytes, in
     DataError
         If it is no image, or its label not a whole number.
     """
-    item = items[number]
+    try:
+        item = items[number]
+    except (IndexError, KeyError) as error:
+        raise DataError(
+            f"{shorten(type(items).__name__)} has no item {number}, though its length is "
+            f"{len(items):,}; give a sequence whose items are numbered from 0"
+        ) from error
     label = None
     if isinstance(item, tuple | list) and len(item) in {1, 2}:
         label = _label(item[1], number) if len(item) == 2 else None
@@ -165,8 +171,8 @@ def read_item(items: Any, number: int, options: ImageOptions) -> tuple[Bytes, in
     array = item.detach().cpu().numpy() if is_tensor else item
     if not isinstance(array, np.ndarray):
         raise DataError(
-            f"item {number} is a {type(item).__name__}; expected an image, an array or a tensor, "
-            "alone or in a pair with its label"
+            f"item {number} is of the type {type(item).__name__}; expected an image, an array or a "
+            "tensor, alone or in a pair with its label"
         )
     return _as_bytes(
         _channels_last(array, number, channels_first=is_tensor),
@@ -279,9 +285,10 @@ def _channels_last(array: NDArray[Any], number: int, *, channels_first: bool) ->
             return array.transpose(1, 2, 0)
         if last:
             return array
+    hint = "; of images and labels, give list(zip(images, labels))" if array.ndim == 4 else ""
     raise DataError(
         f"item {number} has the shape {_times(array.shape)}, expected H×W, H×W×C or C×H×W with 1 "
-        "to 4 channels"
+        f"to 4 channels{hint}"
     )
 
 
