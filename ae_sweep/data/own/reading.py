@@ -30,7 +30,7 @@ from ae_sweep.data.decode import (
 from ae_sweep.data.own.conditions import broken_lines
 from ae_sweep.data.own.pixel_file import HASH_BYTES, luma, pixel_hash
 from ae_sweep.errors import DataError
-from ae_sweep.messages import in_words, visible
+from ae_sweep.messages import counted, in_words, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -133,7 +133,7 @@ class Progress:
     def begin(self, place: str) -> None:
         """Announce the start."""
         if self._announce:
-            self._announce(f"reading {self._count:,} {self._what} of {place}")
+            self._announce(f"reading {counted(self._count, self._what)} of {place}")
 
     def report(self, done: int) -> None:
         """Announce how many are done, unless that was announced a moment ago."""
@@ -142,7 +142,8 @@ class Progress:
             return
         self._last = now
         left = (now - self._began) / done * (self._count - done)
-        self._announce(f"{done:,} of {self._count:,} {self._what}, about {in_words(left)} left")
+        of_all = counted(self._count, self._what)
+        self._announce(f"{done:,} of {of_all}, about {in_words(left)} left")
 
 
 def read_pictures(
