@@ -20,6 +20,7 @@ from ae_sweep import data
 from ae_sweep.data import decode
 from ae_sweep.data.own import reading
 from ae_sweep.data.own.cache import LOCK, MAKING
+from ae_sweep.data.own.pixel_file import PixelFile
 from ae_sweep.errors import DataError
 
 if TYPE_CHECKING:
@@ -283,3 +284,15 @@ def test_what_was_computed_of_other_images_is_not_recalled(folder: Path, cache: 
     assert data.recall(second, "sum") is None
     data.remember(first, "sum", {"is": 1})
     assert data.recall(second, "sum") is None
+
+
+def test_pixels_that_were_cut_are_never_made_up(tmp_path: Path) -> None:
+    with PixelFile(tmp_path / "pixels") as pixels:
+        pixels.shape = (1, 4, 4)
+        pixels.write(0, images(3)[:, None])
+        np.testing.assert_array_equal(pixels.read(np.array([2, 0]), 1)[:, 0], images(3)[[2, 0]])
+        with pytest.raises(DataError, match="pixels was cut"):
+            pixels.read(np.array([3]), 1)
+        os.truncate(tmp_path / "pixels", 40)
+        with pytest.raises(DataError, match="pixels was cut"):
+            pixels.read(np.array([2]), 1)

@@ -95,12 +95,12 @@ def place(
 def choose_place(card: DatasetCard, device: torch.device, *, most_bytes: int | None) -> Place:
     """Choose where a data set's images stay.
 
-    That is the device if they take at most half of the memory that is free there, else the host if
-    they take at most half of its memory, else the disk.
+    That is the device if they take at most half of its memory (on a GPU, of what is free there),
+    else the host if they take at most half of its memory, else the disk.
     """
     needed = image_bytes(card)
     limit = math.inf if most_bytes is None else most_bytes
-    if needed <= min(limit, _free_bytes(device) / 2):
+    if needed <= min(limit, _available_bytes(device) / 2):
         return "device"
     if device.type == "cuda" and needed <= min(limit, memory_bytes(torch.device("cpu")) / 2):
         return "host"
@@ -143,7 +143,8 @@ def _spaced(values: Array) -> Array:
     return values[np.arange(MAX_PICTURES) * len(values) // MAX_PICTURES]
 
 
-def _free_bytes(device: torch.device) -> int:
+def _available_bytes(device: torch.device) -> int:
+    """Return what is free on a GPU, and all that there is elsewhere."""
     if device.type == "cuda":
         free, _total = torch.cuda.mem_get_info(device)
         return int(free)

@@ -96,13 +96,29 @@ class PixelFile:
             raise not_writable(self.path, error) from error
 
     def read(self, images_N: NDArray[np.int64], channels: int) -> Bytes:
-        """Read images by number, the first ``channels`` channels of each: N×C×H×W."""
+        """Read images by number, the first ``channels`` channels of each: N×C×H×W.
+
+        Raises
+        ------
+        DataError
+            If the file ends before them, or cannot be read.
+        """
         pixels_NCHW = np.empty((len(images_N), channels, *self.shape[1:]), np.uint8)
-        with self._lock:
-            for image_CHW, number in zip(pixels_NCHW, images_N.tolist(), strict=True):
-                self._file.seek(number * math.prod(self.shape))
-                self._file.readinto(image_CHW.data)
+        try:
+            with self._lock:
+                for image_CHW, number in zip(pixels_NCHW, images_N.tolist(), strict=True):
+                    self._file.seek(number * math.prod(self.shape))
+                    self._fill(image_CHW.data.cast("B"))
+        except OSError as error:
+            raise DataError(f"{visible(self.path)} cannot be read ({error.strerror})") from error
         return pixels_NCHW
+
+    def _fill(self, content: memoryview) -> None:
+        while content:
+            count = self._file.readinto(content)
+            if not count:
+                raise DataError(f"{visible(self.path)} was cut by another process; try again")
+            content = content[count:]
 
 
 def not_writable(path: Path, error: OSError) -> DataError:
