@@ -117,8 +117,13 @@ class Frontier:
 
     @property
     def number_word(self) -> str:
-        """What the numbers of an image are called: pixels if it is grey."""
+        """Word for the numbers of an image: pixels if it is grey."""
         return _number_word(self.channels)
+
+    @property
+    def number_noun(self) -> str:
+        """The same word for one of them."""
+        return _number_noun(self.channels)
 
     @property
     def has_rate(self) -> bool:
@@ -189,7 +194,11 @@ def frontier(
 
 
 def _number_word(channels: int) -> str:
-    return "pixels" if channels == 1 else "numbers"
+    return f"{_number_noun(channels)}s"
+
+
+def _number_noun(channels: int) -> str:
+    return "pixel" if channels == 1 else "number"
 
 
 def _none_finished(trials: int) -> str:

@@ -160,7 +160,7 @@ def _draw_mse(axes: Axes, frontier: Frontier, beside: Frontier | None) -> None:
     for _, points in _lines(beside, [point for point in _points_of(beside) if point.test_mse > 0]):
         _draw_beside(axes, [(point.latent_dim, point.test_mse) for point in points])
     _set_mse_range(axes, [mse for _, mse in (*trials, *others) if mse > 0])
-    axes.set_ylabel(f"test MSE per {frontier.number_word[:-1]}")
+    axes.set_ylabel(f"test MSE per {frontier.number_noun}")
     _label_pixels(axes, frontier, y=0.98)
 
 

@@ -51,7 +51,7 @@ def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure
         for each, colour, marker in ((beside, GREEN, "s"), (frontier, BLUE, "o")):
             if each is not None:
                 _draw(mse_axes, psnr_axes, each, colour=colour, marker=marker)
-        _set_up(mse_axes, psnr_axes, number=frontier.number_word[:-1])
+        _set_up(mse_axes, psnr_axes, number=frontier.number_noun)
         names = [plain(name) for name in (frontier.sweep, frontier.model, frontier.dataset) if name]
         figure.suptitle(
             " · ".join(names), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY, parse_math=False

@@ -214,7 +214,7 @@ def check_image_memory(gigabytes: float | None) -> None:
 
 
 def new_name(dataset: str, now: time.struct_time) -> str:
-    """Return the name of a sweep that is given none: what its images are called, and the time."""
+    """Return the name of a sweep that is given none: the name of its images, and the time."""
     # An unknown data set is refused as such later, not as a part of this name.
     path = Path(dataset)
     wanted = (
