@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +84,14 @@ def test_forget_removes_what_is_prepared_and_nothing_else(
     assert "removed 1 prepared set" in cli("data", str(folder), "--forget").err
     assert json.loads(cli("data", str(folder), "--forget", "--json").out) == {"removed": 0}
     assert len(list(folder.rglob("*.png"))) == 300
+
+
+def test_forget_takes_the_path_of_a_folder_that_is_gone(
+    cli: Callable[..., Any], folder: Path
+) -> None:
+    cli("data", "set", "--background", "white")
+    shutil.rmtree(folder)
+    assert "removed 1 prepared set" in cli("data", "set", "--forget").err
 
 
 @pytest.mark.parametrize(

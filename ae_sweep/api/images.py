@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import ImageOptions
+from ae_sweep.config import IMAGE_OPTIONS, ImageOptions
 from ae_sweep.errors import ConfigError, DataError, StoreError
 from ae_sweep.locations import cache_dir, check_still_there
 from ae_sweep.messages import shorten, visible
@@ -110,7 +110,7 @@ def _listed(names: Sequence[str]) -> str:
 def _stored(record: SweepRecord) -> tuple[str, ImageOptions, int | None]:
     config = record.config
     limit = config.get("train_limit", "None")
-    texts = {key: config[key] for key in ImageOptions.__dataclass_fields__ if key in config}
+    texts = {key: config[key] for key in IMAGE_OPTIONS if key in config}
     changed = StoreError(
         f"the store does not name the images of {record.name}: its settings were changed "
         "there; mend the tag config of its run in the MLflow UI"

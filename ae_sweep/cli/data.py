@@ -22,7 +22,7 @@ from ae_sweep.cli.options import (
 from ae_sweep.config import ImageOptions
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir, data_dir_at, images_at
-from ae_sweep.messages import counted, visible
+from ae_sweep.messages import counted, option_name, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,15 +68,14 @@ def data(
 
     from ae_sweep import data as images
 
-    if not images.is_path(name):
+    # The folder whose prepared images are to be forgotten may be gone.
+    is_own = bool(name) and name not in images.names() if forget else images.is_path(name)
+    if not is_own:
         if forget:
             raise ConfigError(f"--forget is for own images, and {visible(name)} is a name")
         _show_named(name, options, data_dir, json_output=json_output)
         return
-    if data_dir is not None:
-        raise ConfigError(
-            f"--data-dir is for a data set with a name, and {visible(name)} is a path; leave it out"
-        )
+    images.check_no_data_dir(name, data_dir)
     path = images_at(name)
     if forget:
         _forget(path, options, json_output=json_output)
@@ -122,7 +121,7 @@ def _forget(path: Path, options: ImageOptions, *, json_output: bool) -> None:
     from ae_sweep import data as images
 
     if options.written:
-        given = ", ".join(f"--{name.replace('_', '-')}" for name in options.written)
+        given = ", ".join(map(option_name, options.written))
         raise ConfigError(
             f"--forget removes all that is prepared of a path, however it was converted; leave out "
             f"{given}"

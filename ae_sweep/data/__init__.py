@@ -6,7 +6,7 @@ part that downloads, and the only one that opens a user's pictures.
 
 from __future__ import annotations
 
-from ae_sweep.data.dataset import fetch, load, names
+from ae_sweep.data.dataset import check_no_data_dir, fetch, load, names
 from ae_sweep.data.image_dataset import ImageDataset
 from ae_sweep.data.locate import Located, LocatedFile
 from ae_sweep.data.own import (
@@ -27,6 +27,7 @@ __all__ = [
     "Located",
     "LocatedFile",
     "Prepared",
+    "check_no_data_dir",
     "fetch",
     "findings",
     "forget",

@@ -14,7 +14,7 @@ from ae_sweep.data.locate import Located, find
 from ae_sweep.data.registry import names
 from ae_sweep.data.split import layout_digest, split, val_count
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import visible
+from ae_sweep.messages import option_name, visible
 from ae_sweep.records import DatasetCard
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def load(
         The files are damaged, or no source has them.
     """
     if Path(dataset).is_absolute():
-        _check_no_data_dir(dataset, data_dir)
+        check_no_data_dir(dataset, data_dir)
         return own.load(
             Path(dataset),
             options=options,
@@ -102,7 +102,7 @@ def load(
 
 
 def fetch(
-    dataset: str,
+    name: str,
     *,
     options: ImageOptions = DEFAULT_OPTIONS,
     cache_dir: Path,
@@ -111,22 +111,13 @@ def fetch(
 ) -> Located:
     """Find or fetch the files of a data set, verify them, and return where they are.
 
-    Own images are read and prepared; the location then has no files of its own.
-
     Raises
     ------
     ConfigError
-        No such data set, or own images that need another option.
+        No such data set, or options, which are for own images.
     DataError
         The files are damaged, or no source has them.
     """
-    if Path(dataset).is_absolute():
-        _check_no_data_dir(dataset, data_dir)
-        facts = own.prepare(
-            Path(dataset), options=options, cache_dir=cache_dir, announce=announce
-        ).facts
-        return Located(name=facts.name, source=facts.source, files=())
-    name = dataset
     registry.check_name(name)
     _check_no_options(name, options)
     if name == registry.GENERATED:
@@ -180,14 +171,21 @@ def check_train_limit(name: str, train_limit: int | None, images: int) -> None:
 
 def _check_no_options(name: str, options: ImageOptions) -> None:
     if options.written:
-        given = ", ".join(f"--{option.replace('_', '-')}" for option in options.written)
+        given = ", ".join(map(option_name, options.written))
         raise ConfigError(
             f"{given}: only own images are converted, and {name} is used as it is; leave it out, "
             "or name a path"
         )
 
 
-def _check_no_data_dir(path: str, data_dir: Path | None) -> None:
+def check_no_data_dir(path: str, data_dir: Path | str | None) -> None:
+    """Refuse a directory of files beside a path.
+
+    Raises
+    ------
+    ConfigError
+        If there is one.
+    """
     if data_dir is not None:
         raise ConfigError(
             f"--data-dir {visible(data_dir)} is for the files of a named data set, and "
