@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 
 def shorten(text: str, limit: int = 60) -> str:
@@ -47,6 +47,15 @@ def in_words(seconds: float) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Write a number of things: 1 trial, 3 trials, 1,000 trials."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def times(sides: Iterable[int]) -> str:
+    """Write the shape of an array: 60,000×28×28."""
+    return "×".join(f"{side:,}" for side in sides) or "of a single value"
+
+
+def ignore(_line: str) -> None:
+    """Stand in for what announces lines, where nobody listens."""
 
 
 def option_name(setting: str) -> str:

@@ -166,7 +166,10 @@ def test_other_numbers_are_refused_with_their_conversion(
         ((1, 2, 3, 4, 3), "has the shape 1×2×3×4×3"),
         ((0, 4, 4), "has the shape 0×4×4, which holds no pixels"),
         ((4, 0, 4), "which holds no pixels"),
-        ((1, 20_000, 20_000), "has images of 20000×20000 uint8, more than 134,217,728 bytes each"),
+        (
+            (1, 20_000, 20_000),
+            "has images of 20,000×20,000 uint8, more than 134,217,728 bytes",
+        ),
     ],
 )
 def test_an_array_of_another_shape_is_refused(

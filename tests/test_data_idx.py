@@ -41,7 +41,7 @@ def test_the_header_is_the_one_of_mnist() -> None:
         (b"\0\0\x0d\x03" + CONTENT[4:], "begins with 00000d03, expected 00000803"),
         (
             CONTENT[:4] + struct.pack(">III", 2**32 - 1, 2, 2) + CONTENT[16:],
-            "claims the shape 4294967295×2×2, expected 3×2×2",
+            "claims the shape 4,294,967,295×2×2, expected 3×2×2",
         ),
     ],
 )

@@ -169,7 +169,7 @@ def test_forget_removes_stored_images(tmp_path: Path) -> None:
         ([np.zeros((5, 5, 5), np.uint8)] * 30, None, DataError, "has the shape 5×5×5"),
         ([(x, 0.5) for x in X_NHWC], None, DataError, "has the label '0.5'"),
         (X_NHWC, LABELS_N[:-1], DataError, "labels"),
-        (list(X_NHWC), LABELS_N[:-1], DataError, "one integer for each of 120"),
+        (list(X_NHWC), LABELS_N[:-1], DataError, "one label for each of 120"),
         ([torch.randn(3, 4, 4)] * 30, None, DataError, "leave out the normalisation"),
         ([torch.full((3, 4, 4), torch.nan)] * 30, None, DataError, "must be from 0 to 1"),
         ([torch.full((3, 4, 4), 0.501)] * 30, None, ConfigError, "scale=True"),

@@ -14,6 +14,7 @@ from ae_sweep.config import IMAGE_OPTIONS, MODEL_SETTINGS, PARAMETERS, ImageOpti
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
+from ae_sweep.messages import ignore
 from ae_sweep.runner.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def run_sweep(
     from ae_sweep.api.progress import Progress, Silent
 
     shown = Progress() if progress else Silent()
-    request = _request(name, store, settings, announce=shown.announce if progress else _unheard)
+    request = _request(name, store, settings, announce=shown.announce if progress else ignore)
     interrupts = Interrupts()
     with interrupts.caught():
         try:
@@ -180,9 +181,9 @@ def iter_sweep(
     AeSweepError
         As `run_sweep` does.
     """
-    request = _request(name, store, settings, announce=_unheard)
+    request = _request(name, store, settings, announce=ignore)
     interrupts = Interrupts()
-    events = _events(request, interrupts, announce=_unheard)
+    events = _events(request, interrupts, announce=ignore)
     try:
         while True:
             # Only while the sweep works: between events, signals are the caller's.
@@ -212,8 +213,8 @@ def plan_sweep(
     """
     from ae_sweep.runner import execution
 
-    request = _request(name, store, settings, announce=_unheard)
-    return execution.plan_sweep(request, announce=_unheard)
+    request = _request(name, store, settings, announce=ignore)
+    return execution.plan_sweep(request, announce=ignore)
 
 
 def _request(
@@ -229,7 +230,7 @@ def _request(
     data_dir, workers = given.pop("data_dir", None), given.pop("workers", 1)
     return make_request(
         name,
-        store=open_at(store, announce=None if announce is _unheard else announce),
+        store=open_at(store, announce=None if announce is ignore else announce),
         now=now,
         announce=announce,
         resume=given.pop("resume", False),
@@ -315,7 +316,3 @@ def _events(
 def _opened(request: SweepRequest, finished: FinishedSweep) -> Sweep:
     finished.check()
     return read_sweep(request.config.name, request.store, data_dir=request.data_dir)
-
-
-def _unheard(_line: str) -> None:
-    pass

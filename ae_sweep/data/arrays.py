@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ae_sweep.data.npy_stream import BadArrayError, StoredArray, list_arrays
 from ae_sweep.errors import ConfigError, DataError
-from ae_sweep.messages import shorten, visible
+from ae_sweep.messages import shorten, times, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,8 +141,8 @@ def open_memory(
     labels_N = None
     if labels is not None:
         labels = np.asarray(labels)
-        if problem := _label_problem(labels.shape, labels.dtype, len(array)):
-            raise DataError(f"{source} has labels that {problem}")
+        if problem := label_problem(labels.shape, labels.dtype, len(array)):
+            raise DataError(f"{source} has labels whose array {problem}")
         labels_N = labels.reshape(len(array)).astype(np.int64)
     part = ArrayPart(
         part=None,
@@ -232,7 +232,7 @@ def _labelled(
     for part, (images, key) in parts.items():
         if key not in names:
             problems.append(f"{images} has none")
-        elif problem := _label_problem(names[key].shape, names[key].dtype, opened[part].count):
+        elif problem := label_problem(names[key].shape, names[key].dtype, opened[part].count):
             problems.append(f"{key} {problem}")
     has_any = any(key in names for _, key in parts.values())
     if has_any and problems:
@@ -246,10 +246,10 @@ def _labelled(
     return tuple(result)
 
 
-def _label_problem(shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> str | None:
+def label_problem(shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> str | None:
     """Return why labels are not one integer per image, as a predicate; None if they are."""
     if shape not in {(count,), (count, 1)}:
-        return f"has the shape {_times(shape)}, not one label for each of {count:,} images"
+        return f"has the shape {times(shape)}, not one label for each of {count:,} images"
     if dtype.kind not in "biu":
         return f"holds {dtype}, not integers"
     if count * dtype.itemsize > MAX_LABEL_BYTES:
@@ -273,16 +273,16 @@ def _check_images(
         is_channels_first = len(shape) == 4 and shape[1] in CHANNELS
         hint = "; save array.transpose(0, 2, 3, 1)" if is_channels_first else ""
         raise DataError(
-            f"{source} has the shape {_times(shape)}, expected N×H×W or N×H×W×C with 1 to 4 "
+            f"{source} has the shape {times(shape)}, expected N×H×W or N×H×W×C with 1 to 4 "
             f"channels{hint}"
         )
     if 0 in shape:
-        raise DataError(f"{source} has the shape {_times(shape)}, which holds no pixels")
+        raise DataError(f"{source} has the shape {times(shape)}, which holds no pixels")
     height, width, channels = (*shape[1:], 1)[:3]
     _check_dtype(source, dtype, options)
     if height * width * channels * dtype.itemsize > MAX_IMAGE_BYTES:
         raise DataError(
-            f"{source} has images of {_times(shape[1:])} {dtype}, more than {MAX_IMAGE_BYTES:,} "
+            f"{source} has images of {times(shape[1:])} {dtype}, more than {MAX_IMAGE_BYTES:,} "
             "bytes each"
         )
     return height, width, channels
@@ -316,11 +316,7 @@ def _channels_last(source: str, array: NDArray[Any]) -> NDArray[Any]:
         return array
     if array.shape[3] in CHANNELS:
         raise DataError(
-            f"{source} has the shape {_times(array.shape)}, which may be N×C×H×W or N×H×W×C; give "
+            f"{source} has the shape {times(array.shape)}, which may be N×C×H×W or N×H×W×C; give "
             "a npy file, which is read as N×H×W×C, or one channel as N×H×W"
         )
     return array.transpose(0, 2, 3, 1)
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "of a single value"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ae_sweep.errors import DataError
+from ae_sweep.messages import times
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def parse(content: bytes, shape: tuple[int, ...]) -> Bytes:
         )
     if content[: len(expected)] != expected:
         found = struct.unpack(f">{len(shape)}I", content[4 : len(expected)])
-        raise DataError(f"claims the shape {_times(found)}, expected {_times(shape)}")
+        raise DataError(f"claims the shape {times(found)}, expected {times(shape)}")
     return np.frombuffer(content, dtype=np.uint8, offset=len(expected)).reshape(shape)
 
 
@@ -96,7 +97,3 @@ def gunzip(blob: bytes, limit: int) -> bytes:
     if len(content) > limit:
         raise DataError(f"decompresses to more than the expected {limit:,} bytes")
     return content
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))

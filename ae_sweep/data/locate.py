@@ -18,7 +18,7 @@ from ae_sweep.data.image_set import SourceError
 from ae_sweep.data.verify import MissingFileError, mode, read_all
 from ae_sweep.errors import DataError
 from ae_sweep.files import write_atomically
-from ae_sweep.messages import visible
+from ae_sweep.messages import ignore, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ def find(
         If a file in ``data_dir`` is damaged, a directory cannot be written, or no source has the
         files; the message then lists each source with its reason.
     """
-    say = announce or _ignore
+    say = announce or ignore
     reasons: list[str] = []
     found = _find_locally(image_set, cache_dir, data_dir, reasons, say)
     if found is not None:
@@ -217,7 +217,3 @@ def _nowhere(image_set: ImageSet, root: Path, reasons: list[str]) -> str:
         f"Fix one of these, or put the files ({wanted}) into {visible(image_set.layout(root))}. "
         f"{image_set.hint}The data set 'shapes' needs neither files nor network"
     )
-
-
-def _ignore(_message: str) -> None:
-    """Ignore a message."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ae_sweep.data.arrays import Part
     from ae_sweep.data.idx import Bytes
-    from ae_sweep.data.own.layout import Part
 
     Numbers = NDArray[np.int64]
 

@@ -15,7 +15,7 @@ from ae_sweep.data.own.conditions import advised_size, check_amount, check_broke
 from ae_sweep.data.own.layout import MAX_CLASSES, read_layout
 from ae_sweep.data.own.reading import Progress, read_arrays, read_pictures
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import visible
+from ae_sweep.messages import times, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ def collect_parts(
     """Read the images and labels of a file of arrays, or of an array in memory."""
     shapes = {part.image_shape for part in parts}
     if len(shapes) > 1 and options.image_size is None:
-        listed = ", ".join("×".join(map(str, shape)) for shape in sorted(shapes))
+        listed = ", ".join(times(shape) for shape in sorted(shapes))
         size = advised_size(*parts[0].image_shape[:2])
         raise ConfigError(
             f"the arrays of {place} have images of {listed}; give --image-size {size}, or save "

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ae_sweep.config import ImageOptions
-    from ae_sweep.data.own.layout import Part
+    from ae_sweep.data.arrays import Part
     from ae_sweep.data.own.listing import ListedFile
     from ae_sweep.data.own.reading import Converted
 
@@ -52,15 +52,20 @@ def check_broken(files: Sequence[ListedFile], converted: Converted, *, place: st
     broken, most = len(converted.broken), max(1, len(files) // BROKEN_SHARE)
     if broken <= most:
         return
-    listed = "".join(
-        f"\n  {visible(files[number].path)} {reason}"
-        for number, reason in sorted(converted.broken.items())[:BROKEN_LISTED]
-    )
     raise DataError(
         f"{broken:,} of {len(files):,} pictures of {place} cannot be read, and "
-        f"{counted(most, 'broken one')} would be left out; mend or remove them:{listed}"
-        f"{chr(10) + '  ...' if broken > BROKEN_LISTED else ''}"
+        f"{counted(most, 'broken one')} would be left out; mend or remove them:"
+        f"{broken_lines(files, converted)}"
     )
+
+
+def broken_lines(files: Sequence[ListedFile], converted: Converted) -> str:
+    """List the first pictures that cannot be read, each on a line of its own after a break."""
+    lines = [
+        f"\n  {visible(files[number].path)} {reason}"
+        for number, reason in sorted(converted.broken.items())
+    ]
+    return "".join(lines[:BROKEN_LISTED]) + "\n  ..." * (len(lines) > BROKEN_LISTED)
 
 
 def check_convertible(converted: Converted, options: ImageOptions, *, place: str) -> None:

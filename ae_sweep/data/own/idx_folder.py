@@ -1,7 +1,7 @@
 """Folders of IDX files in MNIST's layout, plain or compressed, of any content and size.
 
-They are read by and by: what a header claims is checked against the file's real size, and decides
-nothing that is allocated.
+They are read piece by piece: what a header claims is checked against the file's real size, and
+decides nothing that is allocated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ae_sweep.data import idx
 from ae_sweep.data.arrays import MAX_IMAGE_BYTES
 from ae_sweep.data.own.conditions import check_amount
 from ae_sweep.errors import ConfigError, DataError
-from ae_sweep.messages import visible
+from ae_sweep.messages import times, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ae_sweep.data.arrays import Part
     from ae_sweep.data.idx import Bytes
-    from ae_sweep.data.own.layout import Part
 
 NAME = re.compile(
     r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(?:\.gz)?"
@@ -70,13 +70,13 @@ class IdxFile:
                 if len(block) < min(size, left):
                     raise DataError(
                         f"{visible(self.path)} ends {left - len(block):,} bytes before the "
-                        f"{_times(self.shape)} that its header claims; fetch it again"
+                        f"{times(self.shape)} that its header claims; fetch it again"
                     )
                 left -= len(block)
                 yield block
             if file.read(1):
                 raise DataError(
-                    f"{visible(self.path)} goes on behind the {_times(self.shape)} that its header "
+                    f"{visible(self.path)} goes on behind the {times(self.shape)} that its header "
                     "claims; fetch it again"
                 )
 
@@ -233,8 +233,8 @@ def _checked(place: Path, files: dict[tuple[str, str], IdxFile]) -> IdxFolder:
     if test is not None:
         if test.shape[1:] != train.shape[1:]:
             raise DataError(
-                f"{visible(test.path)} has images of {_times(test.shape[1:])}, and "
-                f"{visible(train.path)} of {_times(train.shape[1:])}"
+                f"{visible(test.path)} has images of {times(test.shape[1:])}, and "
+                f"{visible(train.path)} of {times(train.shape[1:])}"
             )
         if (("train", "labels") in files) != (("test", "labels") in files):
             raise ConfigError(
@@ -261,24 +261,24 @@ def _header(path: Path, *, dimensions: int) -> IdxFile:
         )
     shape = struct.unpack(f">{dimensions}I", start[4:])
     if 0 in shape:
-        raise DataError(f"{visible(path)} claims the shape {_times(shape)}: it is empty")
-    check_amount(shape[0], place=visible(path))
-    if math.prod(shape[1:]) > MAX_IMAGE_BYTES:
-        raise DataError(
-            f"{visible(path)} claims images of {_times(shape[1:])} bytes, more than "
-            f"{MAX_IMAGE_BYTES:,} each; make them smaller"
-        )
+        raise DataError(f"{visible(path)} claims the shape {times(shape)}: it is empty")
     size, claimed = path.stat().st_size, idx.size(shape)
     if path.name.endswith(".gz"):
         if claimed > FREE_BYTES + MOST_EXPANSION * size:
             raise DataError(
-                f"{visible(path)} claims to hold {_times(shape)} bytes in {size:,}; such a file is "
+                f"{visible(path)} claims to hold {times(shape)} bytes in {size:,}; such a file is "
                 "not decompressed"
             )
     elif claimed != size:
         raise DataError(
             f"{visible(path)} holds {size:,} bytes, and its header claims the shape "
-            f"{_times(shape)}, which are {claimed:,}; fetch it again"
+            f"{times(shape)}, which are {claimed:,}; fetch it again"
+        )
+    check_amount(shape[0], place=visible(path))
+    if math.prod(shape[1:]) > MAX_IMAGE_BYTES:
+        raise DataError(
+            f"{visible(path)} claims images of {times(shape[1:])} bytes, more than "
+            f"{MAX_IMAGE_BYTES:,} each; make them smaller"
         )
     return IdxFile(path=path, shape=shape)
 
@@ -299,7 +299,3 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{visible(path)} is not an intact gzip file ({error})") from error
     except OSError as error:
         raise DataError(f"{visible(path)} cannot be read ({error.strerror})") from error
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(f"{side:,}" for side in shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ae_sweep.data.own.facts import NAME_LENGTH
 from ae_sweep.errors import ConfigError
@@ -14,9 +14,8 @@ from ae_sweep.messages import counted, shorten, visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ae_sweep.data.arrays import Part
     from ae_sweep.data.own.listing import ListedFile, Listing
-
-Part = Literal["train", "val", "test"]
 
 SPLIT_FOLDERS: dict[str, Part] = {
     "train": "train",

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ae_sweep.config import MEMORY_NAME
-from ae_sweep.data.arrays import open_memory
+from ae_sweep.data.arrays import CHANNELS, label_problem, open_memory
 from ae_sweep.data.decode import BrokenPictureError, read_image
 from ae_sweep.data.own import cache
 from ae_sweep.data.own.collecting import collect_arrays, collect_parts
@@ -23,7 +23,7 @@ from ae_sweep.data.own.layout import printable_names
 from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
 from ae_sweep.data.own.preparation import enough_memory, findings, store
 from ae_sweep.errors import ConfigError, DataError
-from ae_sweep.messages import shorten, visible
+from ae_sweep.messages import shorten, times, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     Announce = Callable[[str], None]
 
-CHANNELS = frozenset({1, 2, 3, 4})
 EXACT = 1e-3
 """Farthest that 255 times a float of a tensor made from bytes is from a whole number."""
 
@@ -75,8 +74,8 @@ class _Items:
             image_HWC, label = read_item(self.items, number, self.options)
             if image_HWC.shape != self.image_shape:
                 raise DataError(
-                    f"item {number} is an image of {_times(image_HWC.shape)}, and item 0 of "
-                    f"{_times(self.image_shape)}; resize them to one shape, as with a transform"
+                    f"item {number} is an image of {times(image_HWC.shape)}, and item 0 of "
+                    f"{times(self.image_shape)}; resize them to one shape, as with a transform"
                 )
             if label is not None:
                 self.labels.append(label)
@@ -239,11 +238,8 @@ def _collect_items(
 
 def _given_labels(labels: Any, count: int) -> NDArray[np.int64]:
     labels_N = np.asarray(labels)
-    if labels_N.shape not in {(count,), (count, 1)} or labels_N.dtype.kind not in "biu":
-        raise DataError(
-            f"the labels are {labels_N.dtype} of the shape {_times(labels_N.shape)}, expected one "
-            f"integer for each of {count:,} images"
-        )
+    if problem := label_problem(labels_N.shape, labels_N.dtype, count):
+        raise DataError(f"the array of labels {problem}")
     return labels_N.reshape(count).astype(np.int64)
 
 
@@ -287,7 +283,7 @@ def _channels_last(array: NDArray[Any], number: int, *, channels_first: bool) ->
             return array
     hint = "; of images and labels, give list(zip(images, labels))" if array.ndim == 4 else ""
     raise DataError(
-        f"item {number} has the shape {_times(array.shape)}, expected H×W, H×W×C or C×H×W with 1 "
+        f"item {number} has the shape {times(array.shape)}, expected H×W, H×W×C or C×H×W with 1 "
         f"to 4 channels{hint}"
     )
 
@@ -314,7 +310,3 @@ def _as_bytes(array_HWC: NDArray[Any], number: int, *, scale: bool, is_tensor: b
             "round them to bytes"
         )
     return whole.astype(np.uint8)
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))

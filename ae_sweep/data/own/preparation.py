@@ -19,7 +19,7 @@ from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
 from ae_sweep.data.own.sources import find_source
 from ae_sweep.data.split import layout_digest
 from ae_sweep.errors import DataError
-from ae_sweep.messages import counted, ignore, visible
+from ae_sweep.messages import counted, visible
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -306,8 +306,9 @@ def _check_strict(prepared: Prepared, options: ImageOptions, *, place: str) -> N
 
 
 def _announce_findings(prepared: Prepared, announce: Announce | None) -> None:
-    for line in findings(prepared.facts):
-        (announce or ignore)(line)
+    if announce:
+        for line in findings(prepared.facts):
+            announce(line)
 
 
 def _open_from_memory(path: Path) -> Prepared:
