@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from ae_sweep.errors import AeSweepError, ConfigError, DataError, StoreError
-from ae_sweep.messages import shorten, visible
+from ae_sweep.messages import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,6 @@ PASSWORD_PATTERN = re.compile(r"(:/{1,2}[^/@:]*:)[^/@]*@")
 ADDRESS_PATTERN = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """The beginning of a URI."""
 SQLITE_PREFIX = "sqlite:///"
-MEMORY_PREFIX = "memory-"
-"""Begins the name of a directory of images that were given in Python, below the user cache."""
 NAMED_SERVICES = ("databricks", "uc")
 """Tracking URIs without a slash, alone or with a profile (``databricks://profile``)."""
 
@@ -183,27 +181,6 @@ def images_at(images: Path | str) -> Path:
     path = _directory(Path(images), "--dataset", DataError)
     # One place has one name, by which its prepared images are found again.
     return path.resolve() if ".." in path.parts else path
-
-
-def check_still_there(dataset: str, sweep: str) -> None:
-    """Refuse the stored path of a sweep's own images if nothing is there.
-
-    Raises
-    ------
-    DataError
-        If they were moved or removed.
-    """
-    path = Path(dataset)
-    if path.name.startswith(MEMORY_PREFIX) and not path.exists():
-        raise DataError(
-            f"the images of {sweep} were given in Python and are not in the user cache any more; "
-            f"give them again: ae_sweep.run_sweep({sweep!r}, resume=True, dataset=...)"
-        )
-    if path.is_absolute() and not path.exists():
-        raise DataError(
-            f"the images of {sweep} are not at {visible(path)} any more; name the place where they "
-            "are with --dataset PATH"
-        )
 
 
 def out_at(out: Path | str) -> Path:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ae_sweep.config import IMAGE_OPTIONS, ImageOptions
 from ae_sweep.errors import ConfigError, DataError, StoreError
-from ae_sweep.locations import cache_dir, check_still_there
+from ae_sweep.locations import cache_dir
 from ae_sweep.messages import shorten, visible
+from ae_sweep.runner.request import check_still_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,14 @@ from ae_sweep.config.hyperparameters import (
     Parameter,
     written_parameters,
 )
-from ae_sweep.config.images import IMAGE_OPTIONS, Colour, Fit, ImageOptions, parse_image_size
+from ae_sweep.config.images import (
+    IMAGE_OPTIONS,
+    MEMORY_PREFIX,
+    Colour,
+    Fit,
+    ImageOptions,
+    parse_image_size,
+)
 from ae_sweep.config.model import (
     MODEL_SETTINGS,
     Condition,
@@ -49,6 +56,7 @@ __all__ = [
     "MAX_PORT",
     "MAX_SEED",
     "MEMORY_NAME",
+    "MEMORY_PREFIX",
     "MODEL_SETTINGS",
     "NAME_PATTERN",
     "PARAMETERS",

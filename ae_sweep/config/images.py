@@ -18,6 +18,8 @@ Fit = Literal["crop", "pad", "stretch"]
 Colour = Literal["auto", "rgb", "grey"]
 
 BACKGROUNDS = {"white": "#ffffff", "black": "#000000"}
+MEMORY_PREFIX = "memory-"
+"""Begins the name of a directory of images that were given in Python, below the user cache."""
 MAX_SIDE = 4096
 """Longest side of an image in pixels."""
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ae_sweep.config.hyperparameters import PARAMETERS, Hyperparameters
-from ae_sweep.config.images import ImageOptions
+from ae_sweep.config.images import MEMORY_PREFIX, ImageOptions
 from ae_sweep.config.model import Condition, ModelSetting, all_models
 from ae_sweep.config.values import MAX_SEED, Range, check_count, check_seed
 from ae_sweep.errors import ConfigError
-from ae_sweep.locations import MEMORY_PREFIX
 from ae_sweep.messages import option_name, shorten, unknown_name
 
 if TYPE_CHECKING:

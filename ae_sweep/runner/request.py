@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import NAME_PATTERN, changed_options
-from ae_sweep.errors import ConfigError, NotStoredError
-from ae_sweep.locations import check_still_there, images_at
+from ae_sweep.config import MEMORY_PREFIX, NAME_PATTERN, changed_options
+from ae_sweep.errors import ConfigError, DataError, NotStoredError
+from ae_sweep.locations import images_at
+from ae_sweep.messages import visible
 from ae_sweep.runner.schedule import unsettled
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
@@ -197,6 +198,27 @@ def dataset_text(dataset: Path | str | None) -> str | None:
     from ae_sweep import data
 
     return str(images_at(dataset)) if data.is_path(str(dataset)) else str(dataset)
+
+
+def check_still_there(dataset: str, sweep: str) -> None:
+    """Refuse the stored path of a sweep's own images if nothing is there.
+
+    Raises
+    ------
+    DataError
+        If they were moved or removed.
+    """
+    path = Path(dataset)
+    if path.name.startswith(MEMORY_PREFIX) and not path.exists():
+        raise DataError(
+            f"the images of {sweep} were given in Python and are not in the user cache any more; "
+            f"give them again: ae_sweep.run_sweep({sweep!r}, resume=True, dataset=...)"
+        )
+    if path.is_absolute() and not path.exists():
+        raise DataError(
+            f"the images of {sweep} are not at {visible(path)} any more; name the place where they "
+            "are with --dataset PATH"
+        )
 
 
 def check_image_memory(gigabytes: float | None) -> None:

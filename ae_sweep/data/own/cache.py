@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ae_sweep.config import MEMORY_PREFIX
 from ae_sweep.data.own.facts import ImageFacts
 from ae_sweep.data.own.pixel_file import HASH_BYTES, not_writable
 from ae_sweep.errors import DataError
 from ae_sweep.files import write_atomically
-from ae_sweep.locations import MEMORY_PREFIX
 from ae_sweep.messages import visible
 
 if sys.platform != "win32":
