@@ -129,11 +129,11 @@ def open_at(
     if store is None:
         root = _directory(DEFAULT_STORE, "--store", StoreError)
         return Store(root, _tracking_address(address) if address else None)
-    if _is_address(store):
-        raise ConfigError(
-            f"--store takes a directory, and {_hidden(str(store))} is an address; set "
-            f"{TRACKING_VARIABLE} to it and leave --store out"
-        )
+    _refuse_address(
+        store,
+        "--store takes a directory",
+        advice=f"set {TRACKING_VARIABLE} to it and leave --store out",
+    )
     root = _directory(Path(store), "--store", StoreError)
     if address:
         (announce or logging.getLogger(__name__).warning)(
@@ -155,11 +155,11 @@ def data_dir_at(data_dir: Path | str | None) -> Path | None:
     """
     if data_dir is None:
         return None
-    if _is_address(data_dir):
-        raise ConfigError(
-            f"--data-dir takes a directory, and {_hidden(str(data_dir))} is an address; download "
-            "the files and name their directory"
-        )
+    _refuse_address(
+        data_dir,
+        "--data-dir takes a directory",
+        advice="download the files and name their directory",
+    )
     return _directory(Path(data_dir), "--data-dir", DataError)
 
 
@@ -173,11 +173,11 @@ def images_at(images: Path | str) -> Path:
     DataError
         If no such path can exist.
     """
-    if _is_address(images):
-        raise ConfigError(
-            f"--dataset takes a name or a path, and {_hidden(str(images))} is an address; download "
-            "the images and name their folder"
-        )
+    _refuse_address(
+        images,
+        "--dataset takes a name or a path",
+        advice="download the images and name their folder",
+    )
     path = _directory(Path(images), "--dataset", DataError)
     # One place has one name, by which its prepared images are found again.
     return path.resolve() if ".." in path.parts else path
@@ -193,11 +193,7 @@ def out_at(out: Path | str) -> Path:
     StoreError
         If no such file can exist.
     """
-    if _is_address(out):
-        raise ConfigError(
-            f"--out takes a file, and {_hidden(str(out))} is an address; write a file here and "
-            "upload it"
-        )
+    _refuse_address(out, "--out takes a file", advice="write a file here and upload it")
     return _directory(Path(out), "--out", StoreError)
 
 
@@ -208,6 +204,11 @@ def cache_dir() -> Path:
 
 def _is_address(path: Path | str) -> bool:
     return ADDRESS_PATTERN.match(str(path)) is not None
+
+
+def _refuse_address(value: Path | str, takes: str, *, advice: str) -> None:
+    if _is_address(value):
+        raise ConfigError(f"{takes}, and {_hidden(str(value))} is an address; {advice}")
 
 
 def _tracking_address(address: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ae_sweep.config import MEMORY_PREFIX, NAME_PATTERN, changed_options
 from ae_sweep.errors import ConfigError, DataError, NotStoredError
 from ae_sweep.locations import images_at
-from ae_sweep.messages import visible
+from ae_sweep.messages import option_name, visible
 from ae_sweep.runner.schedule import unsettled
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
@@ -63,17 +63,25 @@ class SweepRequest:
         return None if self.image_memory is None else int(self.image_memory * 10**9)
 
     @property
+    def _not_stored(self) -> dict[str, str | float]:
+        """What is not at its default and not stored, so that a resumed sweep must be given it."""
+        given: dict[str, str | float] = {}
+        if self.data_dir is not None:
+            given["data_dir"] = str(self.data_dir)
+        if self.device != DEFAULT_DEVICE:
+            given["device"] = self.device
+        if self.workers != 1:
+            given["workers"] = "auto" if self.workers is None else self.workers
+        if self.image_memory is not None:
+            given["image_memory"] = self.image_memory
+        return given
+
+    @property
     def resume_command(self) -> str:
         """Return the command that completes the sweep after an interruption."""
         words = ["ae-sweep", "run", "--name", self.config.name, "--resume"]
-        if self.data_dir is not None:
-            words += ["--data-dir", str(self.data_dir)]
-        if self.device != DEFAULT_DEVICE:
-            words += ["--device", self.device]
-        if self.workers != 1:
-            words += ["--workers", "auto" if self.workers is None else str(self.workers)]
-        if self.image_memory is not None:
-            words += ["--image-memory", f"{self.image_memory:g}"]
+        for name, value in self._not_stored.items():
+            words += [option_name(name), value if isinstance(value, str) else f"{value:g}"]
         return f"{shlex.join(words)}{self.store.option}"
 
     @property
@@ -82,14 +90,8 @@ class SweepRequest:
         arguments = [repr(self.config.name), "resume=True"]
         if self.store.option:
             arguments.append(f"store={str(self.store.root)!r}")
-        if self.data_dir is not None:
-            arguments.append(f"data_dir={str(self.data_dir)!r}")
-        if self.device != DEFAULT_DEVICE:
-            arguments.append(f"device={self.device!r}")
-        if self.workers != 1:
-            arguments.append(f"workers={'auto' if self.workers is None else self.workers!r}")
-        if self.image_memory is not None:
-            arguments.append(f"image_memory={self.image_memory:g}")
+        for name, value in self._not_stored.items():
+            arguments.append(f"{name}={value!r}" if isinstance(value, str) else f"{name}={value:g}")
         with_engine = " with the same engine" if self.engine is not None else ""
         return f"ae_sweep.run_sweep({', '.join(arguments)}){with_engine}"
 
