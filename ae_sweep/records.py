@@ -83,6 +83,8 @@ class DatasetCard:
     """Channels, height, width."""
     leaks: int = 0
     """Validation images that equal a training image, and test images that equal one of either."""
+    classes: int = 0
+    """0 where the images have no labels."""
 
     @property
     def pixels(self) -> int:

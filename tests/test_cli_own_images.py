@@ -137,7 +137,8 @@ def test_the_tracked_data_set_is_named_by_its_folder_and_has_its_shape(place: Pa
     inputs = sweep.runs._client.get_run(sweep.record.run_id).inputs.dataset_inputs
     assert inputs[0].dataset.name == "pictures"
     assert inputs[0].dataset.digest == sweep.record.dataset_digest
-    assert json.loads(inputs[0].dataset.profile)["image_shape"] == [3, 12, 20]
+    profile = json.loads(inputs[0].dataset.profile)
+    assert (profile["image_shape"], profile["classes"]) == ([3, 12, 20], 2)
 
 
 def test_workers_train_on_the_same_images(own: Callable[..., Done]) -> None:

@@ -143,6 +143,56 @@ def test_images_are_resized_if_asked(tmp_path: Path) -> None:
     assert load(_store(X_NHWC, tmp_path, image_size=(8, 6)), tmp_path).card.image_shape == (3, 8, 6)
 
 
+def _mixed_pictures() -> list[Image.Image]:
+    """Grey, colour, palette and transparent pictures, in runs of one and of several."""
+    pictures = [Image.fromarray(x) for x in X_NHWC]
+    modes = [None, None, "L", "P", "LA", "RGBA", "RGBA"]
+    for number, picture in enumerate(pictures):
+        mode = modes[number % len(modes)]
+        if mode is not None:
+            pictures[number] = picture.convert(mode)
+        if mode in {"LA", "RGBA"}:
+            pictures[number].putalpha(number)
+    return pictures
+
+
+def test_a_list_of_opaque_and_transparent_pictures_is_the_folder_of_them(tmp_path: Path) -> None:
+    pictures = _mixed_pictures()
+    with pytest.raises(ConfigError, match=r"transparent pixels in 51 of 120; give --background"):
+        _store(pictures, tmp_path)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        picture.save(folder / f"{number}.png")
+    listed = load(_store(pictures, tmp_path, background="#ff8000"), tmp_path)
+    assert listed.card.image_shape == (3, 6, 6)
+    assert listed.card.digest == load(folder, tmp_path, background="#ff8000").card.digest
+
+
+def test_pictures_of_several_sizes_are_resized_as_in_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    pictures = [
+        Image.fromarray(x[: 4 + number % 3, : 5 + number % 2]) for number, x in enumerate(X_NHWC)
+    ]
+    for number, picture in enumerate(pictures):
+        picture.save(folder / f"{number}.png")
+    listed = load(_store(pictures, tmp_path, image_size=(8, 8)), tmp_path)
+    assert listed.card.digest == load(folder, tmp_path, image_size=(8, 8)).card.digest
+
+
+def test_large_items_after_small_ones_wait_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ae_sweep.data.own.memory.CHUNK_BYTES", 2 * 6 * 6 * 3)
+    chunks: list[int] = []
+    stacked = np.stack
+    monkeypatch.setattr(np, "stack", lambda rows: chunks.append(len(rows)) or stacked(rows))
+    whole = load(_store(list(X_NHWC), tmp_path), tmp_path)
+    assert set(chunks) == {2}
+    assert whole.card.digest == load(_store(X_NHWC, tmp_path), tmp_path).card.digest
+
+
 def test_forget_removes_stored_images(tmp_path: Path) -> None:
     path = _store(X_NHWC, tmp_path)
     assert data.forget(path, tmp_path) == 1
@@ -165,7 +215,7 @@ def test_forget_removes_stored_images(tmp_path: Path) -> None:
             DataError,
             r"the shape 120.*; of images and labels, give list\(zip\(images, labels\)\)",
         ),
-        ([*X_NHWC, X_NHWC[0, :3]], None, DataError, "item 120 is an image of 3×6×3"),
+        ([*X_NHWC, X_NHWC[0, :3]], None, ConfigError, "have 2 sizes: .* 6×6, and 1 of 121 differ"),
         ([np.zeros((5, 5, 5), np.uint8)] * 30, None, DataError, "has the shape 5×5×5"),
         ([(x, 0.5) for x in X_NHWC], None, DataError, "has the label '0.5'"),
         (X_NHWC, LABELS_N[:-1], DataError, "labels"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ import torch
 from fakes import tiny_images, trial_config
 
 from ae_sweep import data, training
+from ae_sweep.data.file_map import open_map
 from ae_sweep.errors import DataError
 from ae_sweep.records import DatasetCard
 from ae_sweep.training import images as placing
@@ -50,7 +52,7 @@ def rows_of_each_kind(x_NCHW: Any, file: Path) -> dict[str, ImageRows]:
     return {
         "device": ResidentRows(torch.from_numpy(x_NCHW)),
         "host": StreamedRows(ArrayRows(x_NCHW), CPU),
-        "file": StreamedRows(source_of(np.load(file, mmap_mode="r")), CPU),
+        "file": StreamedRows(source_of(open_map(file)), CPU),
     }
 
 
@@ -76,13 +78,14 @@ def test_batches_are_the_images_in_the_order_asked_for(
 
 
 def test_a_part_of_a_mapped_file_is_read_at_its_place(x_NCHW: Any, file: Path) -> None:
-    mapped = np.load(file, mmap_mode="r")
+    mapped = open_map(file)
     for part in (mapped, mapped[4:], mapped[2:9], mapped[2:9][3:], np.asarray(mapped)[1:]):
         source = source_of(part)
         assert isinstance(source, FileRows)
         np.testing.assert_array_equal(source.whole(), part)
     # Read otherwise than the bytes lie in the file.
-    for part in (mapped[::2], mapped[:, ::-1], mapped[:, :, 1:3], np.array(mapped), x_NCHW):
+    plain = np.load(file, mmap_mode="r")
+    for part in (mapped[::2], mapped[:, ::-1], mapped[:, :, 1:3], np.array(mapped), x_NCHW, plain):
         source = source_of(part)
         assert isinstance(source, ArrayRows)
         into = np.empty((2, *part.shape[1:]), np.uint8)
@@ -94,13 +97,13 @@ def test_a_large_file_is_copied_piece_by_piece(
     x_NCHW: Any, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ae_sweep.training.image_rows.CHUNK_BYTES", 100)
-    source = source_of(np.load(file, mmap_mode="r"))
+    source = source_of(open_map(file))
     assert isinstance(source, FileRows)
     np.testing.assert_array_equal(source.whole(), x_NCHW)
 
 
 def test_a_file_that_became_shorter_is_an_error_and_no_image_of_zeros(file: Path) -> None:
-    rows = StreamedRows(source_of(np.load(file, mmap_mode="r")), CPU)
+    rows = StreamedRows(source_of(open_map(file)), CPU)
     os.truncate(file, file.stat().st_size - 70)
     batches = rows.batches(22)
     assert len(next(rows.batches(20))) == 20
@@ -108,11 +111,34 @@ def test_a_file_that_became_shorter_is_an_error_and_no_image_of_zeros(file: Path
         list(batches)
 
 
-def test_a_file_that_is_gone_is_told(file: Path) -> None:
-    mapped = np.load(file, mmap_mode="r")
+def test_a_file_that_was_replaced_after_it_was_mapped_is_not_read(x_NCHW: Any, file: Path) -> None:
+    mapped = open_map(file)
     file.unlink()
-    with pytest.raises(DataError, match=r"train\.npy cannot be read: No such file"):
-        source_of(mapped)
+    np.save(file, 255 - x_NCHW)
+    rows = StreamedRows(source_of(mapped[2:]), CPU)
+    np.testing.assert_array_equal(torch.cat(list(rows.batches(5))), x_NCHW[2:])
+    np.testing.assert_array_equal(torch.cat(list(rows.first(3).batches(2))), x_NCHW[2:5])
+    mapped_again = source_of(open_map(file))
+    assert isinstance(mapped_again, FileRows)
+    np.testing.assert_array_equal(mapped_again.whole(), 255 - x_NCHW)
+
+
+def test_a_map_closes_its_file_and_rows_of_it_outlive_it(x_NCHW: Any, file: Path) -> None:
+    mapped = open_map(file)
+    assert mapped.file is not None
+    opened, source = mapped.file, source_of(mapped)
+    del mapped
+    gc.collect()
+    assert opened.closed
+    assert isinstance(source, FileRows)
+    np.testing.assert_array_equal(source.whole(), x_NCHW)
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x03\x00" + bytes(20)])
+def test_what_is_no_array_file_is_not_mapped(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(ValueError):  # noqa: PT011 - numpy's words
+        open_map(file)
 
 
 def test_the_next_batch_is_read_while_one_is_used_and_no_further(x_NCHW: Any) -> None:
@@ -142,7 +168,7 @@ def dataset_in_files(place: Path, *, side: int = 8, train: int = 40) -> data.Ima
     for part in ("train", "val", "test"):
         path = place / f"{part}.npy"
         np.save(path, getattr(whole, part).x_NCHW.numpy())
-        mapped[f"{part}_NCHW"] = np.load(path, mmap_mode="r")
+        mapped[f"{part}_NCHW"] = open_map(path)
     return data.ImageDataset(
         card=whole.card, train_labels_N=None, val_labels_N=None, test_labels_N=None, **mapped
     )
@@ -245,11 +271,12 @@ from pathlib import Path
 import numpy as np, torch
 from ae_sweep import data, training
 from ae_sweep.config import Hyperparameters, TrialConfig
+from ae_sweep.data.file_map import open_map
 from ae_sweep.records import DatasetCard
 from ae_sweep.training.trainer import Trainer
 
 path, images, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) or None
-whole = np.load(path, mmap_mode="r")
+whole = open_map(Path(path))
 parts = {"val": whole[:500], "test": whole[500:1000], "train": whole[1000:images]}
 card = DatasetCard(
     name="large", digest="0" * 16, source="", image_shape=whole.shape[1:],

@@ -207,6 +207,7 @@ def _generate() -> _Pixels:
 
 def _assemble(name: str, pixels: _Pixels, train_limit: int | None) -> ImageDataset:
     train, val = split(len(pixels.train_NHW), train_limit=train_limit)
+    classes = int(pixels.train_labels_N.max()) + 1
     card = DatasetCard(
         name=name,
         digest=layout_digest(pixels.content_sha256, train_images=len(train)),
@@ -215,6 +216,7 @@ def _assemble(name: str, pixels: _Pixels, train_limit: int | None) -> ImageDatas
         val_images=len(val),
         test_images=len(pixels.test_NHW),
         image_shape=(1, *pixels.train_NHW.shape[1:]),
+        classes=classes,
     )
     return ImageDataset(
         card=card,
@@ -224,5 +226,5 @@ def _assemble(name: str, pixels: _Pixels, train_limit: int | None) -> ImageDatas
         val_labels_N=pixels.train_labels_N[val],
         test_NCHW=pixels.test_NHW.copy()[:, None],
         test_labels_N=pixels.test_labels_N.copy(),
-        class_names=tuple(map(str, range(int(pixels.train_labels_N.max()) + 1))),
+        class_names=tuple(map(str, range(classes))),
     )

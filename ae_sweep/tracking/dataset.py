@@ -42,11 +42,10 @@ def _schema(card: DatasetCard) -> str:
 
 
 def _profile(card: DatasetCard) -> str:
-    return json.dumps(
-        {
-            "train_images": card.train_images,
-            "val_images": card.val_images,
-            "test_images": card.test_images,
-            "image_shape": list(card.image_shape),
-        }
-    )
+    profile = {
+        "train_images": card.train_images,
+        "val_images": card.val_images,
+        "test_images": card.test_images,
+        "image_shape": list(card.image_shape),
+    }
+    return json.dumps(profile | ({"classes": card.classes} if card.classes else {}))

@@ -152,20 +152,24 @@ class FileRows:
 
     Parameters
     ----------
+    descriptor
+        Of the open file; it is duplicated.
+    name
+        Of the file, for messages: another file may be there by now.
     offset
         Of the first image, in bytes.
     """
 
-    def __init__(self, path: str, *, offset: int, shape: Sequence[int]) -> None:
+    def __init__(self, descriptor: int, *, name: str, offset: int, shape: Sequence[int]) -> None:
         self.shape = tuple(shape)
-        self._path = path
+        self._name = name
         self._offset = offset
         self._image_bytes = math.prod(self.shape[1:])
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.dup(descriptor)
         except OSError as error:
             raise DataError(
-                f"{visible(path)} cannot be read: {error.strerror}; run the command again"
+                f"{visible(name)} cannot be read: {error.strerror}; run the command again"
             ) from error
         weakref.finalize(self, os.close, self._file)
 
@@ -187,7 +191,7 @@ class FileRows:
     def first(self, count: int) -> FileRows:
         """Return the first images, or all if there are fewer."""
         shape = (min(count, self.shape[0]), *self.shape[1:])
-        return FileRows(self._path, offset=self._offset, shape=shape)
+        return FileRows(self._file, name=self._name, offset=self._offset, shape=shape)
 
     def whole(self) -> Tensor:
         """Read all images into memory."""
@@ -203,23 +207,23 @@ class FileRows:
                 count = os.preadv(self._file, [memory], self._offset + begin)
             except OSError as error:
                 raise DataError(
-                    f"{visible(self._path)} cannot be read: {error.strerror}; run the command again"
+                    f"{visible(self._name)} cannot be read: {error.strerror}; run the command again"
                 ) from error
             if not count:
                 raise DataError(
-                    f"{visible(self._path)} became shorter while it was read; run the command again"
+                    f"{visible(self._name)} became shorter while it was read; run the command again"
                 )
             memory, begin = memory[count:], begin + count
 
 
 def source_of(x_NCHW: Bytes) -> ArrayRows | FileRows:
-    """Return where an array's images are read: its file, if it is a contiguous map of one."""
+    """Return where an array's images are read: its file, if it is a contiguous part of a map."""
     root: Any = x_NCHW
     while isinstance(root.base, np.ndarray):
         root = root.base
-    name = getattr(root, "filename", None)
-    if not isinstance(root, np.memmap) or name is None or not x_NCHW.flags.c_contiguous:
+    file = getattr(root, "file", None)
+    if file is None or not x_NCHW.flags.c_contiguous:
         return ArrayRows(x_NCHW)
     # The offset of a part of a map is still that of the whole.
     inside = x_NCHW.ctypes.data - root.ctypes.data
-    return FileRows(os.fspath(name), offset=root.offset + inside, shape=x_NCHW.shape)
+    return FileRows(file.fileno(), name=file.name, offset=root.offset + inside, shape=x_NCHW.shape)

@@ -17,9 +17,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ae_sweep.config import MEMORY_PREFIX
+from ae_sweep.data.file_map import open_map
 from ae_sweep.data.own.facts import ImageFacts
 from ae_sweep.data.own.pixel_file import HASH_BYTES, not_writable
 from ae_sweep.errors import DataError
@@ -33,7 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    import numpy as np
+
     from ae_sweep.config import ImageOptions
+    from ae_sweep.data.file_map import FileMap
 
 VERSION = 1
 """Of the form of a prepared directory; another one is made anew."""
@@ -125,7 +127,7 @@ def publish(
                 os.fsync(file.fileno())
         document = manifest | {
             "version": VERSION,
-            "arrays": {name: _stamp(scratch / name) for name in arrays},
+            "arrays": {name: _stamp((scratch / name).stat()) for name in arrays},
         }
         with (scratch / MANIFEST).open("x", encoding="ascii") as file:
             json.dump(document, file)
@@ -134,8 +136,7 @@ def publish(
         _replace(scratch, target)
     except OSError as error:
         raise not_writable(target, error) from error
-    # Mapped by the name that lasts, because a training reads large files again. Another process
-    # that prepares the same images may be about to put its directory there.
+    # Another process that prepares the same images may be about to put its directory there.
     for _ in range(TRIES):
         prepared = open_prepared(target)
         if prepared is not None and prepared.digest == manifest["digest"]:
@@ -258,15 +259,14 @@ def _shapes(facts: ImageFacts, *, labelled: bool) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _map(path: Path, stamp: list[int]) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = np.lib.format.open_memmap(path, mode="r")
-    if _stamp(path) != stamp:
+def _map(path: Path, stamp: list[int]) -> FileMap:
+    mapped = open_map(path)
+    if mapped.file is None or _stamp(os.fstat(mapped.file.fileno())) != stamp:
         raise ValueError(path)
-    return array
+    return mapped
 
 
-def _stamp(path: Path) -> list[int]:
-    found = path.stat()
+def _stamp(found: os.stat_result) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 

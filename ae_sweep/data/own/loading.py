@@ -57,6 +57,7 @@ def load(
         test_images=facts.test_images,
         image_shape=facts.image_shape,
         leaks=facts.leaks,
+        classes=len(prepared.class_names or ()),
     )
     return ImageDataset(
         card=card,

@@ -22,6 +22,7 @@ from ae_sweep.data.own.facts import NAME_LENGTH
 from ae_sweep.data.own.layout import printable_names
 from ae_sweep.data.own.pixel_file import PIXELS, PixelFile
 from ae_sweep.data.own.preparation import enough_memory, findings, store
+from ae_sweep.data.own.reading import CHUNK_BYTES
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.messages import shorten, times, visible
 
@@ -43,12 +44,17 @@ EXACT = 1e-3
 
 @dataclass(kw_only=True, eq=False)
 class _Items:
-    """Images of a sequence, read once and in order; their labels are known after that."""
+    """Images of a sequence, read once and in order; their labels are known after that.
+
+    As the pictures of a folder, some may be grey or transparent and others not, and where a size
+    is given they are resized to it.
+    """
 
     items: Any
     options: ImageOptions
     count: int
     image_shape: tuple[int, int, int]
+    """Of the first one."""
     labels: list[int] = field(default_factory=list)
     unlabelled: int | None = None
     """Number of the first item without a label; None if there is none."""
@@ -68,23 +74,20 @@ class _Items:
         return (f"no classes: item {self.unlabelled} has no label, and {labelled}",)
 
     def chunks(self, images: int = 1024) -> Iterator[Bytes]:
-        """Yield n×H×W×C, at most ``images`` at a time."""
+        """Yield n×H×W×C, at most ``images`` at a time: neighbours of one shape."""
         waiting: list[Bytes] = []
         for number in range(self.count):
             image_HWC, label = read_item(self.items, number, self.options)
-            if image_HWC.shape != self.image_shape:
-                raise DataError(
-                    f"item {number} is an image of {times(image_HWC.shape)}, and item 0 of "
-                    f"{times(self.image_shape)}; resize them to one shape, as with a transform"
-                )
             if label is not None:
                 self.labels.append(label)
             elif self.unlabelled is None:
                 self.unlabelled = number
-            waiting.append(image_HWC)
-            if len(waiting) == images or number + 1 == self.count:
+            most = min(images, max(1, CHUNK_BYTES // image_HWC.nbytes)) if image_HWC.size else 1
+            if waiting and (image_HWC.shape != waiting[0].shape or len(waiting) >= most):
                 yield np.stack(waiting)
                 waiting = []
+            waiting.append(image_HWC)
+        yield np.stack(waiting)
 
 
 def from_memory(

@@ -68,11 +68,11 @@ class ArrayImages(Protocol):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels as stored."""
+        """Height, width, channels as stored, of the first one."""
         ...
 
     def chunks(self, images: int = 1024) -> Iterator[Bytes]:
-        """Read them as N×H×W×C."""
+        """Read them as N×H×W×C; the shapes of chunks may differ."""
         ...
 
 
@@ -206,10 +206,9 @@ def read_arrays(
     with ThreadPoolExecutor(_threads()) as pool:
         for source in sources:
             height, width, channels = source.image_shape
-            plain = channels in {1, 3} and (height, width) == size
             largest = max(height * width * channels, 3 * size[0] * size[1])
             for chunk in source.chunks(max(1, CHUNK_BYTES // largest)):
-                if plain:
+                if chunk.shape[3] in {1, 3} and chunk.shape[1:3] == size:
                     _keep_plain(first, chunk, converted, pixels)
                 else:
                     pictures = pool.map(partial(convert_array, options=options), chunk)
