@@ -212,3 +212,5 @@ class SweepRecord:
     dataset_digest: str
     counts: dict[Outcome, int]
     """Trials by how they ended."""
+    linear_mse: dict[int, float] = field(default_factory=dict)
+    """Test MSE of principal components by their number; empty where it was not measured."""

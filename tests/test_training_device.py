@@ -210,7 +210,7 @@ def test_a_trial_takes_its_epochs_its_validations_and_one_test() -> None:
     assert speed.trial_seconds(8) == 80 + 8 + 0.5
 
 
-@pytest.mark.parametrize("epochs", range(1, 10))
+@pytest.mark.parametrize("epochs", [*range(1, 10), 99, 100, 101, 103, 200, 250, 1_720])
 def test_a_trial_is_estimated_with_as_many_validations_as_it_has_pauses(epochs: int) -> None:
     images = tiny_images(train=1_024)  # eight steps an epoch: quarters end between the ends
     trainer = Trainer(trial_config(epochs=epochs), images)

@@ -180,6 +180,14 @@ def test_it_learns() -> None:
     assert result.test_mse < predicting_the_mean / 2
 
 
+def test_a_schedule_of_many_epochs_validates_after_a_hundred_of_them_at_most() -> None:
+    images = tiny_images(train=3)
+    for epochs, validated in ((101, 52), (1_720, 99)):
+        pauses = Trainer(small_config(epochs=epochs), images).pauses
+        assert len(pauses) == validated
+        assert pauses[-1] == epochs
+
+
 @pytest.mark.parametrize(
     ("train", "epochs", "pauses", "quarters"),
     [

@@ -36,6 +36,7 @@ from ae_sweep.analysis.latent_space import (
     latent_space,
     too_few_classes,
 )
+from ae_sweep.analysis.linear import linear_errors, worse_than_linear
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
@@ -72,6 +73,7 @@ __all__ = [
     "images_within",
     "latent_space",
     "line",
+    "linear_errors",
     "linear_is_better",
     "listed_conditions",
     "mse_at_rate",
@@ -89,5 +91,6 @@ __all__ = [
     "too_few_classes",
     "trial_rows",
     "verdict",
+    "worse_than_linear",
     "worst",
 ]

@@ -178,11 +178,12 @@ def probe_result(
         exact=float((as_bytes(rebuilt_NCHW) == x_NCHW).mean()),
         # Images of one flat colour have no variance: they are rebuilt exactly or not at all.
         rebuilt=1 - mse / variance if variance > 0 else float(mse == 0),
-        pca_mse=_linear_mse(x_NCHW, pca, components=latent_dim),
+        pca_mse=linear_mse(x_NCHW, pca, components=latent_dim),
     )
 
 
-def _linear_mse(x_NCHW: Array, pca: Pca, *, components: int) -> float:
+def linear_mse(x_NCHW: Array, pca: Pca, *, components: int) -> float:
+    """Return the MSE of images, given as bytes, rebuilt from their principal components."""
     step = images_within(CHUNK_NUMBERS, x_NCHW.shape)
     errors = [
         squared_errors(

@@ -54,6 +54,8 @@ def to_document(frontier: Frontier) -> dict[str, Any]:
     ]
     if frontier.knee is not None:
         fields["knee"]["advice"] = frontier.knee.advice
+    if not frontier.linear_mse:
+        fields.pop("linear_mse")
     units = COLOUR_UNITS
     if frontier.channels == 1:
         fields.pop("channels")

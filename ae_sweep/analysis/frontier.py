@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ae_sweep.analysis.distortion import NotApplicable, psnr_db
 from ae_sweep.analysis.knee import find_knee
+from ae_sweep.analysis.linear import worse_than_linear
 from ae_sweep.analysis.power_law import fit_power_law
 from ae_sweep.config import Condition, Hyperparameters, model_family
 from ae_sweep.errors import ConfigError, NotStoredError, StoreError
@@ -114,6 +115,8 @@ class Frontier:
     """What was left out of the curve or the fit, and why."""
     channels: int = 1
     """Of the images: 1 is grey, 3 is colour."""
+    linear_mse: Mapping[int, float] = field(default_factory=dict)
+    """Test MSE of as many principal components, by latent_dim; empty where it was not measured."""
 
     @property
     def number_word(self) -> str:
@@ -132,7 +135,11 @@ class Frontier:
 
 
 def frontier(
-    trials: Sequence[TrialRecord], *, sweep: str | None = None, dataset: str | None = None
+    trials: Sequence[TrialRecord],
+    *,
+    sweep: str | None = None,
+    dataset: str | None = None,
+    linear_mse: Mapping[int, float] | None = None,
 ) -> Frontier:
     """Return the best point of each condition of a sweep's trials, with a fit and a knee.
 
@@ -145,6 +152,8 @@ def frontier(
         The sweep's name. By default, the names stored with the trials.
     dataset
         The data set's name, carried into the result.
+    linear_mse
+        Test MSE of as many principal components, by latent_dim, where it was measured.
 
     Returns
     -------
@@ -188,8 +197,13 @@ def frontier(
         fit_refusal=fit.reason if isinstance(fit, NotApplicable) else None,
         knee=None if isinstance(knee, NotApplicable) else knee,
         knee_refusal=knee.reason if isinstance(knee, NotApplicable) else None,
-        notes=(*_unmeasured(trials, points), *left_out),
+        notes=(
+            *_unmeasured(trials, points),
+            *left_out,
+            *worse_than_linear(points, linear_mse or {}),
+        ),
         channels=some.channels,
+        linear_mse=dict(linear_mse or {}),
     )
 
 

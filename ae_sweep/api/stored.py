@@ -152,7 +152,9 @@ class Sweep:
         dataset = self.record.config.get("dataset")
         title = None if dataset is None else dataset_title(dataset)
         try:
-            return analysis.frontier(self.trials, sweep=self.name, dataset=title)
+            return analysis.frontier(
+                self.trials, sweep=self.name, dataset=title, linear_mse=self.record.linear_mse
+            )
         except NotStoredError as error:
             words = ["run", "--name", self.name, "--resume"]
             if self.data_dir is not None:

@@ -242,6 +242,10 @@ def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output
         )
     else:
         print_table(tables.frontier_table(finished.frontier))
+        for line in analysis.worse_than_linear(
+            finished.frontier.points, finished.frontier.linear_mse
+        ):
+            say(line)
     say("")
     say(f"next: {store.command('frontier', config.name)}   the curve as a figure")
     say(f"      {store.command('ui')}   runs, pictures and models in the browser")

@@ -17,13 +17,14 @@ from ae_sweep.runner.setup import prepare
 from ae_sweep.runner.tracker import MlflowTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from ae_sweep.analysis import Frontier
     from ae_sweep.config import Condition
     from ae_sweep.locations import Store
     from ae_sweep.runner.engine import Announce
     from ae_sweep.runner.request import SweepRequest
+    from ae_sweep.runner.setup import SweepSetup
     from ae_sweep.sweep import Shield, SweepEvent
     from ae_sweep.tracking import SweepWriter, TrackingStore
 
@@ -146,7 +147,7 @@ def execute(
         try:
             held.close()
             yield from _train(estimate, writer, shield=shield)
-            return _publish(request, runs, writer)
+            return _publish(request, runs, writer, setup=estimate.setup)
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
             # A store that cannot be written is not why it ended.
@@ -192,11 +193,18 @@ def _train(
             yield from events
 
 
-def _publish(request: SweepRequest, runs: TrackingStore, writer: SweepWriter) -> FinishedSweep:
+def _publish(
+    request: SweepRequest, runs: TrackingStore, writer: SweepWriter, *, setup: SweepSetup
+) -> FinishedSweep:
     """Read the trials back, and store the frontier on the sweep's run."""
     config = request.config
     record, trials = runs.sweep_with_trials(config.name)
-    frontier = analysis.frontier(trials, sweep=record.name, dataset=dataset_title(config.dataset))
+    frontier = analysis.frontier(
+        trials,
+        sweep=record.name,
+        dataset=dataset_title(config.dataset),
+        linear_mse=_linear_mse(setup, known=record.linear_mse),
+    )
     figure = plots.frontier_figure(frontier)
     writer.finish(
         figures={f"frontier.{kind}": plots.render(figure, kind) for kind in ("png", "svg")},
@@ -204,10 +212,21 @@ def _publish(request: SweepRequest, runs: TrackingStore, writer: SweepWriter) ->
         document=analysis.to_document(frontier),
         points=frontier.points,
         findings=_findings(frontier),
+        linear_mse=frontier.linear_mse,
     )
     measured = {point.condition for point in frontier.points}
     missing = tuple(each for each in config.conditions if each not in measured)
     return FinishedSweep(frontier=frontier, missing=missing, store=request.store)
+
+
+def _linear_mse(setup: SweepSetup, *, known: Mapping[int, float]) -> Mapping[int, float]:
+    """Measure principal components on own images, of which nobody knows how hard they are."""
+    config, dataset = setup.config, setup.dataset
+    if not config.own_images:
+        return {}
+    if set(config.dims) <= set(known):
+        return known
+    return analysis.linear_errors(dataset.train_NCHW, dataset.test_NCHW, dims=config.dims)
 
 
 def _findings(frontier: Frontier) -> list[str]:

@@ -55,6 +55,9 @@ CHANNELS_PARAMETER: Final = "channels"
 LEAKS: Final = "leaks"
 """Tag of a sweep whose test or validation images equal training images: how many."""
 
+LINEAR_MSE: Final = "pca_test_mse"
+"""Tag of a sweep of own images: test MSE of principal components by their number, as JSON."""
+
 PICTURE: Final = "reconstructions.png"
 TABLE_JSON: Final = "frontier_table.json"
 TABLE_CSV: Final = "frontier_table.csv"

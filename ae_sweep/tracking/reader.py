@@ -66,7 +66,17 @@ def sweep_record(run: Run, counts: Mapping[Outcome, int] | None = None) -> Sweep
         config=_config(run),
         dataset_digest=tags.get(names.DATASET_DIGEST, ""),
         counts={} if counts is None else {each: counts.get(each, 0) for each in Outcome},
+        linear_mse=_linear_mse(tags.get(names.LINEAR_MSE, "{}")),
     )
+
+
+def _linear_mse(text: str) -> dict[int, float]:
+    """Read the errors of principal components; none if the tag holds something else."""
+    try:
+        found = {int(dim): float(mse) for dim, mse in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {dim: mse for dim, mse in found.items() if math.isfinite(mse)}
 
 
 def trial_record(run: Run) -> TrialRecord | None:

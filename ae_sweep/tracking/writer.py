@@ -294,6 +294,7 @@ class SweepWriter(RunWriter):
         document: Mapping[str, object],
         points: Sequence[FrontierPoint] = (),
         findings: Sequence[str] = (),
+        linear_mse: Mapping[int, float] | None = None,
     ) -> None:
         """Write the frontier and its description, and end the run as finished.
 
@@ -309,6 +310,8 @@ class SweepWriter(RunWriter):
             Of the frontier: they become metrics whose step is the latent_dim.
         findings
             Sentences on the frontier, for the description.
+        linear_mse
+            Test MSE of principal components by their number, if it was measured.
 
         Raises
         ------
@@ -336,4 +339,5 @@ class SweepWriter(RunWriter):
             findings=findings,
             stored=stored,
         )
-        self._end(Outcome.FINISHED, {names.TABLES: shown, names.NOTE: note})
+        linear = {names.LINEAR_MSE: json.dumps(dict(linear_mse))} if linear_mse else {}
+        self._end(Outcome.FINISHED, {names.TABLES: shown, names.NOTE: note, **linear})

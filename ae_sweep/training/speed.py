@@ -20,7 +20,7 @@ from ae_sweep.records import QUARTERS
 from ae_sweep.training.evaluate import mean_squared_error, rate, validation
 from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.precision import FP32, Precision
-from ae_sweep.training.trainer import Trainer
+from ae_sweep.training.trainer import MOST_EPOCHS_VALIDATED, Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,10 @@ class Speed:
 
     def trial_seconds(self, epochs: int) -> float:
         """Estimate a whole training of some epochs, without tracking."""
-        validations = epochs + QUARTERS - math.gcd(epochs, QUARTERS)
+        between = math.ceil(epochs / MOST_EPOCHS_VALIDATED)
+        quarters = range(1, QUARTERS + 1)
+        apart = sum(quarter * epochs % (QUARTERS * between) > 0 for quarter in quarters)
+        validations = epochs // between + apart
         return (
             epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
         )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ae_sweep.training.images import DeviceImages
 
 Training = Generator[EpochResult, None, TrialResult]
+MOST_EPOCHS_VALIDATED = 100
+"""Of more epochs every second, or third, ...: those of a few images have few steps."""
 
 
 def train(
@@ -59,7 +61,7 @@ def train(
     Yields
     ------
     EpochResult
-        At the end of every epoch and of every quarter of the schedule.
+        At the end of every quarter of the schedule and of every epoch, or of 100 of them at most.
 
     Returns
     -------
@@ -144,8 +146,10 @@ class TrainingLoop(ABC):
 
     @property
     def pauses(self) -> list[int]:
-        """The steps after which to validate: ends of epochs and of quarters, ascending."""
-        epochs = range(self.steps_per_epoch, self.total_steps + 1, self.steps_per_epoch)
+        """The steps after which to validate: ends of quarters and of at most 100 epochs."""
+        epochs_between = -(-self.total_steps // (self.steps_per_epoch * MOST_EPOCHS_VALIDATED))
+        steps_between = self.steps_per_epoch * epochs_between
+        epochs = range(steps_between, self.total_steps + 1, steps_between)
         return sorted({*epochs, *self._quarter_ends})
 
     @property
