@@ -93,6 +93,14 @@ def _check_analysis(figures: Figures) -> None:
     assert all(50 < _median(of["peak_mb"]) < 5_000 for of in figures["commands"].values())
 
 
+def _check_streaming(figures: Figures) -> None:
+    size = BY_NAME["streaming"].smallest
+    assert figures["image_bytes"] == size.images * math.prod(size.image_shape)
+    for what in ("training", "reading"):
+        resident, streamed = (_median(figures[what][kind]) for kind in ("resident", "streamed"))
+        assert _median(figures[what]["ratio"]) == pytest.approx(streamed / resident)
+
+
 CHECKS: dict[str, Callable[[Figures], None]] = {
     "training": _check_training,
     "frontier_time": _check_frontier_time,
@@ -100,6 +108,7 @@ CHECKS: dict[str, Callable[[Figures], None]] = {
     "workers": _check_workers,
     "startup": _check_startup,
     "overhead": _check_overhead,
+    "streaming": _check_streaming,
     "studies": _check_studies,
     "analysis": _check_analysis,
 }
