@@ -163,8 +163,13 @@ def data_dir_at(data_dir: Path | str | None) -> Path | None:
     return _directory(Path(data_dir), "--data-dir", DataError)
 
 
-def images_at(images: Path | str) -> Path:
+def images_at(images: Path | str, *, option: str = "--dataset") -> Path:
     """Make the path of the user's own images absolute.
+
+    Parameters
+    ----------
+    option
+        What it was given as.
 
     Raises
     ------
@@ -175,10 +180,10 @@ def images_at(images: Path | str) -> Path:
     """
     _refuse_address(
         images,
-        "--dataset takes a name or a path",
+        f"{option} takes a name or a path",
         advice="download the images and name their folder",
     )
-    path = _directory(Path(images), "--dataset", DataError)
+    path = _directory(Path(images), option, DataError)
     # One place has one name, by which its prepared images are found again.
     return path.resolve() if ".." in path.parts else path
 

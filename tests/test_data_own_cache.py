@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +27,6 @@ from ae_sweep.errors import DataError
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
-    from pathlib import Path
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -220,6 +221,18 @@ def test_a_cache_that_cannot_be_written_is_named(folder: Path, cache: Path) -> N
     cache.chmod(0o500)
     with pytest.raises(DataError, match="XDG_CACHE_HOME"):
         load(folder, cache)
+
+
+def test_what_cannot_be_removed_is_named(folder: Path, cache: Path, monkeypatch) -> None:
+    prepared = prepare(folder, cache)
+
+    def refuse(_path: Path, _target: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(DataError, match=rf"cannot remove .*{prepared.directory.name} \(Read-only"):
+        data.forget(folder, cache)
+    assert prepared.directory.is_dir()
 
 
 def test_a_cache_that_is_a_file_is_named(folder: Path, cache: Path) -> None:

@@ -167,6 +167,23 @@ def test_a_path_that_is_not_utf_8_is_refused_at_once(
     assert f"name another {option}" in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [(("data",), "NAME|PATH"), (("run", "--dims", "2", "--dataset"), "--dataset")],
+    ids=["argument", "option"],
+)
+def test_images_that_are_not_to_be_had_are_named_as_they_were_given(
+    cli: Callable[..., Any], words: tuple[str, ...], given: str
+) -> None:
+    odd = cli(*words, f"./{NOT_UTF_8}")
+    assert odd.code == 3
+    assert odd.err.startswith(f"error: {given} 'caf")
+    assert odd.err.endswith(f"or name another {given}\n")
+    address = cli(*words, "https://example.org/images")
+    assert address.code == 2
+    assert address.err.startswith(f"error: {given} takes a name or a path")
+
+
 def test_a_working_directory_that_is_not_utf_8_is_refused_for_relative_paths(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -60,5 +60,5 @@ def worse_than_linear(
     ]
     if not worse:
         return []
-    note = f"test MSE above that of as many principal components: {', '.join(worse)}; more images "
-    return [note + "help most, and more --epochs may"]
+    note = f"test MSE above that of as many principal components: {', '.join(worse)}; more "
+    return [note + "--epochs or more images may help"]

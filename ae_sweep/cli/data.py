@@ -76,7 +76,7 @@ def data(
         _show_named(name, options, data_dir, json_output=json_output)
         return
     images.check_no_data_dir(name, data_dir)
-    path = images_at(name)
+    path = images_at(name, option="NAME|PATH")
     if forget:
         _forget(path, options, json_output=json_output)
         return

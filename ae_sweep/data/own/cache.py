@@ -170,13 +170,24 @@ def making(cache_dir: Path) -> Iterator[Path]:
 
 
 def forget(path: Path, cache_dir: Path) -> int:
-    """Remove all that is prepared of a path, and return how many directories that were."""
+    """Remove all that is prepared of a path, and return how many directories that were.
+
+    Raises
+    ------
+    DataError
+        If the cache cannot be written.
+    """
     parent = images_dir(cache_dir)
     found = list(parent.glob(f"{_key(os.fsencode(path))}-*"))
     if path.parent == parent and (path / MANIFEST).is_file():
         found.append(path)
     for directory in found:
-        _remove(directory)
+        try:
+            _remove(directory)
+        except OSError as error:
+            raise DataError(
+                f"cannot remove {visible(directory)} ({error.strerror}); make it writable first"
+            ) from error
     return len(found)
 
 
