@@ -218,6 +218,9 @@ def test_a_sweep_that_lacks_a_dim_leads_to_its_ui(
         frontier=None,  # type: ignore[arg-type]
         missing=(Condition(2, "conv"),),
         store=store,
+        runs=None,  # type: ignore[arg-type]
+        record=None,  # type: ignore[arg-type]
+        trials=(),
     )
     with pytest.raises(NotStoredError) as caught:
         finished.check()
