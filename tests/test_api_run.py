@@ -69,7 +69,7 @@ def faking(fake: FakeTraining) -> Callable[..., FakeEngine]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> None:
+def place(tmp_path: Path, plain_pictures: None) -> None:
     """Make the default store beforehand: MLflow takes seconds to make one."""
     support.fresh_store(tmp_path)
 
@@ -80,8 +80,8 @@ def quick(no_probe: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("place")
-def test_a_sweep_is_run_and_opened_by_one_call() -> None:
+def test_a_sweep_is_run_and_opened_by_one_call(tmp_path: Path) -> None:
+    store = support.fresh_store(tmp_path)
     fake = FakeTraining()
     sweep = ae_sweep.run_sweep(
         "some", dims=np.array([8, 2]), lr=ae_sweep.Range(1e-3, 1e-2), epochs="2:4", trials=2,
@@ -94,6 +94,9 @@ def test_a_sweep_is_run_and_opened_by_one_call() -> None:
     assert len(sweep.trials) == len(fake.started)
     assert [record.name for record in ae_sweep.list_sweeps()] == ["some"]
     assert ae_sweep.load_sweep().trials == sweep.trials
+    assert store.artifact_root is not None
+    (figure,) = store.artifact_root.rglob("frontier.png")
+    assert figure.stat().st_size > 10_000
 
 
 @pytest.mark.usefixtures("place")
@@ -330,6 +333,7 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixt
     assert (silent.out, silent.err) == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_the_engine_of_the_document_trains_a_sweep() -> None:
     section = (ROOT / "docs/extending.md").read_text().partition("## An engine")[2]
