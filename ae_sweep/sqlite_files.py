@@ -1,4 +1,4 @@
-"""Reading of SQLite files, also where nothing can be written, and advice on SQLite's errors.
+"""Reading of SQLite files, also where nothing can be written.
 
 A database with a write-ahead log needs two files beside it, even to be read. Where those cannot be
 made (a read-only mount, somebody else's directory), SQLite reads it as immutable.
@@ -22,21 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BUSY_SECONDS = 20.0
-
-ADVICE = {
-    "SQLITE_NOTADB": "move it away, or name another --store",
-    "SQLITE_CORRUPT": "restore it from a copy, or name another --store",
-    "SQLITE_CANTOPEN": "check that you may read it and its directory, or name another --store",
-    "SQLITE_PERM": "check that you may read it and its directory, or name another --store",
-    "SQLITE_AUTH": "check that you may read it and its directory, or name another --store",
-    "SQLITE_READONLY": "name a directory that can be written with --store",
-    "SQLITE_BUSY": "end the other program that is using it, then try again",
-    "SQLITE_LOCKED": "end the other program that is using it, then try again",
-    "SQLITE_FULL": "free some space there, then try again",
-    "SQLITE_IOERR": "check the disk that it is on, then try again",
-}
-"""By the name of SQLite's error, of which extended codes are longer (SQLITE_IOERR_READ)."""
-GENERAL_ADVICE = "name another --store"
 
 
 @dataclass(frozen=True)
@@ -104,12 +89,6 @@ def readable(file: Path) -> ReadableFile:
 def is_writable(file: Path) -> bool:
     """Return whether SQLite can write to a file and make its log beside it."""
     return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
-
-
-def advice_on(error: BaseException) -> str:
-    """Return what the user can do about an error of SQLite's."""
-    name = getattr(error, "sqlite_errorname", "")
-    return next((text for sign, text in ADVICE.items() if name.startswith(sign)), GENERAL_ADVICE)
 
 
 def _immutable(file: Path, version: str) -> ReadableFile:

@@ -8,6 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import contextlib
+import functools
 import gc
 import shutil
 import sys
@@ -25,6 +26,12 @@ from commands import (
     environment,  # noqa: F401 - tests import it from here
     needs_a_new_python,
     run_new_python,
+)
+from processor_time import (  # noqa: F401 - hooks
+    pytest_runtest_call,
+    pytest_runtest_logreport,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
 )
 from sweep_support import SMALL
 from typer.testing import CliRunner
@@ -63,8 +70,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
+    _keep_database_scripts()
     gc.collect()
     gc.freeze()
+
+
+def _keep_database_scripts() -> None:
+    """Have the hundred scripts of a database's versions be compiled once, not for each store."""
+    if "alembic.util" not in sys.modules:
+        return
+    import alembic.util
+
+    load = alembic.util.load_python_file
+    kept = functools.cache(load)
+    # The one that runs the others does so while it is imported.
+    alembic.util.load_python_file = lambda directory, name: (
+        load(directory, name) if name == "env.py" else kept(directory, name)
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -101,6 +123,18 @@ def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     speed = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
     monkeypatch.setattr(training, "measure_speed", lambda *_, **__: speed)
     monkeypatch.setattr(setup, "remembered_precision", lambda *_, **__: training.FP32)
+
+
+@pytest.fixture
+def plain_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store one pixel for each figure of a sweep: drawing takes half the time of a faked one."""
+    from tracking_support import png
+
+    from ae_sweep import plots
+
+    monkeypatch.setattr(plots, "frontier_figure", lambda *_, **__: None)
+    monkeypatch.setattr(plots, "reconstructions_figure", lambda *_, **__: None)
+    monkeypatch.setattr(plots, "render", lambda _, kind: png() if kind == "png" else b"<svg/>")
 
 
 @pytest.fixture(scope="session")

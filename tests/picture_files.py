@@ -123,6 +123,17 @@ class Measured:
     """Most memory that the process has had resident."""
 
 
+def deflated(block: bytes, times: int, *, before: bytes = b"", level: int = 9) -> bytes:
+    """Return the raw deflate stream of a block repeated: it is compressed once, its bytes copied.
+
+    Behind a full flush a stream refers to nothing before it, so that a copy stands for itself.
+    """
+    squeezer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    start = squeezer.compress(before) + squeezer.flush(zlib.Z_FULL_FLUSH)
+    piece = squeezer.compress(block) + squeezer.flush(zlib.Z_FULL_FLUSH)
+    return start + piece * times + b"\3\0"  # a last block, which is empty
+
+
 def measure(*paths: Path) -> Measured:
     """Read files of pictures and arrays, one after another, in a new process."""
     done = subprocess.run(

@@ -168,7 +168,7 @@ def test_a_deleted_experiment_is_restored_by_the_advised_command(
     assert "digits" in cli("list", *words).out
 
 
-@pytest.mark.parametrize("by", ["option", "variable"])
+@pytest.mark.parametrize("by", ["option", pytest.param("variable", marks=pytest.mark.slow)])
 def test_a_database_of_an_older_mlflow_is_upgraded_by_the_advised_command(
     cli: Callable[..., Any],
     typed: Callable[[str], Any],
@@ -218,6 +218,9 @@ def test_a_sweep_that_lacks_a_dim_leads_to_its_ui(
         frontier=None,  # type: ignore[arg-type]
         missing=(Condition(2, "conv"),),
         store=store,
+        runs=None,  # type: ignore[arg-type]
+        record=None,  # type: ignore[arg-type]
+        trials=(),
     )
     with pytest.raises(NotStoredError) as caught:
         finished.check()

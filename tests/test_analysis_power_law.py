@@ -84,7 +84,12 @@ def test_fitted_curve_is_no_worse_than_a_dense_search_over_all_curves():
         ([2, 8, 32, 128], [0.01, 0.02, 0.05, 0.06], "does not fall"),
         ([2, 8, 32, 128, 512], [1, 0.1, 0.1, 0.1, 0.1], "they fall in one step"),
         ([2, 8, 32, 128, 512], [1, 0.1, 0.11, 0.09, 0.1], "standard error is larger"),
-        ([2, 4, 8, 16], [0.1, 0.09999999, 0.09999998, 0.09999997], "they hardly fall"),
+        pytest.param(
+            [2, 4, 8, 16],
+            [0.1, 0.09999999, 0.09999998, 0.09999997],
+            "they hardly fall",
+            marks=pytest.mark.slow,
+        ),
         ([2, 4, 8, 16, 32, 64], [0.1] * 5 + [1e-4], "no power law describes"),
     ],
 )
@@ -94,6 +99,7 @@ def test_fit_refuses_degenerate_data_in_words(dims, mses, reason):
     assert reason in refusal.reason
 
 
+@pytest.mark.slow
 def test_fit_never_raises_whatever_the_positive_numbers():
     random = np.random.default_rng(1)
     for _ in range(40):

@@ -47,6 +47,7 @@ def test_equal_images_have_no_components() -> None:
     assert found.mean_mse == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_only_a_sample_is_read() -> None:
     train = np.broadcast_to(np.zeros((1, 1, 1, 1), np.uint8), (10**9, 1, 200, 200))
     found = spectrum(train, train)

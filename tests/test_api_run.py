@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import own_sources
 import pytest
 import tracking_support as support
 from conftest import ROOT
@@ -68,7 +69,7 @@ def faking(fake: FakeTraining) -> Callable[..., FakeEngine]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> None:
+def place(tmp_path: Path, plain_pictures: None) -> None:
     """Make the default store beforehand: MLflow takes seconds to make one."""
     support.fresh_store(tmp_path)
 
@@ -79,8 +80,8 @@ def quick(no_probe: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("place")
-def test_a_sweep_is_run_and_opened_by_one_call() -> None:
+def test_a_sweep_is_run_and_opened_by_one_call(tmp_path: Path) -> None:
+    store = support.fresh_store(tmp_path)
     fake = FakeTraining()
     sweep = ae_sweep.run_sweep(
         "some", dims=np.array([8, 2]), lr=ae_sweep.Range(1e-3, 1e-2), epochs="2:4", trials=2,
@@ -93,6 +94,51 @@ def test_a_sweep_is_run_and_opened_by_one_call() -> None:
     assert len(sweep.trials) == len(fake.started)
     assert [record.name for record in ae_sweep.list_sweeps()] == ["some"]
     assert ae_sweep.load_sweep().trials == sweep.trials
+    assert store.artifact_root is not None
+    (figure,) = store.artifact_root.rglob("frontier.png")
+    assert figure.stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("place")
+def test_the_trials_of_a_sweep_that_has_ended_are_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = []
+    read = tracking.TrackingStore.sweep_with_trials
+
+    def counted(runs: tracking.TrackingStore, name: str | None = None) -> Any:
+        readings.append(name)
+        return read(runs, name)
+
+    monkeypatch.setattr(tracking.TrackingStore, "sweep_with_trials", counted)
+    sweep = ae_sweep.run_sweep(
+        "some", dims=[2, 4], trials=1, engine=faking(FakeTraining()), progress=False, **SMALL
+    )
+    assert readings == ["some"]
+    stored = ae_sweep.load_sweep("some")
+    assert (sweep.record, sweep.trials) == (stored.record, stored.trials)
+    assert sweep.record.outcome is Outcome.FINISHED
+
+
+@pytest.mark.usefixtures("place")
+def test_an_option_that_changes_no_pixel_is_not_stored_when_a_sweep_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    np.save(tmp_path / "some.npy", own_sources.images(300, side=8))
+    settings: dict[str, Any] = {
+        "dataset": tmp_path / "some.npy", "epochs": 1, "progress": False,
+        "engine": faking(FakeTraining()),
+    }  # fmt: skip
+    first = ae_sweep.run_sweep("some", dims=2, trials=1, **settings)
+    grown = ae_sweep.run_sweep(
+        "some", dims=[2, 4], resume=True, colour="grey", background="white", **settings
+    )
+    assert grown.record.config == {**first.record.config, "dims": "2 4"}
+    elsewhere = {**settings, "dataset": tmp_path / "floats.npy"}
+    np.save(elsewhere["dataset"], own_sources.images(300, side=8) / np.float32(255))
+    moved = ae_sweep.run_sweep("some", resume=True, scale=True, **elsewhere)
+    assert moved.record.config["scale"] == "True", "without it these floats are refused"
 
 
 @pytest.mark.usefixtures("place")
@@ -287,6 +333,7 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixt
     assert (silent.out, silent.err) == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_the_engine_of_the_document_trains_a_sweep() -> None:
     section = (ROOT / "docs/extending.md").read_text().partition("## An engine")[2]

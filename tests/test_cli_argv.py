@@ -180,5 +180,5 @@ def test_python_m_ae_sweep_is_the_command_line(
         command=[sys.executable, "-m", "ae_sweep"],
         changes={"PYTHONPATH": str(ROOT)},
     )
-    assert module == process(*words, cwd=tmp_path)
+    assert module == process(*words, cwd=tmp_path, command=[sys.executable, str(ROOT / "cli.py")])
     assert module.code == code

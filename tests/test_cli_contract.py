@@ -118,6 +118,7 @@ def test_the_launcher_of_a_checkout_and_the_installed_command_behave_alike(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_is_refused_without_the_libraries_of_tracking_and_search(
     tmp_path: Path,
 ) -> None:
@@ -222,6 +223,7 @@ def _on_a_terminal(words: list[str], *, cwd: Path, **changes: str) -> str:
     return told.decode()
 
 
+@pytest.mark.slow
 def test_colours_and_escape_codes_are_for_terminals_only(
     process: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def test_frontier_takes_the_latest_sweep_and_of_each_dim_the_best_by_validation(
     assert (tmp_path / "frontier-four.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_frontier_prints_csv_and_json_as_nothing_but_data(at: Callable[..., Any]) -> None:
     table = list(csv.DictReader(io.StringIO(at("frontier", "four", "--csv").out)))
     assert [row["Latent dim"] for row in table] == ["2", "4", "8", "16"]

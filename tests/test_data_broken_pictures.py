@@ -9,13 +9,22 @@ import struct
 import subprocess
 import sys
 import warnings
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from conftest import ROOT
-from picture_files import SIGNATURE, chunk, header, measure, measure_contents, noise, png, tiff
+from picture_files import (
+    SIGNATURE,
+    chunk,
+    deflated,
+    header,
+    measure,
+    measure_contents,
+    noise,
+    png,
+    tiff,
+)
 from PIL import Image, ImageFile, PngImagePlugin
 
 from ae_sweep.config import ImageOptions
@@ -194,9 +203,10 @@ def test_a_small_file_of_a_huge_webp_is_refused(tmp_path: Path) -> None:
 
 
 def _bomb() -> bytes:
-    squeezer = zlib.compressobj(9)
-    block = bytes(1 << 20)
-    return b"".join(squeezer.compress(block) for _ in range(600)) + squeezer.flush()
+    """Return a zlib stream of 600 MiB of zeros, with their right checksum."""
+    size = 600 << 20
+    checksum = (size % 65_521) << 16 | 1
+    return b"\x78\xda" + deflated(bytes(1 << 20), 600) + struct.pack(">I", checksum)
 
 
 def test_texts_and_pixels_that_inflate_without_end_take_little_memory(tmp_path: Path) -> None:
@@ -215,7 +225,16 @@ def test_texts_and_pixels_that_inflate_without_end_take_little_memory(tmp_path: 
     assert found.peak_mb < 150
 
 
-def test_metadata_of_many_megabytes_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [b"tEXt", b"iTXt", b"prVt"])
+def test_metadata_above_the_limit_are_refused(tmp_path: Path, kind: bytes) -> None:
+    plain = png([bytes(12)] * 4, width=4)
+    data = b"name\0\0\0\0\0" + bytes(16 << 20)
+    with pytest.raises(BrokenPictureError, match="has more than 16 MiB of metadata"):
+        _read(tmp_path, plain[:-12] + chunk(kind, data) + plain[-12:])
+
+
+@pytest.mark.slow
+def test_metadata_of_many_megabytes_are_refused_in_little_memory(tmp_path: Path) -> None:
     plain = png([bytes(12)] * 4, width=4)
     data = b"name\0\0\0\0\0" + "é".encode() * (30 << 20)
     pngs = [plain[:-12] + chunk(kind, data) + plain[-12:] for kind in (b"tEXt", b"iTXt", b"prVt")]

@@ -244,6 +244,7 @@ def test_a_full_disk_leaves_no_file_and_says_where_it_could_not_write(
     assert list((tmp_path / "Tiny/raw").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_processes_that_fetch_at_once_both_succeed(tmp_path: Path) -> None:
     barrier = SPAWN.Barrier(2)
     processes = [SPAWN.Process(target=fetch_together, args=(barrier, tmp_path)) for _ in range(2)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from data_fakes import Brings, arrays, files, gz_files, tiny_set, write
+from fakes import sweep_config
 from own_sources import as_set, images, load, parts, prepare, write_idx, write_pictures
 from PIL import Image
 
@@ -300,9 +301,36 @@ def test_a_compressed_idx_file_that_claims_far_too_much_is_refused(tmp_path: Pat
         load(tmp_path / "own", tmp_path / "cache")
 
 
+def test_a_limit_beyond_the_training_images_is_refused_with_the_most_there_are(
+    tmp_path: Path,
+) -> None:
+    np.save(tmp_path / "own.npy", images(300))
+    card = load(tmp_path / "own.npy", tmp_path / "cache").card
+    own = (card.train_images, card.val_images, card.test_images)
+    for dataset, name, counts in (
+        ("shapes", "shapes", (2_200, 200, 400)),
+        (str(tmp_path / "own.npy"), "own.npy", own),
+    ):
+        train, val, test = counts
+        with pytest.raises(ConfigError) as caught:
+            data.load(dataset, cache_dir=tmp_path / "cache", train_limit=2_201)
+        assert str(caught.value) == (
+            f"train-limit 2,201 is more than the {train:,} training images of {name} ({val} are "
+            f"for validation and {test} for testing); give at most {train}"
+        )
+
+
 def test_options_of_own_images_are_refused_for_a_named_set(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="only own images are converted"):
-        data.load("shapes", options=ImageOptions(image_size=(8, 8)), cache_dir=tmp_path)
+    options = ImageOptions(image_size=(8, 8), fit="pad")
+    with pytest.raises(ConfigError) as loaded:
+        data.load("shapes", options=options, cache_dir=tmp_path)
+    with pytest.raises(ConfigError) as configured:
+        sweep_config(dataset="shapes", images=options)
+    assert str(loaded.value) == str(configured.value)
+    assert str(loaded.value) == (
+        "only own images are converted, and 'shapes' is used as it is; leave out --image-size "
+        "and --fit, or name a path in its place"
+    )
     with pytest.raises(ConfigError, match="--data-dir"):
         data.load(str(tmp_path), cache_dir=tmp_path, data_dir=tmp_path)
 

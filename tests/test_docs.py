@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import FOREIGN_VARIABLES
 from typer.testing import CliRunner
 
 from ae_sweep.cli.app import app
@@ -77,14 +79,13 @@ def test_the_top_level_holds_what_the_design_allows_and_nothing_else() -> None:
     assert {line.partition("/")[0] for line in listed.stdout.splitlines()} == allowed
 
 
-def test_the_command_line_reference_is_what_help_says() -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_command_line_reference_is_what_help_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In this process, which has imported torch; `make docs-check` runs it as a program.
+    for variable in FOREIGN_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    program = runpy.run_path(str(ROOT / "docs" / "generate.py"), run_name="generate")
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    program["main"]()  # it exits with what is out of date
 
 
 @pytest.mark.slow

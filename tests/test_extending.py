@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import tracking_support as support
 from commands import environment
 from conftest import ROOT
 from fakes import tiny_images, trial_config
@@ -95,14 +96,16 @@ def denoising(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(MODEL_SETTINGS, name, option)  # type: ignore[arg-type]
 
 
-@pytest.mark.usefixtures("denoising", "no_probe")
+@pytest.mark.slow
+@pytest.mark.usefixtures("denoising", "no_probe", "plain_pictures")
 def test_a_sweep_measures_every_combination_of_two_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    store = support.fresh_store(tmp_path).root
     settings: dict[str, Any] = {
         "model": "denoising", "dims": 2, "trials": 1, "lr": 4e-3, "epochs": 1,
-        "dataset": "shapes", "train_limit": 256, "store": tmp_path, "progress": False,
+        "dataset": "shapes", "train_limit": 256, "store": store, "progress": False,
     }  # fmt: skip
     swept = {"hidden": [16, 32], "noise": [0, 0.5]}
     sweep = ae_sweep.run_sweep("two", **swept, **settings)  # type: ignore[misc]

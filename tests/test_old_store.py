@@ -51,6 +51,7 @@ def stored_frontier(name: str) -> Any:
     return json.loads((FIXTURE / f"{name}.json").read_text())
 
 
+@pytest.mark.usefixtures("plain_pictures")
 @pytest.mark.parametrize("name", SWEEPS)
 def test_a_frontier_is_the_same_to_the_last_digit(
     cli: Callable[..., Done], read_only: Path, name: str

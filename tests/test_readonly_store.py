@@ -174,6 +174,14 @@ def test_every_inspection_of_python_only_reads_and_logging_is_refused(read_only:
     assert contents(read_only) == before
 
 
+def test_the_ui_says_that_it_cannot_run_on_a_read_only_store(
+    cli: Callable[..., Any], read_only: Path
+) -> None:
+    done = cli("ui", "--store", str(read_only))
+    assert done.code == 3
+    assert "is read-only, and MLflow's UI writes to its database" in done.err
+
+
 @pytest.mark.usefixtures("no_probe")
 def test_no_sweep_is_started_in_a_read_only_store(read_only: Path) -> None:
     before = contents(read_only)

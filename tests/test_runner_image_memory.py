@@ -45,6 +45,7 @@ def test_the_limit_is_carried_by_the_command_that_completes_a_sweep(tmp_path: Pa
     assert plain.config == limited.config, "where images are is no part of a sweep's identity"
 
 
+@pytest.mark.usefixtures("no_probe")
 def test_a_sweep_streams_images_that_are_larger_than_its_limit(tmp_path: Path) -> None:
     settings: Any = {
         "dataset": "shapes", "train_limit": 64, "dims": [2], "store": tmp_path / "store",

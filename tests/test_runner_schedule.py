@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tracking_support as support
 from fakes import sweep_config
 
 import ae_sweep
@@ -144,10 +145,11 @@ def own_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path / "pictures")
 
 
+@pytest.mark.usefixtures("no_probe", "plain_pictures")
 def test_what_was_chosen_is_stored_and_a_resumed_sweep_keeps_it(
     tmp_path: Path, own_images: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = tmp_path / "store"
+    store = support.fresh_store(tmp_path, name="store").root
     settings: Any = {"dataset": own_images, "dims": [2], "trials": 1, "store": store}
     plan = ae_sweep.plan_sweep("own", **settings)
     assert plan.plan.config.space["epochs"] == Choices((2, 4))

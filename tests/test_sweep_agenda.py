@@ -117,7 +117,7 @@ def cost(trials: int, *, conditions: int, slots: int) -> tuple[int, int]:
     return Counted.inspections, lines
 
 
-@pytest.mark.parametrize("slots", [1, 8])
+@pytest.mark.parametrize("slots", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_ten_times_the_trials_cost_ten_times_the_inspections(slots: int) -> None:
     few, few_lines = cost(1_000, conditions=10, slots=slots)
     many, many_lines = cost(10_000, conditions=10, slots=slots)
@@ -126,6 +126,7 @@ def test_ten_times_the_trials_cost_ten_times_the_inspections(slots: int) -> None
     assert many <= 10 * 10_000, "each start is inspected a few times"
 
 
+@pytest.mark.slow
 def test_a_choice_costs_the_same_among_few_conditions_and_many() -> None:
     few, few_lines = cost(10_000, conditions=10, slots=8)
     many, many_lines = cost(10_000, conditions=1_000, slots=8)

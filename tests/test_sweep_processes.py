@@ -181,7 +181,7 @@ def test_a_training_that_fails_is_told_as_an_inline_worker_tells_it(
 BUGS = {"has a bug": "TypeError: a bug", "has a wrong shape": "mat1 and mat2 shapes cannot be mul"}
 
 
-@pytest.mark.parametrize("kind", ["inline", "processes"])
+@pytest.mark.parametrize("kind", ["inline", pytest.param("processes", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("how", BUGS)
 def test_a_bug_is_raised_with_the_traceback_of_the_training_and_is_no_failed_trial(
     two: Any, place: Path, how: str, kind: str
@@ -199,6 +199,7 @@ def test_a_bug_is_raised_with_the_traceback_of_the_training_and_is_no_failed_tri
     assert isinstance(events(worker, 1)[-1], JobFinished), "the worker is not the worse for it"
 
 
+@pytest.mark.slow
 def test_a_process_whose_device_failed_gets_no_further_job(two: Any, place: Path) -> None:
     lost, later = new_config(model="loses its device"), [new_config(), new_config()]
     two.submit(0, lost)

@@ -316,6 +316,7 @@ def test_filled_slots_are_counted_without_writing(path: Path) -> None:
     assert not path.with_name("missing").exists()
 
 
+@pytest.mark.slow
 def test_two_hundred_trials_are_asked_and_told(in_memory: None, path: Path) -> None:
     study = open_one(path, space=CONTINUOUS, trials=200)
     assert len(set(map(repr, fill(study)))) == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -73,6 +74,21 @@ def test_browsers_leave_port_80_out_of_the_host() -> None:
 def test_a_tracking_server_needs_no_second_ui(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"http://server:5000, which has its own UI"):
         tracking.ui_command(Store(tmp_path, tracking_override="http://server:5000"), port=5000)
+
+
+def test_a_read_only_store_is_refused_before_mlflow_stumbles_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = support.fresh_store(tmp_path)
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+    monkeypatch.setattr(subprocess, "Popen", None)  # no server is started
+    ui = tracking.running_ui(store, port=support.free_port(), environment={})
+    with pytest.raises(StoreError) as caught, ui:
+        pass
+    said = str(caught.value)
+    assert str(store.root) in said
+    assert said.endswith("is read-only, and MLflow's UI writes to its database from the start; "
+                         "make it writable, or copy it and name the copy with --store")  # fmt: skip
 
 
 def test_a_server_that_ends_early_is_told_with_its_last_words() -> None:

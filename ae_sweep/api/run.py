@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
-from ae_sweep.api.stored import read_sweep
+from ae_sweep.api.stored import Sweep
 from ae_sweep.config import IMAGE_OPTIONS, MODEL_SETTINGS, PARAMETERS, ImageOptions
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from ae_sweep.api.stored import Sweep
     from ae_sweep.config import Choices, Colour, Fit, MethodName, PrunerName, Range, SamplerName
     from ae_sweep.runner.engine import Announce, EngineFactory
     from ae_sweep.runner.estimate import Estimate
@@ -315,4 +314,11 @@ def _events(
 
 def _opened(request: SweepRequest, finished: FinishedSweep) -> Sweep:
     finished.check()
-    return read_sweep(request.config.name, request.store, data_dir=request.data_dir)
+    # The trials have been read just now: of thousands, that takes seconds.
+    return Sweep(
+        record=finished.record,
+        trials=finished.trials,
+        store=finished.store,
+        runs=finished.runs,
+        data_dir=request.data_dir,
+    )

@@ -12,6 +12,7 @@ from ae_sweep.config.images import (
     Colour,
     Fit,
     ImageOptions,
+    check_no_options,
     parse_image_size,
 )
 from ae_sweep.config.model import (
@@ -83,6 +84,7 @@ __all__ = [
     "changed_options",
     "changed_settings",
     "check_count",
+    "check_no_options",
     "check_port",
     "dataset_title",
     "digest",

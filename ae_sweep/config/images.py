@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import shorten, unknown_name
+from ae_sweep.messages import option_name, shorten, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +102,21 @@ class ImageOptions:
 
 IMAGE_OPTIONS = tuple(field.name for field in dataclasses.fields(ImageOptions))
 """Names of the options."""
+
+
+def check_no_options(dataset: str, options: ImageOptions) -> None:
+    """Refuse options of own images beside a named data set, whose images are used as they are.
+
+    Raises
+    ------
+    ConfigError
+        With the options that are given.
+    """
+    if given := [option_name(name) for name in options.written]:
+        raise ConfigError(
+            f"only own images are converted, and {shorten(dataset)} is used as it is; leave out "
+            f"{' and '.join(given)}, or name a path in its place"
+        )
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

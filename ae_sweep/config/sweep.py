@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ae_sweep.config.hyperparameters import PARAMETERS, Hyperparameters
-from ae_sweep.config.images import MEMORY_PREFIX, ImageOptions
+from ae_sweep.config.images import MEMORY_PREFIX, ImageOptions, check_no_options
 from ae_sweep.config.model import Condition, ModelSetting, all_models
 from ae_sweep.config.values import MAX_SEED, Range, check_count, check_seed
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import option_name, shorten, unknown_name
+from ae_sweep.messages import shorten, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,12 +110,8 @@ class SweepConfig:
             raise ConfigError(f"dims must be ascending and distinct, got {self.dims}")
         check_count("trials", self.trials)
         check_count("repeats", self.repeats, least=0)
-        if self.images.written and not self.own_images:
-            option = option_name(next(iter(self.images.written)))
-            raise ConfigError(
-                f"{option} is for own images, and the data set {shorten(self.dataset)} is used "
-                "as it is; leave it out, or give --dataset a path"
-            )
+        if not self.own_images:
+            check_no_options(self.dataset, self.images)
         if self.train_limit is not None:
             check_count("train-limit", self.train_limit, most=None)
         check_seed(self.seed)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import ImageOptions, check_count
+from ae_sweep.config import ImageOptions, check_no_options
 from ae_sweep.data import generated, own, registry
 from ae_sweep.data.image_dataset import ImageDataset
 from ae_sweep.data.locate import Located, find
 from ae_sweep.data.registry import names
-from ae_sweep.data.split import layout_digest, split, val_count
+from ae_sweep.data.split import check_train_limit, layout_digest, split, val_count
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import option_name, visible
+from ae_sweep.messages import visible
 from ae_sweep.records import DatasetCard
 
 if TYPE_CHECKING:
@@ -88,9 +89,14 @@ def load(
         )
     name = dataset
     registry.check_name(name)
-    _check_no_options(name, options)
+    check_no_options(name, options)
     if name == registry.GENERATED:
-        check_train_limit(name, train_limit, generated.TRAIN_IMAGES)
+        _check_train_limit(
+            name,
+            train_limit,
+            train_images=generated.TRAIN_IMAGES,
+            test_images=generated.TEST_IMAGES,
+        )
         return _assemble(name, _generate(), train_limit)
     return load_image_set(
         registry.IMAGE_SETS[name],
@@ -119,7 +125,7 @@ def fetch(
         The files are damaged, or no source has them.
     """
     registry.check_name(name)
-    _check_no_options(name, options)
+    check_no_options(name, options)
     if name == registry.GENERATED:
         return Located(name=name, source="generated", files=())
     image_set = registry.IMAGE_SETS[name]
@@ -135,7 +141,12 @@ def load_image_set(
     announce: Callable[[str], None] | None = None,
 ) -> ImageDataset:
     """Load a set that may be outside the registry; see ``load``."""
-    check_train_limit(image_set.name, train_limit, image_set.train_images.shape[0])
+    _check_train_limit(
+        image_set.name,
+        train_limit,
+        train_images=image_set.train_images.shape[0],
+        test_images=image_set.test_images.shape[0],
+    )
     found = find(image_set, cache_dir=cache_dir, data_dir=data_dir, announce=announce)
     train, train_labels, test, test_labels = (file.array for file in found.files)
     pixels = _Pixels(
@@ -149,33 +160,18 @@ def load_image_set(
     return _assemble(image_set.name, pixels, train_limit)
 
 
-def check_train_limit(name: str, train_limit: int | None, images: int) -> None:
-    """Refuse a limit on the training images that is out of range.
-
-    Raises
-    ------
-    ConfigError
-        If it is below 1, or above the number of training images without those for validation.
-    """
-    if train_limit is None:
-        return
-    check_count("train-limit", train_limit, most=None)
-    available = images - val_count(images)
-    if train_limit > available:
-        raise ConfigError(
-            f"train-limit {train_limit:,} is more than the {available:,} training images of "
-            f"{name} ({val_count(images):,} of {images:,} are held out for validation); give at "
-            f"most {available}"
-        )
-
-
-def _check_no_options(name: str, options: ImageOptions) -> None:
-    if options.written:
-        given = ", ".join(map(option_name, options.written))
-        raise ConfigError(
-            f"{given}: only own images are converted, and {name} is used as it is; leave it out, "
-            "or name a path"
-        )
+def _check_train_limit(
+    name: str, train_limit: int | None, *, train_images: int, test_images: int
+) -> None:
+    """Refuse a limit on the training images of a named set, some of which are for validation."""
+    val_images = val_count(train_images)
+    check_train_limit(
+        name,
+        train_limit,
+        train_images=train_images - val_images,
+        val_images=val_images,
+        test_images=test_images,
+    )
 
 
 def check_no_data_dir(path: str, data_dir: Path | str | None) -> None:
@@ -193,7 +189,9 @@ def check_no_data_dir(path: str, data_dir: Path | str | None) -> None:
         )
 
 
+@functools.cache
 def _generate() -> _Pixels:
+    """Draw the shapes once a process: 2 MB in a quarter of a second; data sets are copies."""
     train, train_labels, test, test_labels = arrays = generated.draw()
     return _Pixels(
         train_NHW=train,

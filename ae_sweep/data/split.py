@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ae_sweep.config import digest
+from ae_sweep.config import check_count, digest
+from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,32 @@ def split(
     order = np.argsort(np.random.PCG64(SPLIT_SEED).random_raw(images), kind="stable")
     held_out = val_count(images)
     return order[held_out:][:train_limit], order[:held_out]
+
+
+def check_train_limit(
+    name: str, train_limit: int | None, *, train_images: int, val_images: int, test_images: int
+) -> None:
+    """Refuse a limit on the training images of a data set that is out of range.
+
+    Parameters
+    ----------
+    train_images
+        Number of training images without those for validation.
+
+    Raises
+    ------
+    ConfigError
+        If the limit is below 1, or above that number.
+    """
+    if train_limit is None:
+        return
+    check_count("train-limit", train_limit, most=None)
+    if train_limit > train_images:
+        raise ConfigError(
+            f"train-limit {train_limit:,} is more than the {train_images:,} training images of "
+            f"{name} ({val_images:,} are for validation and {test_images:,} for testing); give at "
+            f"most {train_images}"
+        )
 
 
 def layout_digest(content_sha256: Sequence[str], *, train_images: int) -> str:

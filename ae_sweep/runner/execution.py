@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from ae_sweep import analysis, plots, sweep, tracking, training
 from ae_sweep.config import dataset_title
 from ae_sweep.errors import NotStoredError, StoreError
+from ae_sweep.records import Outcome
 from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
 from ae_sweep.runner.estimate import Estimate
-from ae_sweep.runner.setup import prepare
+from ae_sweep.runner.setup import prepare, with_stored_options
 from ae_sweep.runner.tracker import MlflowTracker
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ae_sweep.analysis import Frontier
     from ae_sweep.config import Condition
     from ae_sweep.locations import Store
+    from ae_sweep.records import SweepRecord, TrialRecord
     from ae_sweep.runner.engine import Announce
     from ae_sweep.runner.request import SweepRequest
     from ae_sweep.runner.setup import SweepSetup
@@ -47,6 +50,11 @@ class FinishedSweep:
     missing: tuple[Condition, ...]
     """Conditions of which no trial finished."""
     store: Store
+    runs: TrackingStore
+    record: SweepRecord
+    """As it is stored now that it has ended."""
+    trials: tuple[TrialRecord, ...]
+    """In the order they were started."""
 
     def check(self) -> None:
         """Refuse a frontier that lacks a condition.
@@ -95,6 +103,9 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
         resume=request.resume,
         reasons=request.changed_options,
     )
+    if request.stored_options is not None:
+        setup = with_stored_options(setup, request.stored_options)
+        config = setup.config
     trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
     plan = sweep.make_plan(
         config,
@@ -216,7 +227,14 @@ def _publish(
     )
     measured = {point.condition for point in frontier.points}
     missing = tuple(each for each in config.conditions if each not in measured)
-    return FinishedSweep(frontier=frontier, missing=missing, store=request.store)
+    return FinishedSweep(
+        frontier=frontier,
+        missing=missing,
+        store=request.store,
+        runs=runs,
+        record=dataclasses.replace(record, outcome=Outcome.FINISHED),
+        trials=tuple(trials),
+    )
 
 
 def _linear_mse(setup: SweepSetup, *, known: Mapping[int, float]) -> Mapping[int, float]:

@@ -49,6 +49,8 @@ class SweepRequest:
     """Hyperparameters of ``config`` whose values are chosen when the images are counted."""
     changed_options: tuple[str, ...] = ()
     """How own images are converted otherwise than in the stored sweep, which may change them."""
+    stored_options: Mapping[str, str] | None = None
+    """Options of own images in the stored sweep, where others are given of the same path."""
 
     @property
     def engine_factory(self) -> EngineFactory:
@@ -157,6 +159,7 @@ def make_request(
     with contextlib.suppress(NotStoredError):
         tracking.open_for_reading(store)
     sweep.check_conflict(store.optuna_path, config, identity=config.identity(), resume=resume)
+    changed = tuple(changed_options(stored, config.images)) if stored else ()
     return SweepRequest(
         config=config,
         store=store,
@@ -167,7 +170,8 @@ def make_request(
         engine=engine,
         image_memory=image_memory,
         unsettled=frozenset() if resume else unsettled(config, given),
-        changed_options=tuple(changed_options(stored, config.images)) if stored else (),
+        changed_options=changed,
+        stored_options=stored if changed and stored.get("dataset") == config.dataset else None,
     )
 
 

@@ -23,6 +23,7 @@ from ae_sweep.config.parsing import (
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.messages import option_name, shorten
 from ae_sweep.runner.schedule import UNTIL_KNOWN
+from ae_sweep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,27 +80,11 @@ def make_config(
     ------
     ConfigError
         If a value is invalid.
+    ConflictError
+        If what is stored would be left out, or is a setting that this version does not know.
     """
-    nested = _text(given.get("method"), stored.get("method", "")) == "nested"
-    defaults = dict(NESTED_DEFAULTS if nested else DEFAULTS)
-    if not nested and names_own_images(_text(given.get("dataset"), stored.get("dataset", ""))):
-        defaults |= UNTIL_KNOWN
-
-    def text(option: str) -> str:
-        return _text(given.get(option), stored.get(option, defaults[option]))
-
-    # What needs no more than reading comes first: finding the model's settings takes seconds.
-    space = SearchSpace(
-        **{
-            name: parse_domain(parameter, text(name).split())
-            for name, parameter in PARAMETERS.items()
-        }
-    )
-    parse_dims(text("dims").split())
-    settings = _settings(text("model"), given, stored)
-    if any(setting.name == "codebook" for setting in settings):
-        defaults["dims"] = DIMS_OF_CODEBOOKS
-    texts = {option: text(option) for option in defaults}
+    texts, space, settings = _chosen(given, stored)
+    _check_known(name, stored, settings)
     dims, repeated = parse_dims(texts["dims"].split())
     for dim in repeated:
         announce(f"latent dimension {dim} is given more than once; it runs once")
@@ -124,6 +109,50 @@ def make_config(
     _check_trials(config, given.get("trials"), announce)
     _check_growth(config, stored)
     return config
+
+
+def _chosen(
+    given: Mapping[str, Any], stored: Mapping[str, str]
+) -> tuple[dict[str, str], SearchSpace, tuple[ModelSetting, ...]]:
+    """Return each option's text, what is searched, and the settings of the model."""
+    nested = _text(given.get("method"), stored.get("method", "")) == "nested"
+    defaults = dict(NESTED_DEFAULTS if nested else DEFAULTS)
+    if not nested and names_own_images(_text(given.get("dataset"), stored.get("dataset", ""))):
+        defaults |= UNTIL_KNOWN
+
+    def text(option: str) -> str:
+        return _text(given.get(option), stored.get(option, defaults[option]))
+
+    # What needs no more than reading comes first: finding the model's settings takes seconds.
+    space = SearchSpace(
+        **{
+            name: parse_domain(parameter, text(name).split())
+            for name, parameter in PARAMETERS.items()
+        }
+    )
+    parse_dims(text("dims").split())
+    settings = _settings(text("model"), given, stored)
+    if any(setting.name == "codebook" for setting in settings):
+        defaults["dims"] = DIMS_OF_CODEBOOKS
+    return {option: text(option) for option in defaults}, space, settings
+
+
+def _check_known(name: str, stored: Mapping[str, str], settings: tuple[ModelSetting, ...]) -> None:
+    """Refuse stored settings that this version would leave out of what it trains."""
+    known = {"name", *DEFAULTS, *IMAGE_OPTIONS, *MODEL_SETTINGS}
+    known |= {setting.name for setting in settings}
+    unknown = sorted(
+        each
+        for each in stored.keys() - known
+        # The parameters of a run whose tag was lost stand in for it, versions and all.
+        if not (each.endswith("_version") or each.startswith("git_"))
+    )
+    if unknown:
+        raise ConflictError(
+            f"the sweep {name} is stored with {shorten(', '.join(unknown))}, which ae-sweep "
+            f"{__version__} does not know: a newer version began it; upgrade ae-sweep to resume "
+            "it, or choose another --name"
+        )
 
 
 def _whole(option: str, texts: Mapping[str, str], name: str) -> int:

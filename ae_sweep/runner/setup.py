@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -9,15 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ae_sweep import data, models, training
-from ae_sweep.config import PARAMETERS, bounds
-from ae_sweep.errors import ConfigError
+from ae_sweep.config import IMAGE_OPTIONS, PARAMETERS, ImageOptions, bounds
+from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.locations import cache_dir
 from ae_sweep.runner.precision_cache import remembered_precision
 from ae_sweep.runner.schedule import with_schedule
 from ae_sweep.runner.worker_process import WorkerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ae_sweep.config import SweepConfig
@@ -184,6 +185,29 @@ def prepare(
         chosen=unsettled,
         image_memory=image_memory,
     )
+
+
+def with_stored_options(setup: SweepSetup, stored: Mapping[str, str]) -> SweepSetup:
+    """Return a setup with a stored sweep's options of own images, if they give the same pixels.
+
+    An option that changes nothing is not worth storing. The images lie where they lay, so that
+    they are prepared with those options already.
+    """
+    texts = {name: stored[name] for name in IMAGE_OPTIONS if name in stored}
+    try:
+        options = ImageOptions.from_texts(texts)
+        dataset = data.load(
+            setup.config.dataset,
+            options=options,
+            cache_dir=cache_dir(),
+            train_limit=setup.config.train_limit,
+        )
+    except (ConfigError, DataError):  # they no longer do; those that are given do
+        return setup
+    if dataset.card.digest != setup.card.digest:
+        return setup
+    config = dataclasses.replace(setup.config, images=options)
+    return dataclasses.replace(setup, config=config, dataset=dataset)
 
 
 def _most_workers(

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
 from ae_sweep.messages import visible
+from ae_sweep.store_advice import advice_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +35,6 @@ OPTUNA_TABLES = ENOUGH_TABLES | {
     "trial_user_attributes", "trial_values",
 }  # fmt: skip
 """A database with some of these and no other is Optuna's too: its making was cut off."""
-
-ADVICE = {
-    "no space left": "free some space there, then try again",
-    "permission denied": "name a directory that can be written with --store",
-    "read-only": "name a directory that can be written with --store",
-}
-"""On errors of the file system; `sqlite_files.advice_on` has the database's."""
 
 
 def open_storage(path: Path) -> optuna.storages.RDBStorage:
@@ -120,10 +114,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     except (OSError, sqlite3.Error, SQLAlchemyError, StorageInternalError) as error:
         cause = _cause(error)
         reason = visible(cause) or type(cause).__name__
-        signs = (text for sign, text in ADVICE.items() if sign in reason.lower())
-        advice = next(signs, None) or sqlite_files.advice_on(cause)
         raise StoreError(
-            f"{path} cannot be used as Optuna's database: {reason}; {advice}"
+            f"{path} cannot be used as Optuna's database: {reason}; {advice_on(cause, reason)}"
         ) from error
 
 

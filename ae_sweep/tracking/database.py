@@ -20,6 +20,7 @@ from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
 from ae_sweep.files import publish
 from ae_sweep.locations import SQLITE_PREFIX
+from ae_sweep.store_advice import advice_on
 from ae_sweep.tracking import names
 from ae_sweep.tracking.errors import first_line
 
@@ -77,8 +78,7 @@ def check(file: Path) -> sqlite_files.ReadableFile:
             tables = {name for (name,) in connection.execute(query)}
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
-            f"{file} cannot be read as a database: {first_line(error)}; "
-            f"{sqlite_files.advice_on(error)}"
+            f"{file} cannot be read as a database: {first_line(error)}; {advice_on(error)}"
         ) from error
     if not {"experiments", "runs", "alembic_version"} <= tables:
         raise StoreError(

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.messages import shorten, visible
+from ae_sweep.store_advice import advice_on
 from ae_sweep.tracking.mlflow_env import quiet_mlflow
 
 if TYPE_CHECKING:
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
 SQL_NOISE = "(raised as a result of Query-invoked autoflush"
 DRIVER_ERROR = re.compile(r"^\([\w.]+\) ")
 """Such as ``(sqlite3.OperationalError)`` before the reason."""
-
-ADVICE = {
-    "locked": "end the other program that is writing to it, then try again",
-    "readonly": "name a directory that can be written with --store",
-    "read-only": "name a directory that can be written with --store",
-    "unable to open database": "check that you may read it, or name another --store",
-    "permission denied": "name a directory that can be written with --store",
-    "disk is full": "free some space there, then try again",
-    "no space left": "free some space there, then try again",
-    "malformed": "restore it from a copy, or name another --store",
-    "disk i/o error": "check the disk that it is on, then try again",
-    "disk image": "restore it from a copy, or name another --store",
-    "can't locate revision": "a newer MLflow wrote it: upgrade MLflow, or name another --store",
-    "api request": "check that the tracking server runs, or unset MLFLOW_TRACKING_URI",
-}
-GENERAL_ADVICE = "check that it can be read and written, or name another --store"
 
 
 @contextmanager
@@ -60,9 +45,9 @@ def translated(place: str) -> Iterator[None]:
 def store_error(place: str, error: Exception) -> StoreError:
     """Make the message for ``error``: the place, the reason, the next step."""
     reason = first_line(error)
-    lowered = reason.lower()
-    advice = next((text for sign, text in ADVICE.items() if sign in lowered), GENERAL_ADVICE)
-    return StoreError(f"the store {shorten(place, 200)} failed: {reason}; {advice}")
+    return StoreError(
+        f"the store {shorten(place, 200)} failed: {reason}; {advice_on(error, reason)}"
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -49,6 +49,7 @@ CURVE_METRICS: Final = "frontier/"
 """Before the names of a frontier's measures, whose step is the latent_dim."""
 
 COMMIT_PARAMETER: Final = "git_commit"
+VERSION_PARAMETER: Final = "ae_sweep_version"
 PIXELS_PARAMETER: Final = "pixels"
 CHANNELS_PARAMETER: Final = "channels"
 """Logged of colour images; those of a run without it are grey."""

@@ -9,9 +9,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep.config import PARAMETERS, Hyperparameters, TrialConfig
-from ae_sweep.errors import ConfigError
+from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome, Role, SweepRecord, TrialIdentity, TrialRecord
 from ae_sweep.tracking import names
+from ae_sweep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -83,8 +85,15 @@ def trial_record(run: Run) -> TrialRecord | None:
     """Return a child run as a record; None where its parameters do not say what it trained.
 
     That is so for a run that was cut off at its very start, and for another program's.
+
+    Raises
+    ------
+    StoreError
+        If it was trained with a hyperparameter that this version does not know: without it the run
+        would be taken for another training, or be missing.
     """
     texts = run.data.params
+    _refuse_unknown(run)
     try:
         point = TrialIdentity(
             dataset_digest=texts["dataset_digest"],
@@ -121,6 +130,18 @@ def trial_record(run: Run) -> TrialRecord | None:
         val_penalty=_measurement(run, "val_penalty") or 0.0,
         rate=_rate(run) if finished else {},
     )
+
+
+def _refuse_unknown(run: Run) -> None:
+    texts = run.data.params
+    chosen = texts.get(names.CHOSEN_PARAMETER, "").split()
+    if unknown := [name for name in chosen if name not in PARAMETERS]:
+        writer = shorten(texts.get(names.VERSION_PARAMETER, "of another version"))
+        raise StoreError(
+            f"run {shorten(run.info.run_id)} of {shorten(run.data.tags.get(names.SWEEP, ''))} was "
+            f"trained with {shorten(', '.join(unknown))} by ae-sweep {writer}, which ae-sweep "
+            f"{__version__} does not know; upgrade ae-sweep, or name another sweep"
+        )
 
 
 def _hyperparameters(texts: Mapping[str, str]) -> Hyperparameters:

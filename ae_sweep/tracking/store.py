@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ae_sweep.config import NAME_PATTERN, changed_settings
+from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError, NotStoredError, StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names, reader
-from ae_sweep.tracking.errors import nothing_stored, translated
+from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.runs import RUN_STATUS, add_to_run, create_sweep_run, reopen_sweep_run
+from ae_sweep.tracking.sweep_runs import SweepRuns
 from ae_sweep.tracking.views import missing_views, stored_views
 from ae_sweep.tracking.writer import SweepWriter
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
     from ae_sweep.config import SweepConfig
     from ae_sweep.locations import Store
@@ -45,9 +44,9 @@ class TrackingStore:
         relocation: models.Relocation | None = None,
     ) -> None:
         self._client = client
-        self._store = store
         self._place = store.runs_place
         self._experiment_id = experiment_id
+        self._runs = SweepRuns(client=client, store=store, experiment_id=experiment_id)
         self._refusal = refusal
         self._relocation = relocation
 
@@ -80,7 +79,7 @@ class TrackingStore:
             If a sweep of that name is stored.
         """
         with translated(self._place):
-            if self._find(config.name) is not None:
+            if self._runs.find(config.name) is not None:
                 raise ConflictError(
                     f"a sweep named {config.name} is stored already; continue it with --resume, "
                     "or choose another --name"
@@ -121,7 +120,7 @@ class TrackingStore:
             If it is stored with other settings or another data set.
         """
         with translated(self._place):
-            run = self._parent(config.name)
+            run = self._runs.parent(config.name)
             _refuse_other(reader.sweep_record(run), config, card)
             self._add_views()
             reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)
@@ -132,11 +131,11 @@ class TrackingStore:
         """Return all sweeps, the newest first."""
         with translated(self._place):
             counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
-            for run in self._search(names.trials_filter()):
+            for run in self._runs.trials():
                 counts[run.data.tags[names.SWEEP]][reader.trial_outcome(run)] += 1
             return [
                 reader.sweep_record(run, counts[run.data.tags[names.SWEEP]])
-                for run in self._search(names.sweeps_filter(), newest_first=True)
+                for run in self._runs.parents()
             ]
 
     def sweep(self, name: str | None = None) -> SweepRecord:
@@ -160,9 +159,7 @@ class TrackingStore:
             If there is none of that name, or none at all.
         """
         with translated(self._place):
-            parent = self._latest() if name is None else self._parent(name)
-            _refuse_foreign_name(parent)
-            return reader.sweep_record(parent)
+            return reader.sweep_record(self._runs.parent(name))
 
     def trials(self, sweep: str) -> list[TrialRecord]:
         """Return all trials of a sweep, in the order they were started.
@@ -187,9 +184,8 @@ class TrackingStore:
         counts: Counter[Outcome] = Counter()
         trials = []
         with translated(self._place):
-            parent = self._latest() if name is None else self._parent(name)
-            _refuse_foreign_name(parent)
-            for run in self._search(names.trials_filter(parent.data.tags[names.SWEEP])):
+            parent = self._runs.parent(name)
+            for run in self._runs.trials(parent.data.tags[names.SWEEP]):
                 counts[reader.trial_outcome(run)] += 1
                 if (record := reader.trial_record(run)) is not None:
                     trials.append(record)
@@ -301,55 +297,10 @@ class TrackingStore:
             commands=commands,
         )
 
-    def _search(self, filter_string: str, *, newest_first: bool = False) -> Iterator[Run]:
-        return reader.search(
-            self._client,
-            experiment_id=self._experiment_id,
-            filter_string=filter_string,
-            newest_first=newest_first,
-        )
-
-    def _find(self, name: str) -> Run | None:
-        if not NAME_PATTERN.fullmatch(name):  # it would not be safe inside a filter
-            return None
-        return next(self._search(names.sweep_filter(name), newest_first=True), None)
-
-    def _parent(self, name: str) -> Run:
-        if (run := self._find(name)) is not None:
-            return run
-        parents = self._search(names.sweeps_filter(), newest_first=True)
-        raise _no_such_sweep(name, [run.data.tags[names.SWEEP] for run in parents], self._store)
-
-    def _latest(self) -> Run:
-        latest = next(self._search(names.sweeps_filter(), newest_first=True), None)
-        if latest is None:
-            raise nothing_stored(self._store)
-        return latest
-
     def _end_abandoned(self, sweep: str) -> None:
-        running = f"{names.trials_filter(sweep)} AND attributes.status = 'RUNNING'"
-        for run in list(self._search(running)):  # all of them first: each one ended moves the pages
+        for run in self._runs.running_trials(sweep):
             self._client.set_tag(run.info.run_id, names.OUTCOME, Outcome.INTERRUPTED)
             self._client.set_terminated(run.info.run_id, status=RUN_STATUS[Outcome.INTERRUPTED])
-
-
-def _refuse_foreign_name(parent: Run) -> None:
-    name = parent.data.tags[names.SWEEP]
-    if not NAME_PATTERN.fullmatch(name):  # it would not be safe inside a filter
-        raise StoreError(
-            f"the latest sweep is named {shorten(name)}, which ae-sweep gives none; name another "
-            "sweep, or mend its tag in the MLflow UI"
-        )
-
-
-def _no_such_sweep(name: str, stored: list[str], store: Store) -> NotStoredError:
-    if not stored:
-        return nothing_stored(store)
-    near = difflib.get_close_matches(name, stored, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"the latest is {stored[0]};"
-    return NotStoredError(
-        f"no sweep is named {shorten(name)}; {hint} `{store.command('list')}` lists all"
-    )
 
 
 def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:

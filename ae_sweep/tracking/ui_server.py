@@ -18,6 +18,9 @@ from typing import IO, TYPE_CHECKING
 from ae_sweep import config
 from ae_sweep.errors import PortError, StoreError
 from ae_sweep.isolation import MLFLOW_SETTINGS, child_environment
+from ae_sweep.messages import shorten
+from ae_sweep.sqlite_files import is_writable
+from ae_sweep.tracking.database import sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,9 +74,10 @@ def running_ui(
     PortError
         If the port cannot be listened on.
     StoreError
-        If the server does not start.
+        If the store is read-only, or the server does not start.
     """
     command = ui_command(store, port=port, host=host)
+    _refuse_read_only(store)
     check_port(port, host=host)
     url = f"http://{host}:{port}"
     with (
@@ -122,6 +126,16 @@ def ui_command(store: Store, *, port: int, host: str = HOST) -> list[str]:
         *("--allowed-hosts", ",".join(_allowed_hosts(host, port))),
         *("--cors-allowed-origins", f"http://{host}:{port}"),
     ]
+
+
+def _refuse_read_only(store: Store) -> None:
+    file = sqlite_file(store.tracking_uri)
+    if file is not None and file.exists() and not is_writable(file):
+        raise StoreError(
+            f"the store {shorten(store.runs_place, 200)} is read-only, and MLflow's UI writes to "
+            "its database from the start; make it writable, or copy it and name the copy with "
+            "--store"
+        )
 
 
 def ui_environment(base: Mapping[str, str]) -> dict[str, str]:

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ae_sweep.config import check_count
 from ae_sweep.data.image_dataset import ImageDataset
 from ae_sweep.data.own.arrangement import PARTS, identity
 from ae_sweep.data.own.preparation import prepare
-from ae_sweep.data.split import layout_digest
-from ae_sweep.errors import ConfigError
+from ae_sweep.data.split import check_train_limit, layout_digest
 from ae_sweep.records import DatasetCard
 
 if TYPE_CHECKING:
@@ -46,7 +44,13 @@ def load(
     """
     prepared = prepare(path, options=options, cache_dir=cache_dir, announce=announce)
     facts = prepared.facts
-    _check_train_limit(prepared, train_limit)
+    check_train_limit(
+        facts.name,
+        train_limit,
+        train_images=facts.train_images,
+        val_images=facts.val_images,
+        test_images=facts.test_images,
+    )
     train_images = train_limit or facts.train_images
     card = DatasetCard(
         name=facts.name,
@@ -69,19 +73,6 @@ def load(
         test_labels_N=_labels(prepared, "test"),
         class_names=prepared.class_names or (),
     )
-
-
-def _check_train_limit(prepared: Prepared, train_limit: int | None) -> None:
-    if train_limit is None:
-        return
-    check_count("train-limit", train_limit, most=None)
-    facts = prepared.facts
-    if train_limit > facts.train_images:
-        raise ConfigError(
-            f"train-limit {train_limit:,} is more than the {facts.train_images:,} training images "
-            f"of {facts.name} ({facts.val_images:,} are for validation and {facts.test_images:,} "
-            f"for testing); give at most {facts.train_images}"
-        )
 
 
 def _digest(prepared: Prepared, train_images: int) -> str:
