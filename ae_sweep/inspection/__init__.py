@@ -12,6 +12,13 @@ from ae_sweep.inspection.latents import (
     latent_spaces,
 )
 from ae_sweep.inspection.manifold import Manifold, manifold
+from ae_sweep.inspection.rates import (
+    MeasuredModel,
+    MeasuredRates,
+    RateProgress,
+    iter_measured_rates,
+    measured_rates,
+)
 from ae_sweep.inspection.reconstructions import Reconstructions, reconstructions
 from ae_sweep.inspection.result import Drawing, ImageGrid, Inspection, log
 from ae_sweep.inspection.samples import PriorSamples, prior_samples
@@ -24,15 +31,20 @@ __all__ = [
     "Interpolation",
     "LatentSpaces",
     "Manifold",
+    "MeasuredModel",
+    "MeasuredRates",
     "MeasuredSpace",
     "PriorSamples",
+    "RateProgress",
     "Reconstructions",
     "identity_test",
     "interpolation",
+    "iter_measured_rates",
     "latent_plane",
     "latent_spaces",
     "log",
     "manifold",
+    "measured_rates",
     "prior_samples",
     "reconstructions",
 ]

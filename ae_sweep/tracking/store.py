@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlflow.exceptions import MlflowException
+
 from ae_sweep.config import NAME_PATTERN, changed_settings
 from ae_sweep.errors import ConflictError, NotStoredError, StoreError
 from ae_sweep.messages import shorten
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
     from ae_sweep.locations import Store
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
     from ae_sweep.tracking.views import View
+
+
+NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's codes for an id that no run has, and for one that no run can have."""
 
 
 class RunOfCodec(NamedTuple):
@@ -279,6 +285,28 @@ class TrackingStore:
                     "ae-sweep writes; delete it there"
                 )
             return file.read_bytes()
+
+    def sweep_of(self, run_id: str) -> str:
+        """Return the name of the sweep that a trial's run is of.
+
+        Raises
+        ------
+        NotStoredError
+            If there is no such run, or it is no trial's.
+        """
+        with translated(self._place):
+            try:
+                tags = self._client.get_run(run_id).data.tags
+            except MlflowException as error:
+                if error.error_code not in NO_SUCH_RUN:
+                    raise
+                tags = {}
+        if tags.get(names.KIND) != names.KIND_TRIAL or names.SWEEP not in tags:
+            raise NotStoredError(
+                f"no trial has the run {shorten(run_id)}; `{self._store.command('show')}` lists "
+                "the runs of the latest sweep, `show SWEEP` those of another"
+            )
+        return str(tags[names.SWEEP])
 
     def runs_with_codec(self, digest: str) -> list[RunOfCodec]:
         """Return the runs that have a codec, the newest first; there are several in no sane store.
