@@ -4,6 +4,21 @@ An inspection only reads. `log` is what writes: it puts a value on the sweep's r
 """
 
 from ae_sweep.inspection.copy_test import IdentityTest, identity_test
+from ae_sweep.inspection.decoding import (
+    CodecOrigin,
+    DecodedFile,
+    InspectedFile,
+    decode_file,
+    inspect_file,
+)
+from ae_sweep.inspection.encoding import (
+    ChosenCodec,
+    EncodedImages,
+    choose_codec,
+    encode_images,
+    encode_with,
+    rates_to_choose_from,
+)
 from ae_sweep.inspection.interpolation import Interpolation, interpolation
 from ae_sweep.inspection.latents import (
     LatentSpaces,
@@ -24,9 +39,14 @@ from ae_sweep.inspection.result import Drawing, ImageGrid, Inspection, log
 from ae_sweep.inspection.samples import PriorSamples, prior_samples
 
 __all__ = [
+    "ChosenCodec",
+    "CodecOrigin",
+    "DecodedFile",
     "Drawing",
+    "EncodedImages",
     "IdentityTest",
     "ImageGrid",
+    "InspectedFile",
     "Inspection",
     "Interpolation",
     "LatentSpaces",
@@ -37,7 +57,12 @@ __all__ = [
     "PriorSamples",
     "RateProgress",
     "Reconstructions",
+    "choose_codec",
+    "decode_file",
+    "encode_images",
+    "encode_with",
     "identity_test",
+    "inspect_file",
     "interpolation",
     "iter_measured_rates",
     "latent_plane",
@@ -46,5 +71,6 @@ __all__ = [
     "manifold",
     "measured_rates",
     "prior_samples",
+    "rates_to_choose_from",
     "reconstructions",
 ]
