@@ -34,7 +34,7 @@ def encode(
     images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="IMAGE ...",
+            metavar="IMAGE",
             help="Pictures, folders of pictures, npy or npz files, of the model's exact size.",
         ),
     ],

@@ -12,7 +12,8 @@ with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.connection import open_for_reading, open_for_writing
     from ae_sweep.tracking.reader import finished_points
     from ae_sweep.tracking.runs import table_csv, table_json
-    from ae_sweep.tracking.store import RunOfCodec, TrackingStore
+    from ae_sweep.tracking.store import TrackingStore
+    from ae_sweep.tracking.stored_runs import RunOfCodec
     from ae_sweep.tracking.ui_server import (
         UiServer,
         check_port,
