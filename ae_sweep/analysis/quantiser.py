@@ -25,14 +25,14 @@ LOWEST, HIGHEST = -(2**15), 2**15 - 1
 CENTROID_PARTS = 254
 """A centroid is stored in 254ths of a step from its cell's centre, within the cell: the error is
 below 1/500 step, 1.6e-5 of the quantiser's own."""
-LEAST_STEPS = 12
+LEAST_STEPS, MOST_STEPS = 12, 16
 COARSEST = 4.0
 """Largest step, in standard deviations of the widest coordinate: 95 % of it lies in one cell, and
 all others are coded as nearly nothing."""
 FINEST_SHARE = 0.01
 """Of the float model's squared error, what quantisation with the finest step adds: 0.04 dB."""
 LADDER_RATIO = math.sqrt(2)
-"""Of two neighbouring steps, at most: half a bit for each active coordinate."""
+"""Of two neighbouring steps, half a bit for each active coordinate; more with ``MOST_STEPS``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +85,13 @@ class UniformQuantiser:
 
     def quantise(self, y_NK: Array) -> Array:
         """Return the symbols of coordinates: the nearest cell of the alphabet, int32."""
-        return self.alphabet.clamp(np.rint(np.asarray(y_NK, np.float32) / np.float32(self.step)))
+        low_K, high_K = (
+            each.astype(np.float32) for each in (self.alphabet.low_K, self.alphabet.high_K)
+        )
+        scaled_NK = np.asarray(y_NK, np.float32) / np.float32(self.step)
+        np.rint(scaled_NK, out=scaled_NK)
+        symbols_NK: Array = np.clip(scaled_NK, low_K, high_K, out=scaled_NK).astype(np.int32)
+        return symbols_NK
 
     def dequantise(self, symbols_NK: Array) -> Array:
         """Return the centroids of symbols, float32."""
@@ -151,7 +157,7 @@ def step_ladder(variances_K: Array, squared_error: float) -> tuple[float, ...]:
     Returns
     -------
     tuple of float
-        At least ``LEAST_STEPS`` of them, descending.
+        ``LEAST_STEPS`` to ``MOST_STEPS`` of them, descending.
 
     Raises
     ------
@@ -167,7 +173,8 @@ def step_ladder(variances_K: Array, squared_error: float) -> tuple[float, ...]:
     finest = math.sqrt(12 * _water_level(variances_K, FINEST_SHARE * squared_error))
     # A model worse than its own latents' variance still gets a ladder of some length.
     finest = min(finest, coarsest / LADDER_RATIO ** (LEAST_STEPS - 1))
-    count = max(LEAST_STEPS, 1 + math.ceil(math.log(coarsest / finest) / math.log(LADDER_RATIO)))
+    count = 1 + math.ceil(math.log(coarsest / finest) / math.log(LADDER_RATIO))
+    count = max(LEAST_STEPS, min(MOST_STEPS, count))
     return tuple(float(np.float32(each)) for each in np.geomspace(coarsest, finest, count))
 
 
