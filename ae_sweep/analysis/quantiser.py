@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ae_sweep.analysis.gaussian_source import water_level
 from ae_sweep.errors import ConfigError
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -170,19 +171,9 @@ def step_ladder(variances_K: Array, squared_error: float) -> tuple[float, ...]:
     if not (math.isfinite(squared_error) and squared_error > 0):
         raise ConfigError(f"a model's squared error must be a positive number, got {squared_error}")
     coarsest = COARSEST * math.sqrt(widest)
-    finest = math.sqrt(12 * _water_level(variances_K, FINEST_SHARE * squared_error))
+    finest = math.sqrt(12 * water_level(variances_K, FINEST_SHARE * squared_error))
     # A model worse than its own latents' variance still gets a ladder of some length.
     finest = min(finest, coarsest / LADDER_RATIO ** (LEAST_STEPS - 1))
     count = 1 + math.ceil(math.log(coarsest / finest) / math.log(LADDER_RATIO))
     count = max(LEAST_STEPS, min(MOST_STEPS, count))
     return tuple(float(np.float32(each)) for each in np.geomspace(coarsest, finest, count))
-
-
-def _water_level(variances_K: Array, added: float) -> float:
-    """Return the level at which the sum of min(variance, level) is ``added``."""
-    ascending_K = np.sort(np.asarray(variances_K, np.float64))
-    below_K = np.concatenate([[0.0], np.cumsum(ascending_K)[:-1]])
-    above_K = np.arange(len(ascending_K), 0, -1)
-    levels_K = (added - below_K) / above_K
-    fitting_K = np.flatnonzero(levels_K <= ascending_K)
-    return float(levels_K[fitting_K[0]]) if len(fitting_K) else float(ascending_K[-1])
