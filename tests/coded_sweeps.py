@@ -16,13 +16,15 @@ from ae_sweep.runner import setup
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS: dict[str, dict[str, Any]] = {
-    "conv": {"dims": (2, 8), "repeats": 1},
+SWEEPS: dict[str, dict[str, Any]] = {
+    "conv": {"dims": (8,)},
     "mlp": {"dims": (8,)},
     "vae": {"dims": (4,)},
     "vqvae": {"dims": (4,), "codebook": 16},
     "fsq": {"dims": (4,), "codebook": 16},
+    "seeds": {"model": "mlp", "dims": (2, 8), "repeats": 1},
 }
+"""By name, which is that of the model unless another is given."""
 SETTINGS: dict[str, Any] = {"dataset": "shapes", "train_limit": 512, "epochs": 1, "trials": 1}
 
 
@@ -31,9 +33,9 @@ def write(root: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:  # what is measured beforehand takes seconds
         patch.setattr(training, "measure_speed", lambda *_, **__: speed)
         patch.setattr(setup, "remembered_precision", lambda *_, **__: training.FP32)
-        for model, settings in KINDS.items():
+        for name, settings in SWEEPS.items():
             ae_sweep.run_sweep(
-                model, model=model, store=root, progress=False, **SETTINGS | settings
+                name, store=root, progress=False, **SETTINGS | {"model": name} | settings
             )
 
 

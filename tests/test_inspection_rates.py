@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-KINDS = tuple(coded_sweeps.KINDS)
+KINDS = tuple(name for name in coded_sweeps.SWEEPS if name != "seeds")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copied = shared.copy_store(coded_sweeps.trained(), root / "store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
-        for kind in KINDS:
-            sweep = ae_sweep.load_sweep(kind, store=copied)
+        for name in coded_sweeps.SWEEPS:
+            sweep = ae_sweep.load_sweep(name, store=copied)
             inspection.log(sweep, inspection.measured_rates(sweep))
         left = list((root / "cache").rglob("*.safetensors"))
     assert not left, "what MLflow keeps is not kept twice"
@@ -116,18 +116,18 @@ def test_the_code_of_tokens_is_as_good_as_the_tokens(store: Path) -> None:
 
 
 def test_each_seed_of_a_point_has_a_curve_of_its_own(store: Path) -> None:
-    found = measured(store, "conv")
-    points = ae_sweep.load_sweep("conv", store=store).points()
+    found = measured(store, "seeds")
+    points = ae_sweep.load_sweep("seeds", store=store).points()
     assert [curve.name for curve in found.curves] == [
-        "conv, d=2, seed 0", "conv, d=2, seed 1", "conv, d=8, seed 0", "conv, d=8, seed 1",
+        "seeds, d=2, seed 0", "seeds, d=2, seed 1", "seeds, d=8, seed 0", "seeds, d=8, seed 1",
     ]  # fmt: skip
     assert [curve.seed for curve in found.curves] == [0, 1, 0, 1]
     run_ids = [run_id for point in points for run_id in point.seed_run_ids]
     assert [model.trial.run_id for model in found.models] == run_ids
     alone = inspection.measured_rates(
-        ae_sweep.load_sweep("conv", store=store), points[1:], repeats=False
+        ae_sweep.load_sweep("seeds", store=store), points[1:], repeats=False
     )
-    assert [curve.name for curve in alone.curves] == ["conv, d=8"]
+    assert [curve.name for curve in alone.curves] == ["seeds, d=8"]
 
 
 def test_means_and_drawn_codes_of_a_vae_are_two_curves(store: Path) -> None:
@@ -142,7 +142,7 @@ def test_means_and_drawn_codes_of_a_vae_are_two_curves(store: Path) -> None:
 
 
 def test_a_measurement_is_kept_with_its_run(store: Path) -> None:
-    sweep = ae_sweep.load_sweep("conv", store=store)
+    sweep = ae_sweep.load_sweep("seeds", store=store)
     client = MlflowClient(tracking_uri=sweep.store.tracking_uri)
     for model in inspection.measured_rates(sweep).models:
         run = client.get_run(model.trial.run_id)
@@ -164,7 +164,7 @@ def test_a_measurement_is_kept_with_its_run(store: Path) -> None:
         assert csv.count(b"\n") == 1 + len(by_index)
         shown = json.loads(run.data.tags["mlflow.loggedArtifacts"])
         assert shown == [{"path": "coded_rates_table.json", "type": "table"}]
-    assert sweep.trials == ae_sweep.load_sweep("conv", store=coded_sweeps.trained()).trials
+    assert sweep.trials == ae_sweep.load_sweep("seeds", store=coded_sweeps.trained()).trials
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -277,18 +277,18 @@ def test_encode_and_decode_give_the_reported_error_and_size(
 def test_pictures_of_a_folder_come_back_in_their_order(
     store: Path, cli: Callable[..., Any], tmp_path: Path
 ) -> None:
-    images = ae_sweep.load_sweep("conv", store=store).dataset.test_NCHW[:7, 0]
+    images = ae_sweep.load_sweep("seeds", store=store).dataset.test_NCHW[:7, 0]
     (tmp_path / "in").mkdir()
     for number, pixels in enumerate(images):
         Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
-    words = ("--sweep", "conv", "--dim", "8", "--psnr", "1", "--store", str(store))
+    words = ("--sweep", "seeds", "--dim", "8", "--psnr", "1", "--store", str(store))
     assert cli("encode", "in", "in/3.png", "-o", "a.aes", *words).code == 0
     decoded = inspection.decode_file(tmp_path / "a.aes", store=store)
     assert (decoded.images, decoded.origin.latent_dim) == (8, 8)
     array = decoded.array()
     assert np.array_equal(array[7], array[3])
     encoded = inspection.encode_images(
-        ae_sweep.load_sweep("conv", store=store),
+        ae_sweep.load_sweep("seeds", store=store),
         images[[0, 1, 2, 3, 4, 5, 6, 3]][:, None],
         latent_dim=8,
         psnr=1.0,
@@ -297,7 +297,7 @@ def test_pictures_of_a_folder_come_back_in_their_order(
 
 
 def test_bits_and_quality_choose_model_and_point(store: Path) -> None:
-    sweep = ae_sweep.load_sweep("conv", store=store)
+    sweep = ae_sweep.load_sweep("seeds", store=store)
     found = inspection.measured_rates(sweep, repeats=False)
     points = [point for curve in found.curves for point in curve.points]
     limit = sorted(point.val_bits for point in points)[len(points) // 2]
@@ -417,13 +417,13 @@ def test_a_model_that_was_exchanged_is_not_decoded_with(
 def test_a_run_chooses_any_finished_trial(
     store: Path, cli: Callable[..., Any], tmp_path: Path
 ) -> None:
-    run_id = ae_sweep.load_sweep("conv", store=store).points()[0].seed_run_ids[1]
+    run_id = ae_sweep.load_sweep("seeds", store=store).points()[0].seed_run_ids[1]
     np.save(tmp_path / "x.npy", np.zeros((3, 28, 28), np.uint8))
     words = ("encode", "x.npy", "-o", "a.aes", "--store", str(store))
     done = cli(*words, "--run", run_id)
     assert done.code == 0, done.err
     told = inspection.inspect_file(tmp_path / "a.aes", store=store)
-    assert (told.origin.sweep, told.origin.run_id) == ("conv", run_id)
+    assert (told.origin.sweep, told.origin.run_id) == ("seeds", run_id)
     assert cli(*words, "--force", "--run", "none").code == 3
     both = cli(*words, "--force", "--run", run_id, "--dim", "2")
     assert (both.code, "give one of them" in both.err) == (2, True)
