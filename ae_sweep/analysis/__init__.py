@@ -19,6 +19,7 @@ from ae_sweep.analysis.frontier import (
     listed_conditions,
 )
 from ae_sweep.analysis.gallery import (
+    SAMPLE_NUMBERS,
     as_bytes,
     evenly_spaced,
     first_of_each,
@@ -40,12 +41,16 @@ from ae_sweep.analysis.linear import linear_errors, worse_than_linear
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
+from ae_sweep.analysis.rate_choice import choose_point, efficient_on_validation
+from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.analysis.rows import TRIAL_KEYS, TRIAL_MEASURES, trial_rows
 from ae_sweep.analysis.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "SAMPLE_NUMBERS",
     "TRIAL_KEYS",
     "TRIAL_MEASURES",
+    "CurveKind",
     "FinishedTrial",
     "Frontier",
     "FrontierPoint",
@@ -59,10 +64,14 @@ __all__ = [
     "Pca",
     "PowerLaw",
     "ProbeResult",
+    "RateCurve",
+    "RatePoint",
     "Spectrum",
     "as_bytes",
+    "choose_point",
     "code_use",
     "efficient",
+    "efficient_on_validation",
     "evenly_spaced",
     "find_knee",
     "first_of_each",

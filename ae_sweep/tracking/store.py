@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections import Counter, defaultdict
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ae_sweep.config import changed_settings
-from ae_sweep.errors import ConflictError, NotStoredError, StoreError
-from ae_sweep.messages import shorten
+from ae_sweep.errors import ConflictError
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import models, names, reader
+from ae_sweep.tracking import names, reader
 from ae_sweep.tracking.errors import translated
-from ae_sweep.tracking.runs import RUN_STATUS, add_to_run, create_sweep_run, reopen_sweep_run
-from ae_sweep.tracking.sweep_runs import SweepRuns
+from ae_sweep.tracking.runs import RUN_STATUS, create_sweep_run, reopen_sweep_run
+from ae_sweep.tracking.stored_runs import StoredRuns
 from ae_sweep.tracking.views import missing_views, stored_views
 from ae_sweep.tracking.writer import SweepWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from mlflow import MlflowClient
+    from collections.abc import Mapping
 
     from ae_sweep.config import SweepConfig
-    from ae_sweep.locations import Store
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
     from ae_sweep.tracking.views import View
 
 
-class TrackingStore:
+class TrackingStore(StoredRuns):
     """An open store of sweeps and trials."""
-
-    def __init__(
-        self,
-        client: MlflowClient,
-        *,
-        store: Store,
-        experiment_id: str,
-        refusal: StoreError | None = None,
-        relocation: models.Relocation | None = None,
-    ) -> None:
-        self._client = client
-        self._place = store.runs_place
-        self._experiment_id = experiment_id
-        self._runs = SweepRuns(client=client, store=store, experiment_id=experiment_id)
-        self._refusal = refusal
-        self._relocation = relocation
 
     @property
     def experiment_id(self) -> str:
@@ -200,76 +177,6 @@ class TrackingStore:
             If there is no sweep of that name.
         """
         return reader.finished_points(self.trials(sweep))
-
-    @contextlib.contextmanager
-    def model_file(self, run_id: str) -> Iterator[Path]:
-        """Provide the weights of a finished trial as a file, for the length of a ``with`` block.
-
-        Those of a remote store are downloaded, and removed with the end of the block.
-
-        Raises
-        ------
-        NotStoredError
-            If the run has no model: it was deleted, or the trial has not finished.
-        StoreError
-            If it cannot be read.
-        """
-        with translated(self._place):
-            outputs = self._client.get_run(run_id).outputs
-            logged = outputs.model_outputs if outputs is not None else []
-            if not logged:
-                raise NotStoredError(
-                    f"run {shorten(run_id)} has no model; resume the sweep, or restore the model "
-                    "in the MLflow UI"
-                )
-        with tempfile.TemporaryDirectory(prefix="ae-sweep-model-") as scratch:
-            with translated(self._place):
-                file = models.fetch_weights(
-                    self._client,
-                    model_id=logged[-1].model_id,
-                    scratch=Path(scratch),
-                    relocation=self._relocation,
-                )
-            yield file
-
-    def parameters(self, run_id: str) -> dict[str, str]:
-        """Return what a run was started with: settings, versions, device.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be read.
-        """
-        with translated(self._place):
-            return dict(self._client.get_run(run_id).data.params)
-
-    def add_to_run(
-        self,
-        run_id: str,
-        *,
-        metrics: Mapping[str, float] | None = None,
-        files: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Add later findings to a run that has ended; files of the same name are replaced.
-
-        Parameters
-        ----------
-        metrics
-            Name → finite number.
-        files
-            File name → content.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written: the store is read-only, or was moved or copied, and files
-            would go where it was.
-        """
-        if self._refusal is not None:
-            raise self._refusal
-        add_to_run(
-            self._client, run_id, place=self._place, metrics=metrics or {}, files=files or {}
-        )
 
     def views(self) -> list[View]:
         """Return the views of the UI's table of runs that the store has.

@@ -68,6 +68,10 @@ class SweepRuns:
         """
         return list(self._search(f"{names.trials_filter(sweep)} AND attributes.status = 'RUNNING'"))
 
+    def with_codec(self, digest: str) -> Iterator[Run]:
+        """Yield the trials that have a codec of a digest, the newest first."""
+        return self._search(names.codec_filter(digest), newest_first=True)
+
     def _latest(self) -> Run:
         latest = next(self.parents(), None)
         if latest is None:
