@@ -38,6 +38,7 @@ from ae_sweep.analysis.latent_space import (
 )
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
+from ae_sweep.analysis.principal_components import PrincipalComponents
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
 from ae_sweep.analysis.rows import TRIAL_KEYS, TRIAL_MEASURES, trial_rows
 from ae_sweep.analysis.spectrum import Spectrum, spectrum
@@ -57,6 +58,7 @@ __all__ = [
     "Overlap",
     "Pca",
     "PowerLaw",
+    "PrincipalComponents",
     "ProbeResult",
     "Spectrum",
     "as_bytes",
