@@ -13,10 +13,18 @@ from ae_sweep.inspection.latents import (
 )
 from ae_sweep.inspection.manifold import Manifold, manifold
 from ae_sweep.inspection.reconstructions import Reconstructions, reconstructions
+from ae_sweep.inspection.linear_references import PcaPoint
+from ae_sweep.inspection.references import (
+    REFERENCES,
+    References,
+    chosen_references,
+    references,
+)
 from ae_sweep.inspection.result import Drawing, ImageGrid, Inspection, log
 from ae_sweep.inspection.samples import PriorSamples, prior_samples
 
 __all__ = [
+    "REFERENCES",
     "Drawing",
     "IdentityTest",
     "ImageGrid",
@@ -25,8 +33,11 @@ __all__ = [
     "LatentSpaces",
     "Manifold",
     "MeasuredSpace",
+    "PcaPoint",
     "PriorSamples",
     "Reconstructions",
+    "References",
+    "chosen_references",
     "identity_test",
     "interpolation",
     "latent_plane",
@@ -35,4 +46,5 @@ __all__ = [
     "manifold",
     "prior_samples",
     "reconstructions",
+    "references",
 ]
