@@ -11,9 +11,9 @@ from ae_sweep.inspection.latents import (
     latent_plane,
     latent_spaces,
 )
+from ae_sweep.inspection.linear_references import PcaPoint
 from ae_sweep.inspection.manifold import Manifold, manifold
 from ae_sweep.inspection.reconstructions import Reconstructions, reconstructions
-from ae_sweep.inspection.linear_references import PcaPoint
 from ae_sweep.inspection.references import (
     REFERENCES,
     References,
