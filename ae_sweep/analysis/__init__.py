@@ -40,6 +40,7 @@ from ae_sweep.analysis.latent_space import (
 from ae_sweep.analysis.linear import linear_errors, worse_than_linear
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
+from ae_sweep.analysis.principal_components import PrincipalComponents
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
 from ae_sweep.analysis.rate_choice import choose_point, efficient_on_validation
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
@@ -63,6 +64,7 @@ __all__ = [
     "Overlap",
     "Pca",
     "PowerLaw",
+    "PrincipalComponents",
     "ProbeResult",
     "RateCurve",
     "RatePoint",

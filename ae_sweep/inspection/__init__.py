@@ -26,6 +26,7 @@ from ae_sweep.inspection.latents import (
     latent_plane,
     latent_spaces,
 )
+from ae_sweep.inspection.linear_references import PcaPoint
 from ae_sweep.inspection.manifold import Manifold, manifold
 from ae_sweep.inspection.rates import (
     MeasuredModel,
@@ -35,10 +36,17 @@ from ae_sweep.inspection.rates import (
     measured_rates,
 )
 from ae_sweep.inspection.reconstructions import Reconstructions, reconstructions
+from ae_sweep.inspection.references import (
+    REFERENCES,
+    References,
+    chosen_references,
+    references,
+)
 from ae_sweep.inspection.result import Drawing, ImageGrid, Inspection, log
 from ae_sweep.inspection.samples import PriorSamples, prior_samples
 
 __all__ = [
+    "REFERENCES",
     "ChosenCodec",
     "CodecOrigin",
     "DecodedFile",
@@ -54,10 +62,13 @@ __all__ = [
     "MeasuredModel",
     "MeasuredRates",
     "MeasuredSpace",
+    "PcaPoint",
     "PriorSamples",
     "RateProgress",
     "Reconstructions",
+    "References",
     "choose_codec",
+    "chosen_references",
     "decode_file",
     "encode_images",
     "encode_with",
@@ -73,4 +84,5 @@ __all__ = [
     "prior_samples",
     "rates_to_choose_from",
     "reconstructions",
+    "references",
 ]
