@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -120,7 +120,7 @@ def without_floor(problem: Problem) -> Curve:
 
 
 def solve(
-    problem: Problem, start: Sequence[float], *, fixed: tuple[int, float] | None = None
+    problem: Problem, start: Sequence[float], *, fixed: Mapping[int, float] | None = None
 ) -> Curve:
     """Minimise the weighted squares of ln D from one start.
 
@@ -131,7 +131,7 @@ def solve(
     start
         Parameters from which to start.
     fixed
-        Place and value of a parameter that is held.
+        Values of parameters that are held, by place.
     """
     from scipy.optimize import least_squares  # noqa: PLC0415 - half a second for one fit
 
@@ -139,9 +139,8 @@ def solve(
     lowest, highest = problem.bounds
     whole = np.array(start, dtype=np.float64)
     free = np.ones(len(whole), dtype=bool)
-    if fixed is not None:
-        whole[fixed[0]] = fixed[1]
-        free[fixed[0]] = False
+    for index, value in (fixed or {}).items():
+        whole[index], free[index] = value, False
 
     def complete(parameters: Floats) -> Floats:
         filled = whole.copy()
