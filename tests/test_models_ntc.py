@@ -13,6 +13,7 @@ from scipy.stats import logistic
 from torch import nn
 
 from ae_sweep import models, training
+from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.models.logistic_mixture import GAIN, LogisticMixtures
 from ae_sweep.models.ntc import MEASURED_STEPS, PLAIN_SHARE, metric_transform
 from ae_sweep.training.trainer import Trainer
@@ -288,6 +289,12 @@ def test_the_last_validation_counts_the_rate_and_the_first_does_not() -> None:
     penalties = [trainer.train_until(pause).val_penalty for pause in trainer.pauses]
     assert penalties[0] == 0
     assert penalties[-1] > 0
+
+
+def test_a_training_that_diverges_before_the_transform_is_reported_as_such() -> None:
+    trainer = Trainer(trial_config(model="ntc", lr=1e30, epochs=8), tiny_images())
+    with pytest.raises(TrainingDivergedError, match=r"a smaller lr trains"):
+        trainer.train_until(8)
 
 
 @pytest.mark.slow

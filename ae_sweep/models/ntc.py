@@ -181,15 +181,17 @@ class TransformCoder(Autoencoder):
         (g_BD,) = torch.autograd.grad(
             rebuilt_BCHW, z_BD, v_BCHW.to(rebuilt_BCHW.dtype), retain_graph=True
         )
-        with torch.no_grad(), torch.autocast(z_BD.device.type, enabled=False):
-            z_BD, g_BD = z_BD.double(), g_BD.double()
-            count = torch.tensor(float(len(z_BD)), device=z_BD.device)
-            batch = Moments(count, z_BD.sum(dim=0), z_BD.T @ z_BD, g_BD.T @ g_BD)
+        # On the CPU, since not every device has float64; it is a few small matrices.
+        z_BD, g_BD = z_BD.detach().cpu().double(), g_BD.cpu().double()
+        count = torch.tensor(float(len(z_BD)))
+        batch = Moments(count, z_BD.sum(dim=0), z_BD.T @ z_BD, g_BD.T @ g_BD)
         before = self._moments
         self._moments = batch if before is None else Moments(*map(torch.add, before, batch))
 
     @torch.no_grad()
     def _set_transform(self, moments: Moments) -> None:
+        if not all(each.isfinite().all() for each in moments):
+            return  # the training has diverged, which its losses show as well
         mean_D = moments.z_D / moments.count
         covariance_DD = moments.zz_DD / moments.count - torch.outer(mean_D, mean_D)
         transform = metric_transform(covariance_DD, moments.metric_DD / moments.count)
