@@ -209,6 +209,19 @@ def test_the_shortest_schedules_end_with_a_rate(total_steps: int) -> None:
     assert torch.as_tensor(passed.penalty).detach() > 0
 
 
+def test_a_schedule_in_bf16_has_a_transform_and_a_gradient() -> None:
+    network, x_BCHW = coder(), some_images(20)
+    network.train()
+    for step in range(6):
+        network.begin_step(step, 6)
+        with torch.autocast("cpu", torch.bfloat16):
+            passed = network.training_pass(x_BCHW, noise(step))
+        (passed.y_BCHW.float().mean() + passed.penalty).backward()
+    assert not torch.equal(network.analysis_DD, torch.eye(3))
+    assert network.analysis_DD.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
 def test_moving_into_the_transform_changes_no_image_but_by_rounding() -> None:
     network, x_BCHW = coder(latent_dim=5), some_images(40)
     measured(network, x_BCHW)

@@ -49,8 +49,8 @@ def prior_samples(
         if not model.has_prior:
             raise ConfigError(
                 f"the model {model_family(point.model)!r} has no prior to draw codes from; vae "
-                f"and ntc have, and `{sweep.store.command('manifold', sweep.name)}` decodes codes between "
-                "those of images"
+                f"and ntc have, and `{sweep.store.command('manifold', sweep.name)}` decodes codes "
+                "between those of images"
             )
         x_NCHW = model.sample(count, seed=seed)
         rows.append(plots.ImageRow(str(point.condition), analysis.as_bytes(x_NCHW)))

@@ -35,7 +35,7 @@ LEAST_SHARE = 1e-4
 class Moments(NamedTuple):
     """Sums over training images."""
 
-    count: Tensor
+    images: Tensor
     z_D: Tensor
     zz_DD: Tensor
     metric_DD: Tensor
@@ -183,8 +183,8 @@ class TransformCoder(Autoencoder):
         )
         # On the CPU, since not every device has float64; it is a few small matrices.
         z_BD, g_BD = z_BD.detach().cpu().double(), g_BD.cpu().double()
-        count = torch.tensor(float(len(z_BD)))
-        batch = Moments(count, z_BD.sum(dim=0), z_BD.T @ z_BD, g_BD.T @ g_BD)
+        images = torch.tensor(float(len(z_BD)))
+        batch = Moments(images, z_BD.sum(dim=0), z_BD.T @ z_BD, g_BD.T @ g_BD)
         before = self._moments
         self._moments = batch if before is None else Moments(*map(torch.add, before, batch))
 
@@ -192,9 +192,9 @@ class TransformCoder(Autoencoder):
     def _set_transform(self, moments: Moments) -> None:
         if not all(each.isfinite().all() for each in moments):
             return  # the training has diverged, which its losses show as well
-        mean_D = moments.z_D / moments.count
-        covariance_DD = moments.zz_DD / moments.count - torch.outer(mean_D, mean_D)
-        transform = metric_transform(covariance_DD, moments.metric_DD / moments.count)
+        mean_D = moments.z_D / moments.images
+        covariance_DD = moments.zz_DD / moments.images - torch.outer(mean_D, mean_D)
+        transform = metric_transform(covariance_DD, moments.metric_DD / moments.images)
         step = math.sqrt(STEP_PER_LMBDA * self.lmbda)
         self.mean_D.copy_(mean_D)
         self.analysis_DD.copy_(transform.analysis_DD / step)
