@@ -24,11 +24,12 @@ SMALL = ("--dataset", "shapes", "--dims", "2", "4", "--trials", "2", "--epochs",
 TRAIN_LIMIT = {"vae": "2000"}
 """A posterior collapses after some training only."""
 SETTINGS = {"vae": ("--beta", "0.001", "1"), "vqvae": ("--codebook", "8", "16"),
-            "fsq": ("--codebook", "8", "16")}  # fmt: skip
+            "fsq": ("--codebook", "8", "16"), "ntc": ("--lmbda", "0.01", "1")}  # fmt: skip
 MEASURES = {
     "vae": {"bits", "mse", "active_latents"},
     "vqvae": {"bits", "mse", "entropy_bits", "perplexity", "dead_codes"},
     "fsq": {"bits", "mse", "entropy_bits", "perplexity", "dead_codes"},
+    "ntc": {"bits", "mse", "silent_latents"},
 }
 
 
@@ -65,7 +66,7 @@ def test_every_command_takes_every_model(
         looked = process(command, model, "--store", str(store), cwd=tmp_path)
         ending = "html" if command == "report" else "png"
         made = tmp_path / f"{command}-{model}.{ending}"
-        if command == "sample" and model != "vae":
+        if command == "sample" and model not in ("vae", "ntc"):
             assert looked.code == 2
             assert f"the model '{model}" in looked.err
             assert "has no prior to draw codes from" in looked.err
@@ -85,7 +86,8 @@ def test_a_sweep_tells_the_rate_of_its_codes_and_the_model_of_each_trial(
     assert all(set(trial.rate) == MEASURES.get(model, set()) for trial in finished)
     assert sweep.frontier.has_rate is (model in MEASURES)
     listed = process("list", "--store", str(store), cwd=store)
-    told = {"vae": "vae beta=0.001 1", "vqvae": "vqvae codebook=8 16", "fsq": "fsq codebook=8 16"}
+    told = {"vae": "vae beta=0.001 1", "vqvae": "vqvae codebook=8 16", "fsq": "fsq codebook=8 16",
+            "ntc": "ntc lmbda=0.01 1"}  # fmt: skip
     assert told.get(model, model) in listed.out
     for point in sweep.points():
         parameters = sweep.runs.parameters(point.run_id)
@@ -107,7 +109,7 @@ def test_a_sweep_is_resumed_with_another_value_of_its_setting(
     if model not in SETTINGS:
         return
     option, *values = SETTINGS[model]
-    more = {"--beta": "0.1", "--codebook": "4"}[option]
+    more = {"--beta": "0.1", "--codebook": "4", "--lmbda": "0.1"}[option]
     done = process(*again, option, *sorted([*values, more], key=float), cwd=store, known_speed=True)
     assert done.code == 0, done.err
     points: list[dict[str, Any]] = json.loads(done.out)["frontier"]["points"]
@@ -127,6 +129,14 @@ def test_a_model_with_a_setting_of_its_own_needs_no_option(
     done = cli("run", "--dataset", "shapes", "--model", "odd", "--dims", "2", "--dry-run", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["models"] == ["odd gamma=0.5"]
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_a_range_of_lambda_is_a_ladder_of_models_in_the_plan(cli: Callable[..., Done]) -> None:
+    words = ("run", "--dataset", "shapes", "--model", "ntc", "--dims", "2", "--lmbda", "0.5:8")
+    planned = cli(*words, "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "5 studies (d = 2; lmbda = 0.5, 1, 2, 4, 8) × 3 trials" in planned.out
 
 
 def test_a_narrow_range_of_beta_is_five_ascending_values() -> None:
@@ -152,6 +162,12 @@ def test_a_narrow_range_of_beta_is_five_ascending_values() -> None:
         (("--model", "fsq", "--codebook", "100"), "must be a power of two, got 100"),
         (("--model", "vqvae", "--codebook", "1"), "whole number from 2 to 65536, got 1"),
         (("--model", "vqvae", "--codebook", "1e3"), "--codebook '1e3' is not a whole number"),
+        (("--lmbda", "0.1"), "the model 'conv' has no setting --lmbda; it has none"),
+        (("--model", "vae", "--lmbda", "0.1"), "only --beta"),
+        (("--model", "ntc", "--lmbda", "0"), "lmbda must be a finite number above 0, got 0"),
+        (("--model", "ntc", "--lmbda", "0:8"), "must begin above 0"),
+        (("--model", "ntc", "--lmbda", "much"), "--lmbda 'much' is not a number or a range"),
+        (("--model", "ntc", "--method", "nested"), "'ntc' cannot be trained nested"),
         (("--model", "vae", "--method", "nested"), "'vae' cannot be trained nested"),
     ],
 )

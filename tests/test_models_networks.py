@@ -241,6 +241,7 @@ def test_a_name_is_checked_without_building_anything() -> None:
     models.check_name("conv")
     with pytest.raises(
         ConfigError,
-        match=r"there is no model 'cnov', only conv, mlp, vae, vqvae, fsq; did you mean 'conv'\?",
+        match=r"there is no model 'cnov', only conv, mlp, vae, vqvae, fsq, ntc; "
+        r"did you mean 'conv'\?",
     ):
         models.check_name("cnov")

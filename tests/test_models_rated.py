@@ -1,4 +1,4 @@
-"""Models whose code has a rate: the VAE and the tokenizers, against formulas and each other."""
+"""Models whose code has a rate, against formulas and each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ae_sweep.records import TrialResult
 
 MNIST = (1, 28, 28)
-RATED = ["vae", "vae beta=1", "vqvae codebook=8", "fsq codebook=8"]
+RATED = ["vae", "vae beta=1", "vqvae codebook=8", "fsq codebook=8", "ntc lmbda=0.01"]
 TOKENS = ["vqvae codebook=8", "fsq codebook=8"]
 
 
@@ -283,6 +283,8 @@ def test_a_grid_has_as_many_points_as_its_codebook(codebook: int, levels: list[i
         ("vqvae codebook=2.5", "whole number from 2 to 65536, got 2.5"),
         ("conv beta=1", "model 'conv' has no setting 'beta=1'"),
         ("vae codebook=16", "model 'vae' has no setting 'codebook=16'"),
+        ("ntc lmbda=0", "lmbda must be a finite number above 0, got 0"),
+        ("ntc lmbda=inf", "lmbda must be a finite number above 0, got inf"),
         ("vae beta=much", "model 'vae' has no setting 'beta=much'"),
     ],
 )
@@ -293,11 +295,16 @@ def test_a_setting_that_cannot_be_is_refused(model: str, message: str) -> None:
 
 def test_a_models_default_setting_is_told() -> None:
     assert models.default_settings("conv") == ()
-    for name, setting in (("vae", "beta"), ("vqvae", "codebook"), ("fsq", "codebook")):
+    for name, setting in (
+        ("vae", "beta"),
+        ("vqvae", "codebook"),
+        ("fsq", "codebook"),
+        ("ntc", "lmbda"),
+    ):
         assert [each.name for each in models.default_settings(name)] == [setting]
 
 
-@pytest.mark.parametrize("model", ["vae", "vqvae", "fsq"])
+@pytest.mark.parametrize("model", ["vae", "vqvae", "fsq", "ntc"])
 def test_a_model_with_a_rate_cannot_be_nested(model: str) -> None:
     with pytest.raises(ConfigError, match="cannot be trained nested"):
         models.check_nested(model, dims=(2, 8), image_shape=MNIST)

@@ -43,7 +43,7 @@ def efficient(points: Iterable[FrontierPoint]) -> list[FrontierPoint]:
 
 
 def code_use(points: Sequence[FrontierPoint]) -> list[str]:
-    """Describe where a code is not used: collapsed posteriors, idle latents, dead codes.
+    """Describe where a code is not used: collapsed posteriors, idle or silent latents, dead codes.
 
     Parameters
     ----------
@@ -62,6 +62,11 @@ def code_use(points: Sequence[FrontierPoint]) -> list[str]:
         for point in points
         if point.rate.get("dead_codes")
     ]
+    silent = [
+        f"{point.condition} ({point.rate['silent_latents']:.4g} of {point.latent_dim})"
+        for point in points
+        if point.rate.get("silent_latents")
+    ]
     findings = []
     if collapsed:
         listed = ", ".join(
@@ -74,6 +79,11 @@ def code_use(points: Sequence[FrontierPoint]) -> list[str]:
     if idle:
         findings.append(
             f"latents left as noise, so that a wider code is no richer: {', '.join(idle)}"
+        )
+    if silent:
+        findings.append(
+            f"latents rounded to one number for all test images: {', '.join(silent)}; they cost "
+            "no bits, and a smaller lmbda uses more of them"
         )
     if dead:
         findings.append(f"codes that no test image uses: {', '.join(dead)}")

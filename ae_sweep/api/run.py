@@ -78,6 +78,8 @@ class SweepSettings(TypedDict, total=False):
     """Of vae: weights of the rate, one study each for every dim."""
     codebook: Values
     """Of vqvae and fsq: sizes of the codebook, one study each for every dim."""
+    lmbda: Values
+    """Of ntc: squared errors of an image that are worth a bit, one study each for every dim."""
     sampler: SamplerName
     """How a study chooses."""
     pruner: PrunerName

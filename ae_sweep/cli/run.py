@@ -103,8 +103,8 @@ def run(
         typer.Option(
             metavar="NAME",
             help="conv: convolutions, the reference. mlp: fully connected, as many parameters. "
-            "vae: variational. vqvae: tokens with a learned codebook. fsq: tokens of a fixed grid."
-            + _default("model"),
+            "vae: variational. vqvae: tokens with a learned codebook. fsq: tokens of a fixed "
+            "grid. ntc: trained for the rate of its rounded latents." + _default("model"),
         ),
     ] = None,
     device: Annotated[

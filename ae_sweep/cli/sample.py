@@ -33,7 +33,7 @@ def sample(
     out: Annotated[Path | None, out_option("sample")] = None,
     store: StoreOption = None,
 ) -> None:
-    """Draw codes from a VAE's prior and decode them: images that were never seen.
+    """Draw codes from the prior of a vae or ntc and decode them: images that were never seen.
 
     A row for each point of the curve. The picture is also logged to the sweep's run in MLflow, as
     samples.png.

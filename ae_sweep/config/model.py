@@ -122,6 +122,15 @@ MODEL_SETTINGS: Mapping[str, SettingOption] = {
         default="256",
         examples=("16 256",),
     ),
+    "lmbda": SettingOption(
+        kind=float,
+        metavar="L ... | LO:HI",
+        help="Of ntc: squared errors of an image (pixels in [0, 1]) that are worth a bit, one "
+        "study each for every dim, which gives a point of the curve; of a range, five.",
+        default="0.1",
+        examples=("0.05 0.1 0.2", "0.5:8"),
+        range_values=5,
+    ),
 }
 """Settings of models by name, each an option of its own; several models may share one."""
 

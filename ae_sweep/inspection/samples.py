@@ -48,12 +48,12 @@ def prior_samples(
         model = sweep.shared_model(point)
         if not model.has_prior:
             raise ConfigError(
-                f"the model {model_family(point.model)!r} has no prior to draw codes from; a vae "
-                f"has, and `{sweep.store.command('manifold', sweep.name)}` decodes codes between "
-                "those of images"
+                f"the model {model_family(point.model)!r} has no prior to draw codes from; vae "
+                f"and ntc have, and `{sweep.store.command('manifold', sweep.name)}` decodes codes "
+                "between those of images"
             )
         x_NCHW = model.sample(count, seed=seed)
         rows.append(plots.ImageRow(str(point.condition), analysis.as_bytes(x_NCHW)))
     return PriorSamples(
-        sweep=sweep.name, title=f"{sweep.name}: drawn from the prior, N(0, I)", rows=tuple(rows)
+        sweep=sweep.name, title=f"{sweep.name}: drawn from the prior", rows=tuple(rows)
     )

@@ -52,6 +52,9 @@ class Autoencoder(nn.Module):
     """Whether ``training_pass`` rebuilds images from drawn codes, and ``forward`` does not."""
     has_prior: ClassVar[bool] = False
     """Whether codes can be sampled without an image."""
+    rounds_latents: ClassVar[bool] = False
+    """Whether ``encode`` rounds to whole numbers, those of ``encode_unrounded``: a quantiser of
+    step 1 is part of the model, whose decoder is trained for it."""
 
     def __init__(
         self, *, encoder: nn.Module, decoder: nn.Module, latent_dim: int, image_shape: ImageShape
@@ -88,6 +91,13 @@ class Autoencoder(nn.Module):
         z_BD: Tensor = self.encoder(x_BCHW)
         return z_BD
 
+    def encode_unrounded(self, x_BCHW: Tensor) -> Tensor:
+        """Compress images in [0, 1] to latents before any rounding, B×latent_width.
+
+        Other than what ``encode`` returns only where ``rounds_latents``.
+        """
+        return self.encode(x_BCHW)
+
     def decode(self, z_BD: Tensor) -> Tensor:
         """Rebuild images in [0, 1], B×C×H×W, from latents."""
         x_BCHW: Tensor = self.decoder(z_BD)
@@ -96,6 +106,19 @@ class Autoencoder(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Rebuild images from their latents."""
         return self.decode(self.encode(x_BCHW))
+
+    def begin_step(self, step: int, total_steps: int) -> None:
+        """Prepare for a training step; for a model whose objective changes along the schedule.
+
+        Without it, as after the last step, a model is what it is at the end of a training.
+
+        Parameters
+        ----------
+        step
+            Number of the step that follows, from 0.
+        total_steps
+            Length of the schedule.
+        """
 
     def training_pass(self, x_BCHW: Tensor, noise: torch.Generator) -> TrainingPass:  # noqa: ARG002
         """Rebuild images for the training objective.

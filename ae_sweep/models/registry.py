@@ -15,6 +15,7 @@ from ae_sweep.messages import shorten, unknown_name
 from ae_sweep.models.conv import conv_autoencoder
 from ae_sweep.models.fsq import finite_scalar_autoencoder
 from ae_sweep.models.mlp import mlp_autoencoder
+from ae_sweep.models.ntc import transform_coder
 from ae_sweep.models.vae import variational_autoencoder
 from ae_sweep.models.vqvae import vector_quantised_autoencoder
 
@@ -41,6 +42,7 @@ MODELS: Mapping[str, Builder] = {
     "vae": variational_autoencoder,
     "vqvae": vector_quantised_autoencoder,
     "fsq": finite_scalar_autoencoder,
+    "ntc": transform_coder,
 }
 
 

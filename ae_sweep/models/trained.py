@@ -71,6 +71,24 @@ class TrainedAutoencoder:
         self._check_images(x_NCHW)
         return self._in_batches(self.network.encode, x_NCHW, convert=_pixels)
 
+    @property
+    def rounds_latents(self) -> bool:
+        """Whether latents are whole numbers: a quantiser of step 1 is part of the model."""
+        return self.network.rounds_latents
+
+    def encode_unrounded(self, x_NCHW: Array) -> Array:
+        """Compress images to latents before any rounding, float32 N×latent_width.
+
+        Other than what ``encode`` returns only where ``rounds_latents``.
+
+        Raises
+        ------
+        ConfigError
+            For images of another shape or type.
+        """
+        self._check_images(x_NCHW)
+        return self._in_batches(self.network.encode_unrounded, x_NCHW, convert=_pixels)
+
     def decode(self, z_ND: Array) -> Array:
         """Rebuild images, float32 N×C×H×W in [0, 1], from latents.
 

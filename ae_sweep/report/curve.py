@@ -102,6 +102,11 @@ def _axis_in_words(opened: Sweep) -> str:
             " The bits are the divergence of a code from the prior, and the error is of images "
             "rebuilt from drawn codes: the two bound the rate-distortion function from above."
         )
+    if "silent_latents" in measured:
+        text += (
+            " The bits are an estimate: the code length of rounded latents under the model's "
+            "learned prior, before any coder; the error is of images rebuilt from rounded latents."
+        )
     if "entropy_bits" in measured:
         text += (
             " The bits are those of indices of a fixed length; an entropy coder would need the "

@@ -277,6 +277,7 @@ class Trainer(TrainingLoop):
 
     def rebuild(self, x_BCHW: Tensor) -> TrainingPass:
         """Reconstruct a batch as the model's objective wants it."""
+        self.model.begin_step(self.step, self.total_steps)
         return self.model.training_pass(x_BCHW, self.noise)
 
     def validate(self) -> Validation:
