@@ -205,9 +205,9 @@ def test_a_codec_follows_the_metric_of_its_decoder() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not ans.is_available(), reason="constriction is not published")
 def test_a_gaussian_source_of_mnist_is_coded_as_close_as_the_theory_says() -> None:
-    from ae_sweep import data
+    from ae_sweep import data, locations
 
-    train_NCHW = data.load("mnist").train_NCHW
+    train_NCHW = data.load("mnist", cache_dir=locations.cache_dir()).train_NCHW
     pixels = train_NCHW.reshape(len(train_NCHW), -1) / np.float32(255)
     spectrum_K = np.linalg.eigvalsh(np.cov(pixels, rowvar=False, dtype=np.float64))[::-1]
     variances_K = np.maximum(spectrum_K[:500], 0)
