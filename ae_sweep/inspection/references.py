@@ -127,8 +127,8 @@ def references(
     measured = _Measured(
         dataset,
         dims=tuple(sorted(set(dims))) if "pca" in wanted else (),
-        cache=cache or cache_dir(),
-        announce=announce or ignore,
+        cache=cache_dir() if cache is None else cache,
+        announce=ignore if announce is None else announce,
     )
     for name in wanted:
         measured.add(name)
