@@ -63,9 +63,14 @@ def measured(network: TransformCoder, x_BCHW: torch.Tensor) -> None:
 def test_bits_are_the_logarithm_of_differences_of_the_distribution_function() -> None:
     prior = mixtures()
     y_BD = torch.tensor([[-3.0, 0.0], [0.25, 2.0], [4.0, -1.5]])
-    weight_DK = (GAIN * prior.logit_DK).softmax(dim=1).detach().double().numpy()
-    location_DK = (GAIN * prior.location_DK).detach().double().numpy()
-    scale_DK = (GAIN * prior.log_scale_DK).exp().detach().double().numpy()
+    weight_DK, location_DK, scale_DK = (
+        each_DK.detach().double().numpy()
+        for each_DK in (
+            prior.component_log_weights.exp(),
+            prior.component_locations,
+            prior.component_scales,
+        )
+    )
     y_BD1 = y_BD.double().numpy()[..., None]
     probability_BD = (
         weight_DK

@@ -18,6 +18,8 @@ START_LOCATIONS = (-1.0, 0.0, 1.0)
 """Of the components of a fresh mixture, in standard deviations of the latent."""
 START_SCALE = 0.35
 """In standard deviations of the latent; the mixture's variance is then 1.07 of the latent's."""
+LEAST_SCALE = 1e-3
+"""In steps: a latent that is always rounded to the same number asks for an ever smaller one."""
 GAIN = 10.0
 """Of the parameters: the optimiser's steps are sized for weights, and a few hundred of them must
 fit a distribution."""
@@ -34,19 +36,36 @@ class LogisticMixtures(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        self.logit_DK = nn.Parameter(torch.zeros(latent_dim, COMPONENTS))
-        self.location_DK = nn.Parameter(torch.zeros(latent_dim, COMPONENTS))
-        self.log_scale_DK = nn.Parameter(torch.zeros(latent_dim, COMPONENTS))
+        # Vectors, which no optimiser takes for matrices of weights, to orthogonalise or to decay.
+        self.logits = nn.Parameter(torch.zeros(latent_dim * COMPONENTS))
+        self.locations = nn.Parameter(torch.zeros(latent_dim * COMPONENTS))
+        self.log_scales = nn.Parameter(torch.zeros(latent_dim * COMPONENTS))
         self.start(torch.ones(latent_dim))
 
     @torch.no_grad()
     def start(self, std_D: Tensor) -> None:
         """Begin anew for latents of mean 0 and these standard deviations."""
         std_D1 = std_D.clamp(min=LEAST_STD)[:, None]
-        locations_K = torch.tensor(START_LOCATIONS, device=std_D.device)
-        self.logit_DK.zero_()
-        self.location_DK.copy_(locations_K * std_D1 / GAIN)
-        self.log_scale_DK.copy_((START_SCALE * std_D1).log().expand_as(self.log_scale_DK) / GAIN)
+        location_DK = std_D1 * torch.tensor(START_LOCATIONS, device=std_D.device)
+        log_scale_DK = (START_SCALE * std_D1).log().expand_as(location_DK)
+        self.logits.zero_()
+        self.locations.copy_(location_DK.flatten() / GAIN)
+        self.log_scales.copy_(log_scale_DK.flatten() / GAIN)
+
+    @property
+    def component_log_weights(self) -> Tensor:
+        """Logarithms of the components' shares, D×K."""
+        return _by_latent(self.logits).log_softmax(dim=1)
+
+    @property
+    def component_locations(self) -> Tensor:
+        """Means of the components, D×K."""
+        return _by_latent(self.locations)
+
+    @property
+    def component_scales(self) -> Tensor:
+        """Scales of the components, D×K: standard deviations times √3/π."""
+        return LEAST_SCALE + _by_latent(self.log_scales).exp()
 
     def bits(self, y_BD: Tensor) -> Tensor:
         """Return −log2 of the probability of the interval of width 1 around each number, B×D.
@@ -55,21 +74,26 @@ class LogisticMixtures(nn.Module):
         σ(b) − σ(a) = σ(b)·σ(−a)·(1 − exp(a − b)), whose logarithm has no difference of nearly
         equal numbers, so that neither value nor gradient is lost far out.
         """
-        centred_BDK = y_BD.float()[..., None] - GAIN * self.location_DK
-        inverse_scale_DK = (-GAIN * self.log_scale_DK).exp()
-        high_BDK = (centred_BDK + 0.5) * inverse_scale_DK
-        low_BDK = (centred_BDK - 0.5) * inverse_scale_DK
-        width_DK = torch.log(-torch.expm1(-inverse_scale_DK))
-        log_probability_BDK = logsigmoid(high_BDK) + logsigmoid(-low_BDK) + width_DK
-        log_weight_DK = (GAIN * self.logit_DK).log_softmax(dim=1)
-        return (log_weight_DK + log_probability_BDK).logsumexp(dim=2) / -math.log(2)
+        centred_BDK = y_BD.float()[..., None] - self.component_locations
+        scale_DK = self.component_scales
+        log_probability_BDK = (
+            logsigmoid((centred_BDK + 0.5) / scale_DK)
+            + logsigmoid((0.5 - centred_BDK) / scale_DK)
+            + torch.log(-torch.expm1(-1 / scale_DK))
+        )
+        return (self.component_log_weights + log_probability_BDK).logsumexp(dim=2) / -math.log(2)
 
     def sample(self, count: int, noise: torch.Generator) -> Tensor:
         """Draw numbers of the mixtures, count×D, not rounded."""
-        device, shape = self.logit_DK.device, (count, len(self.logit_DK))
-        weight_DK = (GAIN * self.logit_DK).softmax(dim=1)
+        weight_DK = self.component_log_weights.exp()
         component_DN = torch.multinomial(weight_DK, count, replacement=True, generator=noise)
-        location_ND = GAIN * self.location_DK.gather(1, component_DN).T
-        scale_ND = (GAIN * self.log_scale_DK.gather(1, component_DN).T).exp()
-        uniform_ND = torch.rand(shape, generator=noise, device=device)
-        return location_ND + scale_ND * torch.logit(uniform_ND, eps=1e-6)
+        uniform_DN = torch.rand(component_DN.shape, generator=noise, device=weight_DK.device)
+        location_DN, scale_DN = (
+            each_DK.gather(1, component_DN)
+            for each_DK in (self.component_locations, self.component_scales)
+        )
+        return (location_DN + scale_DN * torch.logit(uniform_DN, eps=1e-6)).T
+
+
+def _by_latent(parameter: Tensor) -> Tensor:
+    return GAIN * parameter.view(-1, COMPONENTS)

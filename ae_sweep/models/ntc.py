@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 PLAIN_SHARE = 0.4
 """Share of the schedule in which the model is trained as a plain autoencoder (docs/LOG.md)."""
-HARD_SHARE = 2.0
 MEASURED_STEPS = 32
 """Of those, the last in which the latents are measured, from which the transform is made."""
 STEP_PER_LMBDA = 6 / math.log(2)
-"""Square of the step over lambda. A fine uniform quantiser of step s adds the squared error
-s²/12, and costs 1 / (s ln 2) bits more per unit of a smaller s: their ratio is s² ln 2 / 6."""
+"""Square of the step over lambda. Rounding to steps of s, if fine, adds the squared error s²/12 to
+each latent and takes log2 s from its bits: another s gains nothing where s²·ln 2 / 6 is lambda."""
 LEAST_SHARE = 1e-4
 """Added to the diagonals of measured matrices, as a share of its mean: they may be singular."""
 
@@ -53,7 +52,7 @@ class TransformCoder(Autoencoder):
 
     The first part of a training has neither noise nor rate. Then the latents are moved into their
     Karhunen-Loève transform in the decoder's metric, scaled so that rounding suits λ: see
-    `metric_transform`. This replaces the start from an autoencoder trained before.
+    `metric_transform`. This replaces a start from an autoencoder that was trained before.
 
     Parameters
     ----------
@@ -89,7 +88,6 @@ class TransformCoder(Autoencoder):
         self.analysis_DD: Tensor
         self.synthesis_DD: Tensor
         self._plain = False
-        self._hard = False
         self._measures = False
         self._moments: Moments | None = None
 
@@ -97,7 +95,6 @@ class TransformCoder(Autoencoder):
         """Train plainly at first; from the first step after that on, for the rate."""
         switch = min(round(PLAIN_SHARE * total_steps), total_steps - 1)
         self._plain = step < switch
-        self._hard = step >= HARD_SHARE * total_steps
         self._measures = max(switch - MEASURED_STEPS, 0) <= step < switch
         if step == switch and self._moments is not None:
             self._set_transform(self._moments)
@@ -134,8 +131,6 @@ class TransformCoder(Autoencoder):
         noisy_BD = y_BD + uniform_BD - 0.5
         bits = self.prior.bits(noisy_BD).sum(dim=1).mean()
         numbers = math.prod(self.image_shape)
-        if self._hard:
-            noisy_BD = y_BD + (y_BD.round() - y_BD).detach()
         return TrainingPass(self.decode(noisy_BD), penalty=self.lmbda / numbers * bits)
 
     def rate(self, batches: Iterable[Tensor], noise: torch.Generator) -> dict[str, float]:  # noqa: ARG002
