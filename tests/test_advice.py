@@ -168,7 +168,8 @@ def test_a_deleted_experiment_is_restored_by_the_advised_command(
     assert "digits" in cli("list", *words).out
 
 
-@pytest.mark.parametrize("by", ["option", pytest.param("variable", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["option", "variable"])
 def test_a_database_of_an_older_mlflow_is_upgraded_by_the_advised_command(
     cli: Callable[..., Any],
     typed: Callable[[str], Any],

@@ -205,6 +205,7 @@ def test_events_come_one_by_one_after_the_plan() -> None:
     assert sweep.frontier.points[0].latent_dim == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_a_caller_that_stops_early_leaves_a_sweep_that_can_be_resumed() -> None:
     settings: dict[str, Any] = {**SMALL, "dims": [2, 4], "trials": 1}
@@ -274,6 +275,7 @@ def test_the_advice_to_resume_is_a_call_of_python(
     ]
 
 
+@pytest.mark.slow
 def test_the_sweep_is_read_from_where_the_environment_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -126,12 +126,17 @@ def _completed(words: str, cwd: Path, program: tuple[str, ...] = ("-c", COMPLETI
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("ae-sweep re", ["reconstruct", "report"]),
-        ("ae-sweep run --dat", ["--dataset", "--data-dir"]),
         ("ae-sweep run --dims 2 8 32 --dat", ["--dataset", "--data-dir"]),
-        ("ae-sweep reconstruct digits --digits 3 8 --res", ["--residuals"]),
-        ("ae-sweep reconstruct --digits 3 8 digits --res", ["--residuals"]),
-        ("ae-sweep run --dims ", []),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ("ae-sweep re", ["reconstruct", "report"]),
+                ("ae-sweep run --dat", ["--dataset", "--data-dir"]),
+                ("ae-sweep reconstruct digits --digits 3 8 --res", ["--residuals"]),
+                ("ae-sweep reconstruct --digits 3 8 digits --res", ["--residuals"]),
+                ("ae-sweep run --dims ", []),
+            )
+        ),
     ],
     ids=str,
 )
@@ -170,7 +175,11 @@ def test_bash_completes_a_command_by_the_script_that_is_shown(tmp_path: Path) ->
     assert (done.stdout.strip(), done.stderr) == ("--residuals", "")
 
 
-@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["no-such-command"], 2)], ids=str)
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--version"], 0), pytest.param(["no-such-command"], 2, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_python_m_ae_sweep_is_the_command_line(
     process: Callable[..., Any], tmp_path: Path, words: list[str], code: int
 ) -> None:

@@ -140,6 +140,7 @@ def test_frontier_prints_csv_and_json_as_nothing_but_data(at: Callable[..., Any]
     assert document["fit"]["r_squared_log"] > 0.9
 
 
+@pytest.mark.slow
 def test_frontier_compares_two_sweeps_dim_by_dim(at: Callable[..., Any], tmp_path: Path) -> None:
     done = at("frontier", "four", "--beside", "lonely", "--out", "both.svg")
     assert done.code == 0, done.err
@@ -177,6 +178,7 @@ def test_frontier_prints_one_form_of_the_table_at_a_time(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_frontier_of_one_dim_draws_it_and_says_why_there_is_no_fit(
     at: Callable[..., Any], tmp_path: Path
 ) -> None:

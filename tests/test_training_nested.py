@@ -76,7 +76,14 @@ def test_another_list_of_dims_is_another_network(images) -> None:
     assert digest(result_of(nested(images), 2)) != digest(result_of(nested(images, (2, 8)), 2))
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"lr": 1e-3}, {"epochs": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        pytest.param({"lr": 1e-3}, marks=pytest.mark.slow),
+        pytest.param({"epochs": 1}, marks=pytest.mark.slow),
+    ],
+)
 def test_another_seed_rate_or_length_is_another_network(images, change: dict[str, Any]) -> None:
     trainings = nested(images)
     plain, other = result_of(trainings, 2), result_of(trainings, 2, **change)
@@ -115,6 +122,7 @@ def test_what_a_dim_leaves_is_an_ordinary_autoencoder_of_that_width(images, tmp_
         assert result.parameters == ordinary.parameters
 
 
+@pytest.mark.slow
 def test_every_width_learns(images) -> None:
     trainings = nested(images)
     mean = images.train.x_NCHW.float().mean(dim=0) / 255

@@ -82,7 +82,7 @@ def images() -> training.DeviceImages:
     return tiny_images()
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_training_repeats_to_the_last_digit(images, threads: int) -> None:
     torch.set_num_threads(threads)
     first = told(small_config(seed=3, epochs=1), images)
@@ -165,6 +165,7 @@ def test_nothing_is_trained_before_the_first_result_is_asked_for(images) -> None
         next(generator)
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     images = tiny_images(train=256, side=16)
     epochs, result = consume(
@@ -341,7 +342,7 @@ def test_the_training_error_is_the_mean_over_the_batches_since_the_last_result(
     assert [epoch.train_mse for epoch in epochs] == [2, 4.5, 7, 9.5]
 
 
-@pytest.mark.parametrize("precision", [training.FP32, BF16])
+@pytest.mark.parametrize("precision", [training.FP32, pytest.param(BF16, marks=pytest.mark.slow)])
 def test_the_reported_test_error_is_that_of_the_model_handed_over(
     tmp_path: Path, precision: training.Precision
 ) -> None:
