@@ -39,12 +39,31 @@ from ae_sweep.analysis.latent_space import (
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
+from ae_sweep.analysis.rate_comparison import (
+    RateComparison,
+    SweepRates,
+    is_bound,
+    is_lossless,
+)
+from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.analysis.rows import TRIAL_KEYS, TRIAL_MEASURES, trial_rows
+from ae_sweep.analysis.side_information import (
+    COUNTS as SIDE_COUNTS,
+)
+from ae_sweep.analysis.side_information import (
+    Payoff,
+    amortised_bits,
+    best_payoff,
+    payoff,
+    side_bytes,
+)
 from ae_sweep.analysis.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "SIDE_COUNTS",
     "TRIAL_KEYS",
     "TRIAL_MEASURES",
+    "CurveKind",
     "FinishedTrial",
     "Frontier",
     "FrontierPoint",
@@ -55,11 +74,18 @@ __all__ = [
     "LatentSpace",
     "NotApplicable",
     "Overlap",
+    "Payoff",
     "Pca",
     "PowerLaw",
     "ProbeResult",
+    "RateComparison",
+    "RateCurve",
+    "RatePoint",
     "Spectrum",
+    "SweepRates",
+    "amortised_bits",
     "as_bytes",
+    "best_payoff",
     "code_use",
     "efficient",
     "evenly_spaced",
@@ -70,17 +96,21 @@ __all__ = [
     "frontier",
     "grid",
     "images_within",
+    "is_bound",
+    "is_lossless",
     "latent_space",
     "line",
     "linear_is_better",
     "listed_conditions",
     "mse_at_rate",
     "neighbour_map",
+    "payoff",
     "plane",
     "probe_result",
     "probes",
     "psnr_db",
     "sample_of",
+    "side_bytes",
     "spectrum",
     "squared_errors",
     "table_rows",

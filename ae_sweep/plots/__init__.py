@@ -11,6 +11,7 @@ from ae_sweep.plots.history import history_figure
 from ae_sweep.plots.image_rows import ImageRow, image_rows_figure
 from ae_sweep.plots.latent_plane import MOST_COLOURS, latent_plane_figure
 from ae_sweep.plots.point_positions import PointPosition, point_positions
+from ae_sweep.plots.rate_curves import rate_curves_figure
 from ae_sweep.plots.reconstructions import reconstructions_figure
 from ae_sweep.plots.style import plain
 
@@ -25,6 +26,7 @@ __all__ = [
     "latent_plane_figure",
     "plain",
     "point_positions",
+    "rate_curves_figure",
     "reconstructions_figure",
     "render",
 ]

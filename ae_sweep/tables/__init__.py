@@ -2,6 +2,7 @@
 
 from ae_sweep.tables.images import image_facts, spectrum
 from ae_sweep.tables.inspected import copy_test, latent_spaces, overlaps
+from ae_sweep.tables.rates import payoffs, rate_points
 from ae_sweep.tables.stored import (
     codes,
     files,
@@ -28,7 +29,9 @@ __all__ = [
     "latent_spaces",
     "overlaps",
     "pairs",
+    "payoffs",
     "points",
+    "rate_points",
     "spectrum",
     "started",
     "sweeps",
