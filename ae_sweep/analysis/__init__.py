@@ -1,5 +1,6 @@
 """Analysis: arrays and records in, records out; no file, no print, no plot."""
 
+from ae_sweep.analysis.classifier import Classifier, agreement, fit_classifier
 from ae_sweep.analysis.copy_test import (
     Pca,
     ProbeResult,
@@ -63,6 +64,7 @@ __all__ = [
     "SIDE_COUNTS",
     "TRIAL_KEYS",
     "TRIAL_MEASURES",
+    "Classifier",
     "CurveKind",
     "FinishedTrial",
     "Frontier",
@@ -83,6 +85,7 @@ __all__ = [
     "RatePoint",
     "Spectrum",
     "SweepRates",
+    "agreement",
     "amortised_bits",
     "as_bytes",
     "best_payoff",
@@ -91,6 +94,7 @@ __all__ = [
     "evenly_spaced",
     "find_knee",
     "first_of_each",
+    "fit_classifier",
     "fit_pca",
     "fit_power_law",
     "frontier",
