@@ -1,72 +1,119 @@
-"""``ae-sweep frontier``: the curve of a stored sweep as figure, table and document."""
+"""``ae-sweep frontier``: curves of stored sweeps as figure, table and document."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ae_sweep.api import load_sweep
-from ae_sweep.cli.console import print_json, print_table, say
+from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
-from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
-from ae_sweep.cli.output_file import check_out, out_option, write_figure
+from ae_sweep.cli.frontier_dims import show_dims
+from ae_sweep.cli.options import DataDirOption, JsonOption, MovedOption, StoreOption
+from ae_sweep.cli.output_file import check_out, out_option
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import ignore, option_name, shorten, unknown_name
 
 if TYPE_CHECKING:
-    from ae_sweep.analysis import Frontier
+    from collections.abc import Sequence
+
+    from ae_sweep.api import Sweep
+
+DIMS, BITS = "dims", "bits"
 
 
 @handled
 def frontier(
-    sweep: SweepArgument = None,
+    sweeps: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SWEEP ...]", help="Names of sweeps, to be compared; the latest if left out."
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            "--rate",
+            metavar="dims|bits",
+            help="What the curve is over: latent dimensions, or measured bits per image, for which "
+            "test images are coded and decoded. [default: dims; bits where a model has only these]",
+        ),
+    ] = None,
     out: Annotated[Path | None, out_option("frontier")] = None,
     beside: Annotated[
-        str | None,
-        typer.Option(metavar="SWEEP", help="Draw the curve of another sweep too, and compare."),
+        list[str] | None,
+        typer.Option(metavar="SWEEP ...", help="The same as further names of sweeps."),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
+    dataset: MovedOption = None,
+    data_dir: DataDirOption = None,
     store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Fit and plot a sweep's empirical rate-distortion curve.
+    """Fit and plot empirical rate-distortion curves.
 
     Runs are read back from MLflow. Of each dim the best by validation is reported by its test MSE.
+    Of several sweeps, all are drawn, and the first is compared with each of the others.
 
     Example: ae-sweep frontier --out frontier.pdf
     """
     check_out(out)
     if csv and json_output:
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
-
-    from ae_sweep import analysis, plots, tables, tracking
-    from ae_sweep.cli.frontier_text import comparison, findings
-
-    curve = load_sweep(sweep, store=store, announce=say).frontier
-    other = _other(beside, store=store)
-    if other is not None and other.dataset_digest != curve.dataset_digest:
-        raise ConfigError(
-            f"{curve.sweep} and {other.sweep} measured different images (data set digests "
-            f"{curve.dataset_digest} and {other.dataset_digest}), so their errors do not compare"
-        )
-    path = out or Path(f"frontier-{curve.sweep}.png")
-    write_figure(plots.frontier_figure(curve, beside=other), path)
-    if json_output:
-        print_json(analysis.to_document(curve))
-    elif csv:
-        typer.echo(tracking.table_csv(tables.frontier_table(curve).records()), nl=False)
-    else:
-        print_table(tables.frontier_table(curve))
-    for line in findings(curve):
-        say(line)
-    for line in comparison(curve, other) if other else ():
-        say(line)
-    say(f"figure: {path}")
+    if rate not in (None, DIMS, BITS):
+        raise unknown_name("--rate", rate, (DIMS, BITS))
+    if rate != BITS:
+        _check_dims_only(dataset=dataset, data_dir=data_dir)
+    opened = _opened([*(sweeps or ()), *(beside or ())], store=store)
+    if rate == BITS:
+        raise NotImplementedError
+    show_dims(opened, over_dims=rate == DIMS, out=out, csv=csv, json_output=json_output)
 
 
-def _other(beside: str | None, *, store: str | None) -> Frontier | None:
-    if beside is None:
-        return None
-    # What there is to announce was announced with the first sweep.
-    return load_sweep(beside, store=store, announce=lambda _: None).frontier
+def _check_dims_only(**only_bits: object) -> None:
+    """Refuse options that have no effect on the axis of latent dims."""
+    for name, value in only_bits.items():
+        if value is not None:
+            raise ConfigError(
+                f"{option_name(name)} has no effect without --rate bits; add that, or leave it out"
+            )
+
+
+def _opened(
+    names: Sequence[str],
+    *,
+    store: str | None,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+) -> list[Sweep]:
+    """Open the sweeps of some names, the latest if there are none.
+
+    Raises
+    ------
+    ConfigError
+        If a name is given twice, or sweeps measured different images.
+    """
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{shorten(twice)} is named twice; a sweep is compared with others")
+    opened: list[Sweep] = []
+    for name in names or [None]:
+        # What there is to announce was announced with the first sweep.
+        announce = ignore if opened else say
+        each = load_sweep(name, store=store, dataset=dataset, data_dir=data_dir, announce=announce)
+        _check_same_images(each, opened)
+        opened.append(each)
+    return opened
+
+
+def _check_same_images(sweep: Sweep, others: Sequence[Sweep]) -> None:
+    for other in others[:1]:
+        digests = other.frontier.dataset_digest, sweep.frontier.dataset_digest
+        if digests[0] != digests[1]:
+            raise ConfigError(
+                f"{other.name} and {sweep.name} measured different images (data set digests "
+                f"{digests[0]} and {digests[1]}), so their errors do not compare"
+            )
