@@ -180,7 +180,7 @@ def _styles(comparison: RateComparison) -> Iterator[tuple[RateCurve, dict[str, A
                 "linestyle": DASHED if is_bound(curve) else "-",
                 "marker": "" if is_bound(curve) else MUTED_MARKERS[place % len(MUTED_MARKERS)],
                 "markersize": 2.8,
-                "markerfacecolor": "white" if "single" in curve.name else colour,
+                "markerfacecolor": "white" if "singl" in curve.name else colour,
                 "markeredgewidth": 0.7,
                 "zorder": 2,
                 "gid": "bound" if is_bound(curve) else "reference",
