@@ -48,6 +48,12 @@ class NotStoredError(AeSweepError):
     exit_code: ClassVar[int] = 3
 
 
+class EntropyCoderError(AeSweepError):
+    """The entropy coder, which is not published for every platform, is not installed."""
+
+    exit_code: ClassVar[int] = 3
+
+
 class PortError(AeSweepError):
     """A network port that cannot be listened on."""
 

@@ -71,6 +71,8 @@ def _point_document(point: FrontierPoint, values: dict[str, Any]) -> dict[str, A
     """Put the hyperparameters that are not at their default among the other fields."""
     document: dict[str, Any] = {}
     for key, value in values.items():
+        if key == "seed_run_ids":
+            continue
         document |= point.hyperparameters.written() if key == "hyperparameters" else {key: value}
     return document
 

@@ -65,6 +65,8 @@ class FrontierPoint:
     further measures of the model. Empty for a code of real numbers."""
     rate_std: Mapping[str, float] = field(default_factory=dict)
     """Sample standard deviations of the same; empty for one seed."""
+    seed_run_ids: tuple[str, ...] = ()
+    """Trials of the chosen configuration, one for each seed, ascending by seed."""
 
     @property
     def condition(self) -> Condition:
@@ -272,6 +274,7 @@ def _point(
         seeds=len(mses),
         db_per_doubling=None,
         run_id=best.run_id,
+        seed_run_ids=tuple(trial.run_id for trial in seeds),
         trials_finished=len(finished),
         trials_total=trials_total,
         rate={key: statistics.fmean(values) for key, values in rates.items()},

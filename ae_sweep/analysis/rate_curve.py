@@ -46,6 +46,10 @@ class RatePoint:
     """The run whose model it is; None for a code without a model."""
     index: int | None = None
     """Its number among the operating points of the run's codec."""
+    val_bits: float | None = None
+    """Per image, of validation images; None where points are not chosen by them."""
+    val_mse: float | None = None
+    """Mean squared error per number of the same images."""
 
     def __post_init__(self) -> None:
         """Refuse what no measurement gives."""

@@ -331,6 +331,7 @@ class Sweep:
 
 def _row(point: FrontierPoint) -> dict[str, Any]:
     row = dataclasses.asdict(point)
+    del row["seed_run_ids"]
     rate, spread = row.pop("rate"), row.pop("rate_std")
     row |= row.pop("hyperparameters")
     columns = {f"rate_{key}": value for key, value in rate.items()}

@@ -61,6 +61,10 @@ class FiniteScalarAutoencoder(TokenAutoencoder):
         """Replace numbers that may lie between by the nearest point of the grid."""
         return self._code(self._level(code_BDE.clamp(-1, 1)))
 
+    def codes(self, index_BD: Tensor) -> Tensor:
+        """Return the numbers of tokens, B×D×E."""
+        return self._code(index_BD[..., None] // self.places_E % self.levels_E.long())
+
     def _level(self, squashed_BDE: Tensor) -> Tensor:
         return ((squashed_BDE + 1) / 2 * (self.levels_E - 1)).round()
 

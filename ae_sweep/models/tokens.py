@@ -77,6 +77,10 @@ class TokenAutoencoder(Autoencoder):
     def nearest(self, code_BDE: Tensor) -> Tensor:
         """Replace numbers that may lie between codes by the nearest code."""
 
+    @abstractmethod
+    def codes(self, index_BD: Tensor) -> Tensor:
+        """Return the numbers of tokens, B×D×E."""
+
     def learn(self, z_BDE: Tensor, index_BD: Tensor, noise: torch.Generator) -> None:
         """Adapt the codes to a training batch; without a learned codebook this does nothing.
 
@@ -103,6 +107,10 @@ class TokenAutoencoder(Autoencoder):
         """Rebuild images in [0, 1] from B×D·E numbers, moved to their nearest codes first."""
         code_BDE = z_BD.float().unflatten(1, (self.latent_dim, self.token_width))
         return super().decode(self.nearest(code_BDE).flatten(1))
+
+    def decode_tokens(self, index_BD: Tensor) -> Tensor:
+        """Rebuild images in [0, 1] from tokens, B×D whole numbers below K."""
+        return super().decode(self.codes(index_BD).flatten(1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Rebuild images from their tokens."""

@@ -12,9 +12,12 @@ import torch
 
 from ae_sweep.config import MAX_SEED, check_count
 from ae_sweep.errors import ConfigError
+from ae_sweep.models.coding import decode_to_bytes, decoder_metric, drawn_images
+from ae_sweep.models.tokens import TokenAutoencoder
+from ae_sweep.models.vae import VariationalAutoencoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -76,8 +79,7 @@ class TrainedAutoencoder:
         ConfigError
             For latents of another width.
         """
-        if z_ND.ndim != 2 or z_ND.shape[1] != self.latent_width:
-            raise ConfigError(f"latents must be N×{self.latent_width}, got {_shape(z_ND)}")
+        self._check_latents(z_ND)
         return self._in_batches(self.network.decode, z_ND, convert=_floats)
 
     def reconstruct(self, x_NCHW: Array) -> Array:
@@ -90,6 +92,105 @@ class TrainedAutoencoder:
         """
         self._check_images(x_NCHW)
         return self._in_batches(self.network, x_NCHW, convert=_pixels)
+
+    @property
+    def codebook(self) -> int | None:
+        """How many different tokens there are; None for latents that are real numbers."""
+        network = self.network
+        return network.codebook if isinstance(network, TokenAutoencoder) else None
+
+    @property
+    def decoder_bytes(self) -> int:
+        """Size of the weights that a decoder needs: all but the encoder's."""
+        return sum(
+            each.nbytes
+            for name, each in self.network.state_dict().items()
+            if not name.startswith("encoder.")
+        )
+
+    def tokens(self, x_NCHW: Array) -> Array:
+        """Compress images to tokens, int32 N×latent_dim below ``codebook``.
+
+        Raises
+        ------
+        ConfigError
+            For a model without tokens, or images of another shape or type.
+        """
+        self._check_images(x_NCHW)
+        tokens_ND = self._in_batches(self._tokenizer().tokens, x_NCHW, convert=_pixels)
+        return tokens_ND.astype(np.int32)
+
+    def metric(self, z_ND: Array) -> Array:
+        """Estimate the decoder's metric: the mean of JᵀJ over images, J its Jacobian there.
+
+        Parameters
+        ----------
+        z_ND
+            Latents of training images.
+
+        Returns
+        -------
+        numpy.ndarray
+            D×D, float64: squared error of an image, summed over its numbers, per squared latent.
+
+        Raises
+        ------
+        ConfigError
+            For latents of another width, or none, or a model of tokens.
+        """
+        if self.codebook is not None:
+            raise ConfigError("tokens have no metric: only latents that are real numbers have one")
+        self._check_latents(z_ND)
+        if not len(z_ND):
+            raise ConfigError("the decoder's metric needs the latents of at least one image")
+        return decoder_metric(self.network, z_ND)
+
+    def decode_to_bytes(self, codes_ND: Array) -> Iterator[Array]:
+        """Rebuild images, uint8 C×H×W, from latents, or from the tokens of a model that has them.
+
+        An image comes out alike whatever images are decoded with it.
+
+        Yields
+        ------
+        numpy.ndarray
+            B×C×H×W, a batch after the other.
+
+        Raises
+        ------
+        ConfigError
+            For latents of another width, or tokens that are not in the codebook.
+        """
+        if self.codebook is None:
+            self._check_latents(codes_ND)
+            return decode_to_bytes(self.network, self.network.decode, _contiguous(codes_ND))
+        network = self._tokenizer()
+        if codes_ND.ndim != 2 or codes_ND.shape[1] != self.latent_dim:
+            raise ConfigError(f"tokens must be N×{self.latent_dim}, got {_shape(codes_ND)}")
+        if codes_ND.size and not 0 <= codes_ND.min() <= codes_ND.max() < network.codebook:
+            raise ConfigError(
+                f"tokens must be from 0 to {network.codebook - 1}, got {codes_ND.min()} to "
+                f"{codes_ND.max()}"
+            )
+        return decode_to_bytes(network, network.decode_tokens, codes_ND.astype(np.int64))
+
+    def draw(self, x_NCHW: Array, *, seed: int = 0) -> Iterator[tuple[Array, Array]]:
+        """Rebuild images from codes that are drawn, with what their distributions cost.
+
+        Yields
+        ------
+        tuple of numpy.ndarray
+            Divergence from the prior in bits, float64 B, and images, uint8 B×C×H×W, a batch after
+            the other.
+
+        Raises
+        ------
+        ConfigError
+            For a model that draws no codes, or images of another shape or type.
+        """
+        self._check_images(x_NCHW)
+        if not isinstance(self.network, VariationalAutoencoder):
+            raise ConfigError("this model draws no codes")
+        return drawn_images(self.network, (_pixels(part) for part in self._parts(x_NCHW)), seed)
 
     @property
     def has_prior(self) -> bool:
@@ -122,13 +223,24 @@ class TrainedAutoencoder:
         self, apply: Callable[[Tensor], Tensor], x: Array, *, convert: Callable[[Array], Tensor]
     ) -> Array:
         """Apply a part of the network to images or latents, converted as many at a time."""
-        size = self.network.inference_batch
         with torch.inference_mode():
-            parts = [
-                apply(convert(x[first : first + size])).contiguous().numpy()
-                for first in range(0, max(len(x), 1), size)
-            ]
-        return np.concatenate(parts)
+            return np.concatenate(
+                [apply(convert(part)).contiguous().numpy() for part in self._parts(x)]
+            )
+
+    def _parts(self, x: Array) -> Iterator[Array]:
+        size = self.network.inference_batch
+        for first in range(0, max(len(x), 1), size):
+            yield x[first : first + size]
+
+    def _tokenizer(self) -> TokenAutoencoder:
+        if not isinstance(self.network, TokenAutoencoder):
+            raise ConfigError("this model's latents are real numbers, not tokens")
+        return self.network
+
+    def _check_latents(self, z_ND: Array) -> None:
+        if z_ND.ndim != 2 or z_ND.shape[1] != self.latent_width:
+            raise ConfigError(f"latents must be N×{self.latent_width}, got {_shape(z_ND)}")
 
     def _check_images(self, x_NCHW: Array) -> None:
         if x_NCHW.ndim != 4 or x_NCHW.shape[1:] != self.image_shape:
@@ -145,6 +257,10 @@ class TrainedAutoencoder:
 def _floats(array: Array) -> Tensor:
     # A copy where torch could not share the memory: read-only, or with negative strides.
     return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+
+
+def _contiguous(array: Array) -> Array:
+    return np.ascontiguousarray(array, np.float32)
 
 
 def _pixels(x_BCHW: Array) -> Tensor:

@@ -77,6 +77,10 @@ class VectorQuantisedAutoencoder(TokenAutoencoder):
         """Replace numbers that may lie between codes by the nearest code."""
         return self.codes_KE[self.quantise(code_BDE).index_BD]
 
+    def codes(self, index_BD: Tensor) -> Tensor:
+        """Return the numbers of tokens, B×D×E."""
+        return self.codes_KE[index_BD]
+
     @torch.no_grad()
     def learn(self, z_BDE: Tensor, index_BD: Tensor, noise: torch.Generator) -> None:
         """Move codes towards the tokens assigned to them; restart those hardly used."""

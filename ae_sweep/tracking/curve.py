@@ -52,9 +52,14 @@ def curve_metrics(points: Iterable[FrontierPoint]) -> dict[str, Curve]:
 
 
 def write_curves(
-    client: MlflowClient, run_id: str, curves: Mapping[str, Curve], *, timestamp_ms: int
+    client: MlflowClient,
+    run_id: str,
+    curves: Mapping[str, Curve],
+    *,
+    timestamp_ms: int,
+    prefix: str = names.CURVE_METRICS,
 ) -> None:
-    """Make these the curves of a run, in place of those of an earlier end.
+    """Make these the curves of a run whose names begin with a prefix, in place of earlier ones.
 
     MLflow keeps every value that was ever logged at a step, and its chart draws them all: the
     curve of a resumed sweep would be a staircase. No call of MLflow takes a value back, so a curve
@@ -64,7 +69,7 @@ def write_curves(
     stored = {
         key: _history(client, run_id, key)
         for key in client.get_run(run_id).data.metrics
-        if key.startswith(names.CURVE_METRICS)
+        if key.startswith(prefix)
     }
     outdated = [key for key, history in stored.items() if _differs(history, curves.get(key, {}))]
     if outdated and _delete(client, run_id, outdated):

@@ -20,6 +20,7 @@ import numpy as np
 from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from ae_sweep.tracking import names
 from ae_sweep.tracking.model_source import model_source
@@ -116,6 +117,34 @@ def fetch_weights(
             artifact_uri=f"{location.rstrip('/')}/data/{WEIGHTS_FILE}",
             tracking_uri=client.tracking_uri,
             dst_path=None if urlsplit(location).scheme in ("", "file") else str(scratch),
+        )
+    )
+
+
+def fetch_file(
+    client: MlflowClient,
+    *,
+    run_id: str,
+    name: str,
+    scratch: Path,
+    relocation: Relocation | None = None,
+) -> Path | None:
+    """Return the path of a run's file, or None if it has none of that name.
+
+    One of a remote store is put in ``scratch``; a local one stays where it is.
+    """
+    location = client.get_run(run_id).info.artifact_uri
+    if relocation is not None:
+        location = relocation(location)
+    address = f"{location.rstrip('/')}/{name}"
+    if urlsplit(location).scheme in ("", "file"):
+        path = Path(local_file_uri_to_path(address))  # type: ignore[no-untyped-call]
+        return path if path.is_file() else None
+    if name not in [entry.path for entry in client.list_artifacts(run_id)]:
+        return None
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=address, tracking_uri=client.tracking_uri, dst_path=str(scratch)
         )
     )
 

@@ -48,6 +48,17 @@ parameter such as batch_size is logged of every trial, and identifies those alon
 CURVE_METRICS: Final = "frontier/"
 """Before the names of a frontier's measures, whose step is the latent_dim."""
 
+CODED_METRICS: Final = "coded/"
+"""Before the names of what a run's codec measured, whose step is the operating point."""
+CODEC: Final = "codec"
+"""Tag of a run: the digest of its codec, by which the model of a coded file is found."""
+CODEC_FILE: Final = "codec.safetensors"
+CODED_DOCUMENT: Final = "coded_rates.json"
+CODED_CSV: Final = "coded_rates.csv"
+CODED_TABLE: Final = "coded_rates_table.json"
+MAX_FILE_BYTES: Final = 2**30
+"""Of a run's file that is read; more was not written by ae-sweep."""
+
 COMMIT_PARAMETER: Final = "git_commit"
 PIXELS_PARAMETER: Final = "pixels"
 CHANNELS_PARAMETER: Final = "channels"
@@ -77,6 +88,11 @@ def own_sweeps_filter() -> str:
 def sweep_filter(name: str) -> str:
     """Select the parent run of one sweep; ``name`` has passed the names' pattern."""
     return f"{sweeps_filter()} AND tags.{SWEEP} = '{name}'"
+
+
+def codec_filter(digest: str) -> str:
+    """Select the runs that have a codec; ``digest`` is hexadecimal."""
+    return f"tags.{CODEC} = '{digest}'"
 
 
 def trials_filter(sweep: str | None = None) -> str:

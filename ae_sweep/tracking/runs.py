@@ -51,14 +51,17 @@ def add_to_run(
     place: str,
     metrics: Mapping[str, float],
     files: Mapping[str, bytes],
+    tags: Mapping[str, str],
 ) -> None:
-    """Add measurements and files to a run, whether it has ended or not."""
+    """Add measurements, files and tags to a run, whether it has ended or not."""
     entries = metrics_of(metrics, step=0, timestamp_ms=now_ms())
     with translated(place):
         if entries:
             client.log_batch(run_id, metrics=entries)
         if files:
             log_files(client, run_id, files)
+        if tags:  # last: they say that the files are there
+            client.log_batch(run_id, tags=run_tags_of(tags))
 
 
 def create_sweep_run(
@@ -245,6 +248,11 @@ def table_json(table: Sequence[Mapping[str, object]]) -> bytes:
     columns = list(table[0]) if table else []
     rows = [[_cell(row.get(column)) for column in columns] for row in table]
     return json.dumps({"columns": columns, "data": rows}, allow_nan=False).encode()
+
+
+def table_tag(file: str) -> str:
+    """Return the tag by which MLflow's UI shows a file as a table."""
+    return json.dumps([{"path": file, "type": "table"}])
 
 
 def table_csv(table: Sequence[Mapping[str, object]]) -> str:

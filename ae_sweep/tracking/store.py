@@ -8,15 +8,23 @@ import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ae_sweep.config import NAME_PATTERN, changed_settings
 from ae_sweep.errors import ConflictError, NotStoredError, StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names, reader
+from ae_sweep.tracking.curve import write_curves
 from ae_sweep.tracking.errors import nothing_stored, translated
-from ae_sweep.tracking.runs import RUN_STATUS, add_to_run, create_sweep_run, reopen_sweep_run
+from ae_sweep.tracking.runs import (
+    RUN_STATUS,
+    add_to_run,
+    create_sweep_run,
+    now_ms,
+    reopen_sweep_run,
+    table_tag,
+)
 from ae_sweep.tracking.views import missing_views, stored_views
 from ae_sweep.tracking.writer import SweepWriter
 
@@ -30,6 +38,14 @@ if TYPE_CHECKING:
     from ae_sweep.locations import Store
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
     from ae_sweep.tracking.views import View
+
+
+class RunOfCodec(NamedTuple):
+    """A run that has a codec."""
+
+    run_id: str
+    sweep: str
+    """The name of its sweep."""
 
 
 class TrackingStore:
@@ -236,6 +252,49 @@ class TrackingStore:
                 )
             yield file
 
+    def run_file(self, run_id: str, name: str) -> bytes | None:
+        """Return the content of a file that was added to a run; None if it has none of that name.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read, or is larger than any file that is added.
+        """
+        with (
+            tempfile.TemporaryDirectory(prefix="ae-sweep-file-") as scratch,
+            translated(self._place),
+        ):
+            file = models.fetch_file(
+                self._client,
+                run_id=run_id,
+                name=name,
+                scratch=Path(scratch),
+                relocation=self._relocation,
+            )
+            if file is None:
+                return None
+            if (size := file.stat().st_size) > names.MAX_FILE_BYTES:
+                raise StoreError(
+                    f"{name} of run {shorten(run_id)} has {size:,} bytes, more than any that "
+                    "ae-sweep writes; delete it there"
+                )
+            return file.read_bytes()
+
+    def runs_with_codec(self, digest: str) -> list[RunOfCodec]:
+        """Return the runs that have a codec, the newest first; there are several in no sane store.
+
+        Parameters
+        ----------
+        digest
+            32 hexadecimal digits.
+        """
+        with translated(self._place):
+            return [
+                RunOfCodec(run.info.run_id, run.data.tags[names.SWEEP])
+                for run in self._search(names.codec_filter(digest), newest_first=True)
+                if names.SWEEP in run.data.tags
+            ]
+
     def parameters(self, run_id: str) -> dict[str, str]:
         """Return what a run was started with: settings, versions, device.
 
@@ -252,7 +311,10 @@ class TrackingStore:
         run_id: str,
         *,
         metrics: Mapping[str, float] | None = None,
+        curves: Mapping[str, Mapping[int, float]] | None = None,
         files: Mapping[str, bytes] | None = None,
+        table: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Add later findings to a run that has ended; files of the same name are replaced.
 
@@ -260,8 +322,14 @@ class TrackingStore:
         ----------
         metrics
             Name → finite number.
+        curves
+            Name → step → finite number: those of the run's codec, in place of earlier ones.
         files
             File name → content.
+        table
+            Which of the files the UI shows as a table.
+        tags
+            Name → text, written when all else is there.
 
         Raises
         ------
@@ -271,8 +339,23 @@ class TrackingStore:
         """
         if self._refusal is not None:
             raise self._refusal
+        if curves:
+            with translated(self._place):
+                write_curves(
+                    self._client,
+                    run_id,
+                    {names.CODED_METRICS + name: dict(curve) for name, curve in curves.items()},
+                    timestamp_ms=now_ms(),
+                    prefix=names.CODED_METRICS,
+                )
+        shown = {} if table is None else {names.TABLES: table_tag(table)}
         add_to_run(
-            self._client, run_id, place=self._place, metrics=metrics or {}, files=files or {}
+            self._client,
+            run_id,
+            place=self._place,
+            metrics=metrics or {},
+            files=files or {},
+            tags={**shown, **(tags or {})},
         )
 
     def views(self) -> list[View]:

@@ -21,6 +21,7 @@ from ae_sweep.tracking.runs import (
     run_tags_of,
     table_csv,
     table_json,
+    table_tag,
     trial_parameters,
 )
 
@@ -322,7 +323,7 @@ class SweepWriter(RunWriter):
             names.TABLE_CSV: table_csv(table).encode(),
             names.DOCUMENT: json.dumps(document, indent=2, allow_nan=False).encode(),
         }
-        shown = json.dumps([{"path": names.TABLE_JSON, "type": "table"}])
+        shown = table_tag(names.TABLE_JSON)
         with translated(self._place):
             self._log_files(files)
             curves = curve_metrics(points)

@@ -1,0 +1,191 @@
+"""Entropy coding of symbols by asymmetric numeral systems (Duda 2009), with ``constriction``.
+
+All images share one stream: a stream for each would cost 15 to 35 bits more. The coder is a stack,
+so images are pushed last first, in blocks, and a decoder pops them block by block within bounded
+memory. The bottom of the stack is the word 1: a decoder that finds it early knows that the stream
+ran dry, where the coder itself would go on for ever.
+
+Shapes: N images, K coordinates.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ae_sweep.errors import ConfigError, DataError, EntropyCoderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ae_sweep.codec.tables import Tables
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+MOST_IMAGES = 1_000_000
+"""Of a stream."""
+BLOCK_SYMBOLS = 2**22
+"""Symbols of a block at most, 16 MiB; part of the format, as is the next."""
+BLOCK_IMAGES = 4_096
+BOTTOM = 1
+"""The word at the bottom of the stack."""
+PLATFORMS = "Linux on x86-64 with glibc, macOS, and Windows on x86-64"
+"""For which constriction is published."""
+
+
+def is_available() -> bool:
+    """Return whether symbols can be coded here; their code lengths always can be computed."""
+    return importlib.util.find_spec("constriction") is not None
+
+
+def require_coder() -> None:
+    """Raise an error where there is no entropy coder.
+
+    Raises
+    ------
+    EntropyCoderError
+        If the package constriction is not installed.
+    """
+    if not is_available():
+        raise EntropyCoderError(
+            "encode and decode need the package constriction, which is not installed: it is "
+            f"published for {PLATFORMS}; where that is your platform, install constriction, else "
+            "encode and decode on such a machine; code lengths are estimated without it"
+        )
+
+
+def encode(symbols_NK: Array, tables: Tables) -> bytes:
+    """Return the stream of symbols: little-endian 32-bit words, trailing zero bytes trimmed.
+
+    Raises
+    ------
+    ConfigError
+        If a symbol is outside the tables' alphabet, or there are none or too many images.
+    EntropyCoderError
+        If constriction is not installed.
+    """
+    require_coder()
+    if not 1 <= len(symbols_NK) <= MOST_IMAGES:
+        raise ConfigError(f"1 to {MOST_IMAGES:,} images are coded, got {len(symbols_NK):,}")
+    clusters_N = tables.assign(symbols_NK)
+    coder = _coder(np.array([BOTTOM], np.uint32))
+    model = _models()
+    size = block_images(tables)
+    for start in reversed(range(0, len(symbols_NK), size)):
+        block = slice(start, start + size)
+        _push(coder, model, tables, symbols_NK[block], clusters_N[block])
+    words: bytes = coder.get_compressed().astype("<u4").tobytes()
+    return words.rstrip(b"\0")
+
+
+def decode(payload: bytes, tables: Tables, images: int) -> Array:
+    """Return the symbols of a stream; ``decode_blocks`` holds fewer of them at once.
+
+    Raises
+    ------
+    DataError, EntropyCoderError
+        As ``decode_blocks``.
+    """
+    return np.concatenate(list(decode_blocks(payload, tables, images)))
+
+
+def decode_blocks(payload: bytes, tables: Tables, images: int) -> Iterator[Array]:
+    """Yield the symbols of a stream, int32, a block of images after the other.
+
+    Memory is bounded by a block, whatever number of images is claimed.
+
+    Raises
+    ------
+    DataError
+        If the stream ran dry before the last image, or has more than the images.
+    EntropyCoderError
+        If constriction is not installed.
+    """
+    require_coder()
+    if not 1 <= images <= MOST_IMAGES:
+        raise DataError(f"1 to {MOST_IMAGES:,} images are decoded, got {images:,}")
+    if not payload or payload.endswith(b"\0"):
+        raise DataError("the coded stream is empty or ends in zero bytes: it is not an encoder's")
+    padded = payload + b"\0" * (-len(payload) % 4)
+    coder = _coder(np.frombuffer(padded, "<u4").astype(np.uint32))
+    model = _models()
+    size = block_images(tables)
+    for start in range(0, images, size):
+        block_NK = _pop(coder, model, tables, min(size, images - start))
+        # Once a state is 0, every further symbol is the first of its table.
+        if coder.is_empty():
+            raise DataError(
+                f"the coded stream ran dry within images {start + 1:,} to "
+                f"{start + len(block_NK):,} of {images:,}: it is damaged or of other tables"
+            )
+        yield block_NK
+    left = coder.get_compressed()
+    if len(left) != 1 or left[0] != BOTTOM:
+        raise DataError(
+            f"the coded stream is not at its end after {images:,} images: it is damaged, or of "
+            "other tables"
+        )
+
+
+def block_images(tables: Tables) -> int:
+    """Return how many images are coded together."""
+    return max(1, min(BLOCK_IMAGES, BLOCK_SYMBOLS // max(1, tables.alphabet.coordinates)))
+
+
+def _coder(words: Array) -> Any:
+    import constriction  # noqa: PLC0415 - not on every platform
+
+    return constriction.stream.stack.AnsCoder(words)
+
+
+def _models() -> Callable[[Array], Any]:
+    """Return what makes the coder's model of a table of counts."""
+    import constriction  # noqa: PLC0415
+
+    def model(counts_S: Array) -> Any:
+        return constriction.stream.model.Categorical(counts_S.astype(np.float64), perfect=False)
+
+    return model
+
+
+def _push(
+    coder: Any, model: Callable[[Array], Any], tables: Tables, symbols_NK: Array, clusters_N: Array
+) -> None:
+    for coordinate, cluster, images in reversed(list(_order(tables, clusters_N))):
+        symbols = symbols_NK[images, coordinate] - tables.alphabet.low_K[coordinate]
+        counts_S = tables.counts(coordinate, cluster)
+        coder.encode_reverse(np.ascontiguousarray(symbols, np.int32), model(counts_S))
+    if tables.clusters is not None:
+        coder.encode_reverse(clusters_N, model(tables.index_counts))
+
+
+def _pop(coder: Any, model: Callable[[Array], Any], tables: Tables, images: int) -> Array:
+    with_clusters = tables.clusters is not None
+    clusters_N = (
+        coder.decode(model(tables.index_counts), images)
+        if with_clusters
+        else np.zeros(images, np.int32)
+    )
+    symbols_NK = np.empty((images, tables.alphabet.coordinates), np.int32)
+    symbols_NK[:] = tables.alphabet.low_K
+    for coordinate, cluster, these in _order(tables, clusters_N):
+        count = len(range(images)[these]) if isinstance(these, slice) else len(these)
+        decoded = coder.decode(model(tables.counts(coordinate, cluster)), count)
+        symbols_NK[these, coordinate] += decoded
+    return symbols_NK
+
+
+def _order(tables: Tables, clusters_N: Array) -> Iterator[tuple[int, int | None, slice | Array]]:
+    """Yield coordinate, cluster and images of each run of symbols that share a table."""
+    members = [
+        (cluster, np.flatnonzero(clusters_N == cluster))
+        for cluster in map(int, np.unique(clusters_N))
+    ]
+    for coordinate in map(int, np.flatnonzero(~tables.skipped)):
+        if coordinate in tables.cluster_parts:
+            for cluster, these_M in members:
+                yield coordinate, cluster, these_M
+        else:
+            yield coordinate, None, slice(None)
