@@ -39,6 +39,7 @@ from ae_sweep.analysis.latent_space import (
 )
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
+from ae_sweep.analysis.principal_components import PrincipalComponents
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
 from ae_sweep.analysis.rate_comparison import (
     RateComparison,
@@ -79,6 +80,7 @@ __all__ = [
     "Payoff",
     "Pca",
     "PowerLaw",
+    "PrincipalComponents",
     "ProbeResult",
     "RateComparison",
     "RateCurve",
