@@ -46,8 +46,10 @@ from ae_sweep.analysis.rate_comparison import (
     SweepRates,
     is_bound,
     is_lossless,
+    sweep_rates,
 )
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
+from ae_sweep.analysis.rates_document import rates_document
 from ae_sweep.analysis.rows import TRIAL_KEYS, TRIAL_MEASURES, trial_rows
 from ae_sweep.analysis.side_information import (
     COUNTS as SIDE_COUNTS,
@@ -56,6 +58,7 @@ from ae_sweep.analysis.side_information import (
     Payoff,
     amortised_bits,
     best_payoff,
+    decoder_bytes,
     payoff,
     side_bytes,
 )
@@ -92,6 +95,7 @@ __all__ = [
     "as_bytes",
     "best_payoff",
     "code_use",
+    "decoder_bytes",
     "efficient",
     "evenly_spaced",
     "find_knee",
@@ -115,10 +119,12 @@ __all__ = [
     "probe_result",
     "probes",
     "psnr_db",
+    "rates_document",
     "sample_of",
     "side_bytes",
     "spectrum",
     "squared_errors",
+    "sweep_rates",
     "table_rows",
     "to_document",
     "to_table",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ae_sweep.analysis.rate_choice import efficient_on_validation
 from ae_sweep.analysis.rate_curve import CurveKind
+from ae_sweep.errors import NotStoredError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ae_sweep.analysis.rate_curve import RateCurve
 
@@ -65,6 +67,57 @@ class RateComparison:
             yield from each.frontiers
             yield from each.bounds
         yield from self.references
+
+
+def sweep_rates(sweep: str, curves: Iterable[RateCurve]) -> SweepRates:
+    """Join the curves of a sweep's models into one frontier for each seed.
+
+    The operating points of all models of a seed compete on validation images: those that no other
+    beats in both bits and error there are the frontier, and have the bits and the error of test
+    images. A point that was not measured on validation images does not compete. Bounds of one seed
+    are joined likewise, and never with codes.
+
+    Parameters
+    ----------
+    curves
+        One for each model and seed, and for each bound.
+
+    Raises
+    ------
+    NotStoredError
+        If there are none.
+    """
+    by_seed: dict[tuple[bool, int | None], list[RateCurve]] = {}
+    for curve in curves:
+        by_seed.setdefault((is_bound(curve), curve.seed), []).append(curve)
+    if not by_seed:
+        raise NotStoredError(f"{sweep} has no measured rates")
+    joined = {key: _joined(sweep, alike) for key, alike in by_seed.items()}
+    return SweepRates(
+        sweep=sweep,
+        frontiers=tuple(each for (bound, _), each in joined.items() if each and not bound),
+        bounds=tuple(each for (bound, _), each in joined.items() if each and bound),
+    )
+
+
+def _joined(sweep: str, curves: Sequence[RateCurve]) -> RateCurve | None:
+    some = curves[0]
+    points = [
+        replace(point, decoder_bytes=curve.decoder_bytes)
+        for curve in curves
+        for point in curve.points
+        if point.val_bits is not None and point.val_mse is not None
+    ]
+    if not points:
+        return None
+    kinds = {curve.kind for curve in curves}
+    chosen = sorted(efficient_on_validation(points), key=lambda each: (each.bits, each.mse))
+    return replace(
+        some,
+        name=f"{sweep}, drawn codes" if is_bound(some) else sweep,
+        kind=CurveKind.ESTIMATED if CurveKind.ESTIMATED in kinds else some.kind,
+        points=tuple(chosen),
+    )
 
 
 def is_lossless(curve: RateCurve) -> bool:

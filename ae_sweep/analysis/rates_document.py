@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ae_sweep.analysis.distortion import NotApplicable
 from ae_sweep.analysis.rate_comparison import is_bound
-from ae_sweep.analysis.side_information import COUNTS, amortised_bits, best_payoff
+from ae_sweep.analysis.side_information import COUNTS, amortised_bits, best_payoff, decoder_bytes
 
 if TYPE_CHECKING:
     from ae_sweep.analysis.rate_comparison import RateComparison
@@ -72,7 +72,6 @@ def _curve(curve: RateCurve) -> dict[str, Any]:
         "seed": curve.seed,
         "images": curve.images,
         "header_bytes": curve.header_bytes,
-        "decoder_bytes": curve.decoder_bytes,
         "points": [_point(curve, point) for point in curve.points],
     }
 
@@ -80,6 +79,7 @@ def _curve(curve: RateCurve) -> dict[str, Any]:
 def _point(curve: RateCurve, point: RatePoint) -> dict[str, Any]:
     return {
         **dataclasses.asdict(point),
+        "decoder_bytes": decoder_bytes(curve, point),
         "bpp": curve.bpp(point),
         "amortised_bits": {
             str(count): amortised_bits(curve, point, images=count) for count in COUNTS

@@ -35,7 +35,12 @@ class Payoff:
 
 def side_bytes(curve: RateCurve, point: RatePoint) -> int:
     """Return all that a decoder needs besides the coded images, in bytes."""
-    return curve.header_bytes + point.table_bytes + curve.decoder_bytes
+    return curve.header_bytes + point.table_bytes + decoder_bytes(curve, point)
+
+
+def decoder_bytes(curve: RateCurve, point: RatePoint) -> int:
+    """Return the size of the decoder's weights, in bytes."""
+    return curve.decoder_bytes if point.decoder_bytes is None else point.decoder_bytes
 
 
 def amortised_bits(curve: RateCurve, point: RatePoint, *, images: int) -> float:

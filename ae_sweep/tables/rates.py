@@ -69,7 +69,7 @@ def _point_row(curve: RateCurve, point: RatePoint) -> Row:
         "mean_image_psnr": point.mean_image_psnr,
         "header_bytes": curve.header_bytes,
         "table_bytes": point.table_bytes,
-        "decoder_bytes": curve.decoder_bytes,
+        "decoder_bytes": analysis.decoder_bytes(curve, point),
         **{
             f"bits_of_{count}": analysis.amortised_bits(curve, point, images=count)
             for count in analysis.SIDE_COUNTS
