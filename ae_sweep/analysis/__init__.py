@@ -40,6 +40,7 @@ from ae_sweep.analysis.latent_space import (
 from ae_sweep.analysis.neighbour_map import neighbour_map
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.principal_components import PrincipalComponents
+from ae_sweep.analysis.quality_dimension import QualityDimension, quality_dimensions
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
 from ae_sweep.analysis.rate_comparison import (
     RateComparison,
@@ -85,6 +86,7 @@ __all__ = [
     "PowerLaw",
     "PrincipalComponents",
     "ProbeResult",
+    "QualityDimension",
     "RateComparison",
     "RateCurve",
     "RatePoint",
@@ -119,6 +121,7 @@ __all__ = [
     "probe_result",
     "probes",
     "psnr_db",
+    "quality_dimensions",
     "rates_document",
     "sample_of",
     "side_bytes",
