@@ -10,6 +10,12 @@ from ae_sweep.analysis.copy_test import (
     probes,
     verdict,
 )
+from ae_sweep.analysis.dimension_estimates import (
+    DimensionEstimates,
+    NeighbourEstimate,
+    components_for,
+    participation_ratio,
+)
 from ae_sweep.analysis.distortion import NotApplicable, psnr_db
 from ae_sweep.analysis.document import table_rows, to_document, to_table
 from ae_sweep.analysis.frontier import (
@@ -71,6 +77,7 @@ __all__ = [
     "TRIAL_MEASURES",
     "Classifier",
     "CurveKind",
+    "DimensionEstimates",
     "FinishedTrial",
     "Frontier",
     "FrontierPoint",
@@ -79,6 +86,7 @@ __all__ = [
     "LatentGrid",
     "LatentPlane",
     "LatentSpace",
+    "NeighbourEstimate",
     "NotApplicable",
     "Overlap",
     "Payoff",
@@ -97,6 +105,7 @@ __all__ = [
     "as_bytes",
     "best_payoff",
     "code_use",
+    "components_for",
     "decoder_bytes",
     "efficient",
     "evenly_spaced",
@@ -116,6 +125,7 @@ __all__ = [
     "listed_conditions",
     "mse_at_rate",
     "neighbour_map",
+    "participation_ratio",
     "payoff",
     "plane",
     "probe_result",

@@ -5,6 +5,7 @@ from ae_sweep.isolation import importing_matplotlib
 with importing_matplotlib():
     import matplotlib.figure  # noqa: F401
 
+from ae_sweep.plots.dimensions import dimensions_figure
 from ae_sweep.plots.export import Figure, render
 from ae_sweep.plots.frontier import frontier_figure
 from ae_sweep.plots.history import history_figure
@@ -20,6 +21,7 @@ __all__ = [
     "Figure",
     "ImageRow",
     "PointPosition",
+    "dimensions_figure",
     "frontier_figure",
     "history_figure",
     "image_rows_figure",

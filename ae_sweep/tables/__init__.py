@@ -1,5 +1,6 @@
 """Tables of every result, made once; terminal, CSV and the report print them."""
 
+from ae_sweep.tables.dimensions import dimensions
 from ae_sweep.tables.images import image_facts, spectrum
 from ae_sweep.tables.inspected import copy_test, latent_spaces, overlaps
 from ae_sweep.tables.rates import payoffs, rate_points
@@ -22,6 +23,7 @@ __all__ = [
     "Table",
     "codes",
     "copy_test",
+    "dimensions",
     "files",
     "frontier_table",
     "image_facts",
