@@ -26,6 +26,7 @@ from ae_sweep.analysis.frontier import (
     listed_conditions,
 )
 from ae_sweep.analysis.gallery import (
+    SAMPLE_NUMBERS,
     as_bytes,
     evenly_spaced,
     first_of_each,
@@ -48,6 +49,7 @@ from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.principal_components import PrincipalComponents
 from ae_sweep.analysis.quality_dimension import QualityDimension, quality_dimensions
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
+from ae_sweep.analysis.rate_choice import choose_point, efficient_on_validation
 from ae_sweep.analysis.rate_comparison import (
     RateComparison,
     SweepRates,
@@ -72,6 +74,7 @@ from ae_sweep.analysis.side_information import (
 from ae_sweep.analysis.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "SAMPLE_NUMBERS",
     "SIDE_COUNTS",
     "TRIAL_KEYS",
     "TRIAL_MEASURES",
@@ -104,10 +107,12 @@ __all__ = [
     "amortised_bits",
     "as_bytes",
     "best_payoff",
+    "choose_point",
     "code_use",
     "components_for",
     "decoder_bytes",
     "efficient",
+    "efficient_on_validation",
     "evenly_spaced",
     "find_knee",
     "first_of_each",

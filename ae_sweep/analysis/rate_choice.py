@@ -42,8 +42,9 @@ def choose_point(
         affordable = [point for point in points if _bits(point) <= bits]
         if not affordable:
             least = min(map(_bits, points))
-            return NotApplicable(f"no point has at most {bits:g} bits an image; the least is "
-                                 f"{least:.1f}")
+            return NotApplicable(
+                f"no point has at most {bits:g} bits an image; the least is {least:.1f}"
+            )
         return min(affordable, key=lambda point: (_mse(point), _bits(point)))
     best = min(map(_mse, points))
     wanted = best * 10 ** (NEAR_BEST_DB / 10) if psnr is None else 10 ** (-psnr / 10)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ae_sweep.api.images import class_numbers, load_images
+from ae_sweep.api.models import load_model
 from ae_sweep.config import dataset_title
 from ae_sweep.errors import NotStoredError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
@@ -285,13 +286,10 @@ class Sweep:
         StoreError, DataError
             If it cannot be read, or is damaged.
         """
-        from ae_sweep import models
         from ae_sweep.analysis import FrontierPoint
 
         point = which if isinstance(which, FrontierPoint) else self.best_at(operator.index(which))
-        with self.runs.model_file(point.run_id) as file:
-            network = models.load(file, expected=point.condition)
-        return models.TrainedAutoencoder(network)
+        return load_model(self.runs, point.run_id, expected=point.condition).model
 
     def shared_model(self, point: FrontierPoint) -> TrainedAutoencoder:
         """Return the model of a point, loaded once for all that only read it.

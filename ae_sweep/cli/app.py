@@ -13,9 +13,12 @@ import typer
 
 from ae_sweep.cli.argv import ListCommand
 from ae_sweep.cli.data import data
+from ae_sweep.cli.decode import decode
+from ae_sweep.cli.encode import encode
 from ae_sweep.cli.error_handler import DEBUG_VARIABLE
 from ae_sweep.cli.frontier import frontier
 from ae_sweep.cli.identity import identity
+from ae_sweep.cli.inspect import inspect
 from ae_sweep.cli.interpolate import interpolate
 from ae_sweep.cli.latent import latent
 from ae_sweep.cli.list_show import list_sweeps, show
@@ -43,6 +46,9 @@ app.command(cls=ListCommand)(latent)
 app.command(cls=ListCommand)(manifold)
 app.command(cls=ListCommand)(interpolate)
 app.command(cls=ListCommand)(sample)
+app.command(cls=ListCommand)(encode)
+app.command(cls=ListCommand)(decode)
+app.command(cls=ListCommand)(inspect)
 app.command(cls=ListCommand)(report)
 app.command(cls=ListCommand)(identity)
 app.command("list", cls=ListCommand)(list_sweeps)

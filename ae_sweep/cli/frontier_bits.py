@@ -9,6 +9,7 @@ import typer
 
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.logged import log_or_say
+from ae_sweep.cli.measuring import show_measuring
 from ae_sweep.cli.output_file import write_figure
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def show_bits(
 ) -> None:
     """Measure the rates of all sweeps and of references, and print and draw them.
 
-    Rates are logged to the runs in MLflow, figure and document to the first sweep's.
+    Rates are logged to the runs in MLflow, figure and document of one sweep to its run.
 
     Parameters
     ----------
@@ -42,7 +43,12 @@ def show_bits(
     from ae_sweep import inspection, tables, tracking
     from ae_sweep.cli.rd_files import write_rd_files
 
-    found = inspection.rate_frontier(opened, which=which, announce=say)
+    found = inspection.rate_frontier(
+        opened,
+        which=which,
+        measure=lambda sweep: show_measuring(inspection.iter_measured_rates(sweep)),
+        announce=say,
+    )
     path = out or Path(f"frontier-{opened[0].name}.png")
     write_figure(found.figure, path)
     points = tables.rate_points(found.comparison)
@@ -63,5 +69,6 @@ def show_bits(
             say(line)
     for sweep, measured in zip(opened, found.measured, strict=True):
         log_or_say(sweep, measured)
-    log_or_say(opened[0], found)
+    if len(opened) == 1:
+        log_or_say(opened[0], found)
     say(f"figure: {path}")

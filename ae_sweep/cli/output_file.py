@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.locations import out_at
 from ae_sweep.messages import shorten
 
@@ -53,6 +53,80 @@ def check_out(out: Path | None, *, endings: Sequence[str] = FIGURE_ENDINGS) -> N
         raise StoreError(
             f"--out {shorten(str(out), 200)} cannot be written: it {what}; choose another file"
         )
+
+
+def check_new_file(out: Path, *, force: bool) -> None:
+    """Refuse a file that could not be written, or is there already and not to be replaced.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address.
+    ConflictError
+        If there is a file, and no ``force``.
+    StoreError
+        If it is a directory, or in none, or no such file can exist.
+    """
+    out_at(out)
+    there = out.is_dir(), out.parent.is_dir()
+    if there != (False, True):
+        what = "is a directory" if there[0] else "is in no directory"
+        raise StoreError(
+            f"--out {shorten(str(out), 200)} cannot be written: it {what}; choose another file"
+        )
+    if out.exists() and not force:
+        raise ConflictError(
+            f"--out {shorten(str(out), 200)} is there already; choose another file, or give "
+            "--force to replace it"
+        )
+
+
+def check_new_folder(out: Path, *, force: bool) -> None:
+    """Refuse a folder that could not be written, or holds files that are not to be replaced.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address.
+    ConflictError
+        If there is anything in it, and no ``force``.
+    StoreError
+        If it is a file, or no such folder can exist.
+    """
+    out_at(out)
+    if out.exists() and not out.is_dir():
+        raise StoreError(
+            f"--out {shorten(str(out), 200)} cannot be written: it is a file; choose a folder"
+        )
+    try:
+        is_used = out.is_dir() and any(out.iterdir())
+    except OSError as error:
+        raise StoreError(
+            f"--out {shorten(str(out), 200)} cannot be read: {error.strerror}; choose another "
+            "folder"
+        ) from error
+    if is_used and not force:
+        raise ConflictError(
+            f"--out {shorten(str(out), 200)} is a folder with files in it; choose another, or give "
+            "--force to replace pictures of the same names there"
+        )
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that the user named, and those that it is in.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"--out {shorten(str(path), 200)} cannot be made: {error.strerror}; choose another "
+            "folder"
+        ) from error
 
 
 def write_figure(figure: Figure, path: Path) -> bytes:

@@ -7,6 +7,7 @@ part that downloads, and the only one that opens a user's pictures.
 from __future__ import annotations
 
 from ae_sweep.data.dataset import check_no_data_dir, fetch, load, names
+from ae_sweep.data.exact import exact_images, write_picture
 from ae_sweep.data.image_dataset import ImageDataset
 from ae_sweep.data.locate import Located, LocatedFile
 from ae_sweep.data.own import (
@@ -28,6 +29,7 @@ __all__ = [
     "LocatedFile",
     "Prepared",
     "check_no_data_dir",
+    "exact_images",
     "fetch",
     "findings",
     "forget",
@@ -38,4 +40,5 @@ __all__ = [
     "prepare",
     "recall",
     "remember",
+    "write_picture",
 ]

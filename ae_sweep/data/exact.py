@@ -10,13 +10,14 @@ import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from ae_sweep.config import ImageOptions
 from ae_sweep.data.arrays import open_arrays
 from ae_sweep.data.decode import BrokenPictureError, read_picture
 from ae_sweep.data.own.listing import ENDINGS, list_folder
 from ae_sweep.data.own.sources import ARRAY_ENDINGS
-from ae_sweep.errors import ConfigError, DataError
+from ae_sweep.errors import ConfigError, DataError, StoreError
 from ae_sweep.messages import times, visible
 
 if TYPE_CHECKING:
@@ -65,6 +66,30 @@ def exact_images(paths: Sequence[Path], image_shape: tuple[int, int, int]) -> It
                 waiting = []
     if waiting:
         yield np.stack(waiting)
+
+
+def write_picture(path: Path, pixels_CHW: Bytes) -> None:
+    """Write an image of bytes, grey or in colour, as PNG.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    DataError
+        If it has other channels than one or three.
+    """
+    if pixels_CHW.shape[0] not in (1, 3):
+        raise DataError(
+            f"an image of {pixels_CHW.shape[0]} channels is no picture: decode it in Python with "
+            "ae_sweep.inspection.decode_file"
+        )
+    grey_or_colour = pixels_CHW[0] if len(pixels_CHW) == 1 else pixels_CHW.transpose(1, 2, 0)
+    try:
+        Image.fromarray(np.ascontiguousarray(grey_or_colour)).save(path, "PNG")
+    except OSError as error:
+        raise StoreError(
+            f"{visible(path)} cannot be written: {error.strerror or error}; choose another --out"
+        ) from error
 
 
 def _pictures(path: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ae_sweep import analysis, plots
 from ae_sweep.config import dataset_title
 from ae_sweep.inspection.rates import MeasuredRates, iter_measured_rates, measured_rates
-from ae_sweep.inspection.reference_curves import REFERENCES, references
+from ae_sweep.inspection.references import ALL, references
 from ae_sweep.inspection.result import Inspection
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class RateFrontier(Inspection):
 def rate_frontier(
     sweeps: Sequence[Sweep],
     *,
-    which: Sequence[str] = REFERENCES,
+    which: Sequence[str] = (ALL,),
+    measure: Callable[[Sweep], MeasuredRates] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> RateFrontier:
     """Measure sweeps and references in bits; what was measured before is read back.
@@ -71,7 +72,9 @@ def rate_frontier(
     sweeps
         On the same images; at least one.
     which
-        Names of references, of ``REFERENCES``.
+        Names of references, see `references`.
+    measure
+        Measures the rates of one sweep, for a display of your own; `measured_rates` if left out.
     announce
         Called with one line for each long measurement.
 
@@ -82,7 +85,8 @@ def rate_frontier(
     StoreError, DataError
         If a model or the images cannot be read.
     """
-    measured = tuple(measured_rates(sweep, announce=announce) for sweep in sweeps)
+    measure = measure or functools.partial(measured_rates, announce=announce)
+    measured = tuple(measure(sweep) for sweep in sweeps)
     return of_measured(sweeps, measured, which=which, announce=announce)
 
 
@@ -122,9 +126,8 @@ def of_measured(
     compared = [analysis.sweep_rates(each.sweep, each.curves) for each in measured]
     curves: tuple[analysis.RateCurve, ...] = ()
     if which:
-        dims = sorted({point.latent_dim for sweep in sweeps for point in sweep.frontier.points})
-        found = references(sweeps[0].dataset, which, dims=dims, announce=announce)
-        curves, notes = found.curves, [*notes, *found.findings]
+        found = references(sweeps[0], which, dims=(), announce=announce)
+        curves, notes = found.curves, [*notes, *found.notes]
     title = sweeps[0].record.config.get("dataset")
     return RateFrontier(
         sweep=sweeps[0].name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ae_sweep import plots
@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ae_sweep.api import Sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFindings:
+    """What an inspection adds to the run of one trial."""
+
+    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """Finite numbers by name and step."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """By name."""
+    table: str | None = None
+    """Which of the files MLflow's UI shows as a table."""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +44,13 @@ class Inspection:
     def metrics(self) -> Mapping[str, Mapping[str, float]]:
         """Return finite numbers by name, by the run that they belong to."""
         return {}
+
+    def run_findings(self) -> Mapping[str, RunFindings]:
+        """Return curves and files by the run of the trial that they belong to."""
+        return {}
+
+    def was_logged(self) -> None:
+        """Drop what was kept elsewhere until it was logged."""
 
     def pictures(self) -> Mapping[str, plots.Figure]:
         """Return figures by the file name that they have on the sweep's run."""
@@ -89,7 +109,8 @@ class ImageGrid(Inspection):
 def log(sweep: Sweep, *values: Inspection) -> None:
     """Log what inspections found to MLflow, over what is there of the same name.
 
-    Metrics go to the runs of their points, pictures (PNG) and documents (JSON) to the sweep's run.
+    Metrics, and curves and files of a model, go to the runs of their points; pictures (PNG) and
+    documents (JSON) to the sweep's run.
 
     Parameters
     ----------
@@ -111,8 +132,18 @@ def log(sweep: Sweep, *values: Inspection) -> None:
     for value in values:
         for run_id, metrics in value.metrics().items():
             sweep.runs.add_to_run(run_id, metrics=metrics)
+        for run_id, found in value.run_findings().items():
+            sweep.runs.add_to_run(
+                run_id,
+                curves=found.curves,
+                files=found.files,
+                table=found.table,
+                tags=found.tags,
+            )
         for name, figure in value.pictures().items():
             files[name] = plots.render(figure, "png")
         for name, document in value.documents().items():
             files[name] = json.dumps(document, indent=2, allow_nan=False).encode()
     sweep.runs.add_to_run(sweep.record.run_id, files=files)
+    for value in values:
+        value.was_logged()

@@ -11,8 +11,9 @@ with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.addresses import run_url, sweep_url, view_url
     from ae_sweep.tracking.connection import open_for_reading, open_for_writing
     from ae_sweep.tracking.reader import finished_points
-    from ae_sweep.tracking.runs import table_csv
+    from ae_sweep.tracking.runs import table_csv, table_json
     from ae_sweep.tracking.store import TrackingStore
+    from ae_sweep.tracking.stored_runs import RunOfCodec
     from ae_sweep.tracking.ui_server import (
         UiServer,
         check_port,
@@ -25,6 +26,7 @@ with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.writer import SweepWriter, TrialWriter
 
 __all__ = [
+    "RunOfCodec",
     "SweepWriter",
     "TrackingStore",
     "TrialWriter",
@@ -38,6 +40,7 @@ __all__ = [
     "running_ui",
     "sweep_url",
     "table_csv",
+    "table_json",
     "ui_command",
     "ui_environment",
     "view_url",

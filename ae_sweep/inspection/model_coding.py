@@ -1,0 +1,305 @@
+"""Measurement of one model's rate: a codec fitted on training images, run on the others.
+
+Shapes: N images, C channels, H height, W width, D latents or tokens, K coordinates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ae_sweep import analysis
+from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
+from ae_sweep.codec import ans, artifact, fit, storage
+from ae_sweep.codec.codec_file import DIGEST_BYTES, FRAME_BYTES
+from ae_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+    from ae_sweep.codec.artifact import Codec
+    from ae_sweep.data import ImageDataset
+    from ae_sweep.models import TrainedAutoencoder
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+    Encode: TypeAlias = Callable[[Array], Array]
+
+TRAIN_IMAGES = 65_536
+"""Training images that a codec is fitted on at most, evenly spaced ones of more."""
+TEST_IMAGES = 10_000
+VAL_IMAGES = 2_500
+"""Test and validation images that are coded at most, evenly spaced ones of more. The standard
+error of the error is 1.5 % of it with 2,500 images, and nearly the same at all points."""
+ENCODED_NUMBERS = 2**25
+"""Pixels times channels that are encoded at a time."""
+FITTING_SHARE = 0.3
+"""Of the time of a measurement, about: encoding, the decoder's metric and the tables."""
+DRAWING_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedModel:
+    """What the measurement of one model gave."""
+
+    codec: bytes | None
+    """The content of ``codec.safetensors``; None where nothing could be coded."""
+    curves: tuple[RateCurve, ...]
+    """Of its codec, and of a code that is drawn the bound as well. Their names and seeds are those
+    of the caller."""
+    notes: tuple[str, ...] = ()
+    """Why there is no curve of coded points."""
+
+    @property
+    def digest(self) -> str | None:
+        """The digest by which files name the codec: half of its SHA-256, hexadecimal."""
+        return None if self.codec is None else codec_digest(self.codec)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coded:
+    """Some images, what they were encoded to, and nothing else of the model."""
+
+    images_NCHW: Array
+    latents_ND: Array
+
+
+def codec_digest(content: bytes) -> str:
+    """Return the first half of the SHA-256 of a codec, hexadecimal, as coded files name it."""
+    return artifact.digest(content)[:DIGEST_BYTES].hex()
+
+
+def code_model(
+    model: TrainedAutoencoder,
+    dataset: ImageDataset,
+    *,
+    model_sha256: str,
+    val_mse: float,
+    metric: Array | None = None,
+) -> Generator[float, None, CodedModel]:
+    """Fit a model's codec on training images, and code validation and test images with it.
+
+    Parameters
+    ----------
+    model_sha256
+        Of the model's file, hexadecimal.
+    val_mse
+        Of its float latents, per number of an image; the finest step follows from it.
+    metric
+        The metric of the decoder to fit the transform in, D×D, for comparisons; the decoder's own
+        if left out.
+
+    Yields
+    ------
+    float
+        The share of the work that is done.
+
+    Returns
+    -------
+    CodedModel
+        See `ae_sweep.inspection.measured_rates`.
+    """
+    encode = model.encode if model.codebook is None else model.tokens
+    curves: list[RateCurve] = []
+    notes: list[str] = []
+    content = None
+    test = _coded(encode, dataset.test_NCHW, TEST_IMAGES)
+    val = _coded(encode, dataset.val_NCHW, VAL_IMAGES)
+    yield 0.02
+    train_ND = _latents(encode, dataset.train_NCHW, TRAIN_IMAGES)
+    yield FITTING_SHARE / 3
+    try:
+        codec = _fit(model, train_ND, model_sha256=model_sha256, val_mse=val_mse, metric=metric)
+    except ConfigError as error:
+        # Latents that are all alike, or a codebook too large for 16 bits.
+        notes.append(str(error))
+    else:
+        content = storage.to_bytes(codec)
+        yield FITTING_SHARE
+        points = yield from _points(model, storage.from_bytes(content), test=test, val=val)
+        curves.append(_curve(model, points, images=len(test.images_NCHW)))
+    if model.network.draws_codes:
+        curves.append(_bound(model, test=test, val=val))
+    return CodedModel(codec=content, curves=tuple(curves), notes=tuple(notes))
+
+
+def _fit(
+    model: TrainedAutoencoder,
+    train_ND: Array,
+    *,
+    model_sha256: str,
+    val_mse: float,
+    metric: Array | None,
+) -> Codec:
+    if model.codebook is not None:
+        return fit.fit_token_codec(
+            train_ND, model.codebook, model_sha256=model_sha256, image_shape=model.image_shape
+        )
+    return fit.fit_codec(
+        train_ND,
+        model.metric(train_ND) if metric is None else metric,
+        squared_error=val_mse * float(np.prod(model.image_shape)),
+        model_sha256=model_sha256,
+        image_shape=model.image_shape,
+    )
+
+
+def _points(
+    model: TrainedAutoencoder, codec: Codec, *, test: Coded, val: Coded
+) -> Generator[float, None, list[RatePoint]]:
+    """Code all images at every operating point, the points of a step one after the other."""
+    points: list[RatePoint] = []
+    rebuilt: tuple[Any, Array, float] | None = None
+    for index, operating in enumerate(codec.points):
+        test_bits = _bits(codec, test.latents_ND, index)
+        val_bits = _bits(codec, val.latents_ND, index)
+        # Points of one step differ in their tables alone: their images are the same.
+        if rebuilt is None or rebuilt[0] is not operating.quantiser or codec.transform is None:
+            errors_N = _errors(model, codec, test, index)
+            val_mse = float(_errors(model, codec, val, index).mean())
+            rebuilt = operating.quantiser, errors_N, val_mse
+        _, errors_N, val_mse = rebuilt
+        mse = float(errors_N.mean())
+        points.append(
+            RatePoint(
+                bits=test_bits,
+                mse=mse,
+                psnr=analysis.psnr_db(mse),
+                mean_image_psnr=mean_image_psnr(errors_N),
+                setting=operating.name,
+                latent_dim=model.latent_dim,
+                table_bytes=codec.table_bytes(index) + codec.transform_bytes,
+                index=index,
+                val_bits=val_bits,
+                val_mse=val_mse,
+            )
+        )
+        yield FITTING_SHARE + (1 - FITTING_SHARE) * (index + 1) / len(codec.points)
+    return points
+
+
+def _bits(codec: Codec, latents_ND: Array, index: int) -> float:
+    """Return the bits an image of a joint stream, once it has been decoded and compared.
+
+    Without a coder they are the code's length by its tables.
+    """
+    if not ans.is_available():
+        return float(codec.code_lengths(latents_ND, index).mean())
+    tables = codec.points[index].tables
+    symbols_NK = codec.quantise(latents_ND, index)
+    payload = ans.encode(symbols_NK, tables)
+    first = 0
+    for block_NK in ans.decode_blocks(payload, tables, len(symbols_NK)):
+        if not np.array_equal(block_NK, symbols_NK[first : first + len(block_NK)]):
+            raise RuntimeError(f"operating point {index} decodes to other symbols than it coded")
+        first += len(block_NK)
+    return 8 * len(payload) / len(symbols_NK)
+
+
+def _errors(model: TrainedAutoencoder, codec: Codec, coded: Coded, index: int) -> Array:
+    """Return the mean squared error of each image, decoded from its symbols to bytes."""
+    rebuilt_ND = codec.dequantise(codec.quantise(coded.latents_ND, index), index)
+    return image_errors(coded.images_NCHW, model.decode_to_bytes(rebuilt_ND))
+
+
+def image_errors(images_NCHW: Array, batches: Iterable[Array]) -> Array:
+    """Return the mean squared error of each image of bytes, of a scale of [0, 1], float64 N."""
+    errors, first = [], 0
+    for rebuilt_BCHW in batches:
+        originals_BCHW = images_NCHW[first : first + len(rebuilt_BCHW)].astype(np.int32)
+        squares_BCHW = np.square(originals_BCHW - rebuilt_BCHW)
+        errors.append(squares_BCHW.mean(axis=(1, 2, 3), dtype=np.float64) / 255**2)
+        first += len(rebuilt_BCHW)
+    return np.concatenate(errors)
+
+
+def mean_image_psnr(errors_N: Array) -> float | None:
+    """Return the mean over images of each one's PSNR in dB; None if one is perfect."""
+    if not errors_N.min(initial=np.inf) > 0:
+        return None
+    return float((-10 * np.log10(errors_N)).mean())
+
+
+def _curve(model: TrainedAutoencoder, points: list[RatePoint], *, images: int) -> RateCurve:
+    coded = ans.is_available()
+    what = "tokens" if model.codebook is not None else "latents in the decoder's metric, uniform"
+    return RateCurve(
+        name="",
+        description=(
+            f"{what}, integer count tables of training images, "
+            + ("coded together by ANS and decoded again" if coded else "code lengths by them")
+        ),
+        kind=CurveKind.CODED if coded else CurveKind.ESTIMATED,
+        points=tuple(sorted(points, key=lambda point: (point.bits, point.mse))),
+        image_shape=model.image_shape,
+        images=images,
+        header_bytes=FRAME_BYTES,
+        decoder_bytes=model.decoder_bytes,
+    )
+
+
+def _bound(model: TrainedAutoencoder, *, test: Coded, val: Coded) -> RateCurve:
+    """Return divergence and error of drawn codes: an upper bound, of no code that was run."""
+    bits, errors_N = _drawn(model, test.images_NCHW)
+    val_bits, val_errors_N = _drawn(model, val.images_NCHW)
+    mse = float(errors_N.mean())
+    point = RatePoint(
+        bits=bits,
+        mse=mse,
+        psnr=analysis.psnr_db(mse),
+        mean_image_psnr=mean_image_psnr(errors_N),
+        setting="drawn codes",
+        latent_dim=model.latent_dim,
+        val_bits=val_bits,
+        val_mse=float(val_errors_N.mean()),
+    )
+    return RateCurve(
+        name="",
+        description=(
+            "KL divergence from the prior and error of drawn codes: an upper bound on the "
+            "rate-distortion function, no code that was run"
+        ),
+        kind=CurveKind.BOUND,
+        points=(point,),
+        image_shape=model.image_shape,
+        images=len(test.images_NCHW),
+        decoder_bytes=model.decoder_bytes,
+    )
+
+
+def _drawn(model: TrainedAutoencoder, images_NCHW: Array) -> tuple[float, Array]:
+    bits: list[Array] = []
+
+    def rebuilt() -> Iterator[Array]:
+        for bits_B, rebuilt_BCHW in model.draw(images_NCHW, seed=DRAWING_SEED):
+            bits.append(bits_B)
+            yield rebuilt_BCHW
+
+    errors_N = image_errors(images_NCHW, rebuilt())
+    return float(np.concatenate(bits).mean()), errors_N
+
+
+def _coded(encode: Encode, x_NCHW: Array, most: int) -> Coded:
+    chosen = analysis.evenly_spaced(len(x_NCHW), count=_count(x_NCHW, most))
+    images_NCHW = x_NCHW if len(chosen) == len(x_NCHW) else x_NCHW[chosen]
+    return Coded(images_NCHW=images_NCHW, latents_ND=_latents(encode, images_NCHW, most))
+
+
+def _count(x_NCHW: Array, most: int) -> int:
+    return min(most, analysis.images_within(analysis.SAMPLE_NUMBERS, x_NCHW.shape))
+
+
+def _latents(encode: Encode, x_NCHW: Array, most: int) -> Array:
+    """Encode evenly spaced images, some at a time: own images are files larger than memory."""
+    chosen = analysis.evenly_spaced(len(x_NCHW), count=most)
+    size = analysis.images_within(ENCODED_NUMBERS, x_NCHW.shape)
+    parts = [encode(x_NCHW[chosen[start : start + size]]) for start in range(0, len(chosen), size)]
+    return np.concatenate(parts)
+
+
+def renamed(curve: RateCurve, *, name: str, seed: int | None, run_id: str) -> RateCurve:
+    """Return a curve with what the caller knows of it."""
+    points = tuple(dataclasses.replace(point, run_id=run_id) for point in curve.points)
+    return dataclasses.replace(curve, name=name, seed=seed, points=points)

@@ -1,0 +1,223 @@
+"""Runs of an open tracking store: their models, files and parameters, and what is added later."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from mlflow.exceptions import MlflowException
+
+from ae_sweep.errors import NotStoredError, StoreError
+from ae_sweep.messages import shorten
+from ae_sweep.tracking import models, names, reader
+from ae_sweep.tracking.curve import write_curves
+from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.runs import add_to_run, now_ms, table_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from ae_sweep.locations import Store
+
+NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's codes for an id that no run has, and for one that no run can have."""
+
+
+class RunOfCodec(NamedTuple):
+    """A run that has a codec."""
+
+    run_id: str
+    sweep: str
+    """The name of its sweep."""
+
+
+class StoredRuns:
+    """The runs of an open store, by their ids."""
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        *,
+        store: Store,
+        experiment_id: str,
+        refusal: StoreError | None = None,
+        relocation: models.Relocation | None = None,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._place = store.runs_place
+        self._experiment_id = experiment_id
+        self._refusal = refusal
+        self._relocation = relocation
+
+    @contextlib.contextmanager
+    def model_file(self, run_id: str) -> Iterator[Path]:
+        """Provide the weights of a finished trial as a file, for the length of a ``with`` block.
+
+        Those of a remote store are downloaded, and removed with the end of the block.
+
+        Raises
+        ------
+        NotStoredError
+            If the run has no model: it was deleted, or the trial has not finished.
+        StoreError
+            If it cannot be read.
+        """
+        with translated(self._place):
+            outputs = self._client.get_run(run_id).outputs
+            logged = outputs.model_outputs if outputs is not None else []
+            if not logged:
+                raise NotStoredError(
+                    f"run {shorten(run_id)} has no model; resume the sweep, or restore the model "
+                    "in the MLflow UI"
+                )
+        with tempfile.TemporaryDirectory(prefix="ae-sweep-model-") as scratch:
+            with translated(self._place):
+                file = models.fetch_weights(
+                    self._client,
+                    model_id=logged[-1].model_id,
+                    scratch=Path(scratch),
+                    relocation=self._relocation,
+                )
+            yield file
+
+    def parameters(self, run_id: str) -> dict[str, str]:
+        """Return what a run was started with: settings, versions, device.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read.
+        """
+        with translated(self._place):
+            return dict(self._client.get_run(run_id).data.params)
+
+    def run_file(self, run_id: str, name: str) -> bytes | None:
+        """Return the content of a file that was added to a run; None if it has none of that name.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read, or is larger than any file that is added.
+        """
+        with (
+            tempfile.TemporaryDirectory(prefix="ae-sweep-file-") as scratch,
+            translated(self._place),
+        ):
+            file = models.fetch_file(
+                self._client,
+                run_id=run_id,
+                name=name,
+                scratch=Path(scratch),
+                relocation=self._relocation,
+            )
+            if file is None:
+                return None
+            if (size := file.stat().st_size) > names.MAX_FILE_BYTES:
+                raise StoreError(
+                    f"{name} of run {shorten(run_id)} has {size:,} bytes, more than any that "
+                    "ae-sweep writes; delete it there"
+                )
+            return file.read_bytes()
+
+    def sweep_of(self, run_id: str) -> str:
+        """Return the name of the sweep that a trial's run is of.
+
+        Raises
+        ------
+        NotStoredError
+            If there is no such run, or it is no trial's.
+        """
+        with translated(self._place):
+            try:
+                tags = self._client.get_run(run_id).data.tags
+            except MlflowException as error:
+                if error.error_code not in NO_SUCH_RUN:
+                    raise
+                tags = {}
+        if tags.get(names.KIND) != names.KIND_TRIAL or names.SWEEP not in tags:
+            raise NotStoredError(
+                f"no trial has the run {shorten(run_id)}; "
+                f"`{self._store.command('show', '--json')}` has the runs of the latest sweep"
+            )
+        return str(tags[names.SWEEP])
+
+    def runs_with_codec(self, digest: str) -> list[RunOfCodec]:
+        """Return the runs that have a codec, the newest first; there are several in no sane store.
+
+        Parameters
+        ----------
+        digest
+            32 hexadecimal digits.
+        """
+        with translated(self._place):
+            return [
+                RunOfCodec(run.info.run_id, run.data.tags[names.SWEEP])
+                for run in self._search(names.codec_filter(digest), newest_first=True)
+                if names.SWEEP in run.data.tags
+            ]
+
+    def add_to_run(
+        self,
+        run_id: str,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        curves: Mapping[str, Mapping[int, float]] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        table: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add later findings to a run that has ended; files of the same name are replaced.
+
+        Parameters
+        ----------
+        metrics
+            Name → finite number.
+        curves
+            Name → step → finite number: those of the run's codec, in place of earlier ones.
+        files
+            File name → content.
+        table
+            Which of the files the UI shows as a table.
+        tags
+            Name → text, written when all else is there.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written: the store is read-only, or was moved or copied, and files
+            would go where it was.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        if curves:
+            with translated(self._place):
+                write_curves(
+                    self._client,
+                    run_id,
+                    {names.CODED_METRICS + name: dict(curve) for name, curve in curves.items()},
+                    timestamp_ms=now_ms(),
+                    prefix=names.CODED_METRICS,
+                )
+        shown = {} if table is None else {names.TABLES: table_tag(table)}
+        add_to_run(
+            self._client,
+            run_id,
+            place=self._place,
+            metrics=metrics or {},
+            files=files or {},
+            tags={**shown, **(tags or {})},
+        )
+
+    def _search(self, filter_string: str, *, newest_first: bool = False) -> Iterator[Run]:
+        return reader.search(
+            self._client,
+            experiment_id=self._experiment_id,
+            filter_string=filter_string,
+            newest_first=newest_first,
+        )
