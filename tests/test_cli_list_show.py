@@ -169,6 +169,10 @@ def test_frontier_compares_the_first_of_many_sweeps_with_each_of_the_others(
     ("words", "needles"),
     [
         (["--rate", "bit"], ["'bit'", "did you mean 'bits'?"]),
+        (["--rd-json", "x"], ["--rd-json has no effect without --rate bits"]),
+        (["--references", "pca", "webp"], ["--references 'webp' is not measured over dims"]),
+        (["--rate", "bits", "--references", "pca", "none"], ["either none or pca"]),
+        (["--rate", "bits", "--references", "jpg"], ["'jpg'", "did you mean 'jpeg'?"]),
         (["--data-dir", "."], ["--data-dir has no effect without --rate bits"]),
         (["--dataset", "x"], ["--dataset has no effect without --rate bits"]),
     ],

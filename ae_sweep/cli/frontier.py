@@ -11,18 +11,21 @@ import typer
 from ae_sweep.api import load_sweep
 from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
+from ae_sweep.cli.frontier_bits import show_bits
 from ae_sweep.cli.frontier_dims import show_dims
 from ae_sweep.cli.options import DataDirOption, JsonOption, MovedOption, StoreOption
-from ae_sweep.cli.output_file import check_out, out_option
+from ae_sweep.cli.output_file import check_directory, check_out, out_option
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import ignore, option_name, shorten, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ae_sweep.api import Sweep
 
 DIMS, BITS = "dims", "bits"
+WITHOUT_BITS = ("pca", "none")
+"""References that there are on the axis of dims."""
 
 
 @handled
@@ -39,7 +42,17 @@ def frontier(
             "--rate",
             metavar="dims|bits",
             help="What the curve is over: latent dimensions, or measured bits per image, for which "
-            "test images are coded and decoded. [default: dims; bits where a model has only these]",
+            "the test images are coded and decoded. [default: dims; for models with a rate of "
+            "their own, that]",
+        ),
+    ] = None,
+    references: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--references",
+            metavar="NAME ...|all|none",
+            help="What else is drawn: pca, gaussian, jpeg, webp, avif, jxl, lossless, zero; over "
+            "dims only pca. [default: all over bits, none over dims]",
         ),
     ] = None,
     out: Annotated[Path | None, out_option("frontier")] = None,
@@ -48,15 +61,24 @@ def frontier(
         typer.Option(metavar="SWEEP ...", help="The same as further names of sweeps."),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
+    rd_json: Annotated[
+        Path | None,
+        typer.Option(
+            "--rd-json",
+            metavar="DIR",
+            help="With --rate bits: directory for one JSON file per curve, which CompressAI's "
+            "plots read.",
+        ),
+    ] = None,
     dataset: MovedOption = None,
     data_dir: DataDirOption = None,
     store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Fit and plot empirical rate-distortion curves.
+    """Fit and plot empirical rate-distortion curves, over latent dims or over measured bits.
 
     Runs are read back from MLflow. Of each dim the best by validation is reported by its test MSE.
-    Of several sweeps, all are drawn, and the first is compared with each of the others.
+    Of several sweeps, all are drawn, and compared with the first.
 
     Example: ae-sweep frontier --out frontier.pdf
     """
@@ -64,16 +86,37 @@ def frontier(
     if csv and json_output:
         raise ConfigError("--csv and --json are two forms of one table; give one of them")
     if rate not in (None, DIMS, BITS):
-        raise unknown_name("--rate", rate, (DIMS, BITS))
+        raise unknown_name("axis --rate", rate, (DIMS, BITS))
+    which = _references(references, in_bits=rate == BITS)
     if rate != BITS:
-        _check_dims_only(dataset=dataset, data_dir=data_dir)
-    opened = _opened([*(sweeps or ()), *(beside or ())], store=store)
+        needs_images = {"dataset": dataset, "data_dir": data_dir} if which == ["none"] else {}
+        _refuse({"rd_json": rd_json, **needs_images})
+    check_directory(rd_json, option="--rd-json")
+    opened = _opened(
+        [*(sweeps or ()), *(beside or ())], store=store, dataset=dataset, data_dir=data_dir
+    )
     if rate == BITS:
-        raise NotImplementedError
-    show_dims(opened, over_dims=rate == DIMS, out=out, csv=csv, json_output=json_output)
+        show_bits(opened, which=which, out=out, csv=csv, json_output=json_output, rd_json=rd_json)
+    else:
+        show_dims(
+            opened, over_dims=rate == DIMS, which=which, out=out, csv=csv, json_output=json_output
+        )
 
 
-def _check_dims_only(**only_bits: object) -> None:
+def _references(names: Sequence[str] | None, *, in_bits: bool) -> list[str]:
+    if names is None:
+        return ["all" if in_bits else "none"]
+    if not in_bits:
+        for name in names:
+            if name not in WITHOUT_BITS:
+                raise ConfigError(
+                    f"--references {shorten(name)} is not measured over dims, only "
+                    f"{' or '.join(WITHOUT_BITS)}; add --rate bits, or leave it out"
+                )
+    return list(names)
+
+
+def _refuse(only_bits: Mapping[str, object]) -> None:
     """Refuse options that have no effect on the axis of latent dims."""
     for name, value in only_bits.items():
         if value is not None:
@@ -83,11 +126,7 @@ def _check_dims_only(**only_bits: object) -> None:
 
 
 def _opened(
-    names: Sequence[str],
-    *,
-    store: str | None,
-    dataset: str | None = None,
-    data_dir: str | None = None,
+    names: Sequence[str], *, store: str | None, dataset: str | None, data_dir: str | None
 ) -> list[Sweep]:
     """Open the sweeps of some names, the latest if there are none.
 
@@ -104,16 +143,16 @@ def _opened(
         # What there is to announce was announced with the first sweep.
         announce = ignore if opened else say
         each = load_sweep(name, store=store, dataset=dataset, data_dir=data_dir, announce=announce)
-        _check_same_images(each, opened)
+        if opened:
+            _check_same_images(opened[0], each)
         opened.append(each)
     return opened
 
 
-def _check_same_images(sweep: Sweep, others: Sequence[Sweep]) -> None:
-    for other in others[:1]:
-        digests = other.frontier.dataset_digest, sweep.frontier.dataset_digest
-        if digests[0] != digests[1]:
-            raise ConfigError(
-                f"{other.name} and {sweep.name} measured different images (data set digests "
-                f"{digests[0]} and {digests[1]}), so their errors do not compare"
-            )
+def _check_same_images(one: Sweep, other: Sweep) -> None:
+    digests = one.frontier.dataset_digest, other.frontier.dataset_digest
+    if digests[0] != digests[1]:
+        raise ConfigError(
+            f"{one.name} and {other.name} measured different images (data set digests "
+            f"{digests[0]} and {digests[1]}), so their errors do not compare"
+        )

@@ -20,6 +20,7 @@ def show_dims(
     opened: Sequence[Sweep],
     *,
     over_dims: bool,
+    which: Sequence[str],
     out: Path | None,
     csv: bool,
     json_output: bool,
@@ -32,13 +33,17 @@ def show_dims(
         Sweeps on the same images; at least one.
     over_dims
         Whether the axis is latent_dim even where all codes have a rate in bits.
+    which
+        Names of references: principal components, or none.
     """
     from ae_sweep import analysis, plots, tables, tracking
     from ae_sweep.cli.frontier_text import comparison, findings
 
     curve, *others = (sweep.frontier for sweep in opened)
     path = out or Path(f"frontier-{curve.sweep}.png")
-    write_figure(plots.frontier_figure(curve, beside=others, over_dims=over_dims), path)
+    linear = _linear(opened, which)
+    figure = plots.frontier_figure(curve, beside=others, linear=linear, over_dims=over_dims)
+    write_figure(figure, path)
     if json_output:
         print_json(analysis.to_document(curve))
     elif csv:
@@ -50,4 +55,20 @@ def show_dims(
     for other in others:
         for line in comparison(curve, other):
             say(line)
+    if linear:
+        listed = ", ".join(f"{mse:.5f} at d={dim}" for dim, mse in linear)
+        say(f"test MSE of principal components, 8-bit images: {listed}")
     say(f"figure: {path}")
+
+
+def _linear(opened: Sequence[Sweep], which: Sequence[str]) -> list[tuple[int, float]]:
+    """Return the error of principal components at the dims of all sweeps, if it is asked for."""
+    if "pca" not in which:
+        return []
+    from ae_sweep import inspection
+
+    dims = [point.latent_dim for sweep in opened for point in sweep.frontier.points]
+    found = inspection.references(opened[0], which, dims=dims, announce=say)
+    for note in found.notes:
+        say(note)
+    return [(point.latent_dim, point.mse) for point in found.pca]

@@ -16,7 +16,7 @@ from ae_sweep.plots.frontier_axes import (
     set_mse_range,
     set_psnr_range,
 )
-from ae_sweep.plots.frontier_legend import DASHED, frontier_legend, model_colours
+from ae_sweep.plots.frontier_legend import DASHED, LINEAR, frontier_legend, model_colours
 from ae_sweep.plots.rate import rate_figure
 from ae_sweep.plots.style import (
     BLUE,
@@ -45,7 +45,11 @@ MANY_POINTS = 15
 
 
 def frontier_figure(
-    frontier: Frontier, *, beside: Sequence[Frontier] = (), over_dims: bool = False
+    frontier: Frontier,
+    *,
+    beside: Sequence[Frontier] = (),
+    linear: Sequence[tuple[int, float]] = (),
+    over_dims: bool = False,
 ) -> Figure:
     """Draw a frontier: test MSE on log-log axes, and PSNR over log d.
 
@@ -61,6 +65,8 @@ def frontier_figure(
     ----------
     beside
         Other frontiers on images of the same size; only the best of each latent_dim is drawn.
+    linear
+        Numbers of principal components and their MSE, drawn over latent_dim.
     over_dims
         Whether the axis is latent_dim even where all codes have a rate in bits.
 
@@ -83,12 +89,16 @@ def frontier_figure(
         mse_axes, psnr_axes = figure.subplots(1, 2)
         for axes in (mse_axes, psnr_axes):
             draw_latent_dims(axes, frontier, beside)
+        _draw_linear(mse_axes, linear)
+        _draw_linear(psnr_axes, [(dim, psnr_db(mse) or math.nan) for dim, mse in linear])
         _draw_mse(mse_axes, frontier, beside)
         _draw_psnr(psnr_axes, frontier, beside)
         _draw_heading(figure, frontier)
         # Below both panels, where no curve can overlap it.
         figure.legend(
-            handles=frontier_legend(frontier, beside), loc="outside lower center", ncols=2
+            handles=frontier_legend(frontier, beside, linear=bool(linear)),
+            loc="outside lower center",
+            ncols=2,
         )
         # Lay out once: each further drawing would move the panels a little.
         figure.draw_without_rendering()
@@ -186,6 +196,17 @@ def _lines(
         points = [point for point in drawn if point.model == model]
         if points or len(drawn) == 0:
             yield colour, points
+
+
+def _draw_linear(axes: Axes, points: Sequence[tuple[int, float]]) -> None:
+    """Draw principal components within the range that the sweeps need."""
+    if points:
+        axes.plot(
+            [dim for dim, _ in points],
+            [value for _, value in points],
+            gid="linear",
+            **LINEAR,
+        )
 
 
 def _draw_beside(axes: Axes, points: Sequence[tuple[int, float]], *, place: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 MOST_NAMED_LINES = 8
 """Number of models whose names fit below the panels."""
 DASHED = (0, (4, 2))
+LINEAR: dict[str, Any] = {
+    "color": GREY, "linewidth": 0.8, "linestyle": "-.", "marker": "d", "markersize": 2.8,
+    "zorder": 2,
+}  # fmt: skip
+"""How principal components are drawn."""
 
 
 def model_colours(frontier: Frontier) -> dict[str, str]:
@@ -34,7 +39,9 @@ def model_colours(frontier: Frontier) -> dict[str, str]:
     return {model: to_hex(shade) for model, shade in zip(models, shades, strict=True)}
 
 
-def frontier_legend(frontier: Frontier, beside: Sequence[Frontier]) -> list[Line2D]:
+def frontier_legend(
+    frontier: Frontier, beside: Sequence[Frontier], *, linear: bool = False
+) -> list[Line2D]:
     """Add a legend of what is drawn and nothing else."""
     repeated = any(point.test_mse_std is not None for point in frontier.points)
     best = "best by validation" + (", mean ± sd over seeds" if repeated else "")
@@ -52,6 +59,8 @@ def frontier_legend(frontier: Frontier, beside: Sequence[Frontier]) -> list[Line
             [], [], color=colour, linewidth=1.1, marker=marker, markersize=3.8, label=label
         )
         entries.insert(len(entries) - 1, line)
+    if linear:
+        entries.append(Line2D([], [], label="PCA of as many components", **LINEAR))
     if len(several) > MOST_NAMED_LINES:
         entries.append(_line_entry(f"and {len(several) - MOST_NAMED_LINES} more models", GREY))
     if any(point.test_mse == 0 for point in frontier.points):
