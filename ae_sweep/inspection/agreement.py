@@ -10,21 +10,27 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ae_sweep import analysis
+from ae_sweep.api.models import load_model
+from ae_sweep.codec import storage
 from ae_sweep.errors import ConfigError
 from ae_sweep.files import write_atomically
+from ae_sweep.inspection.rates import codec_of
 from ae_sweep.messages import ignore, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ae_sweep.analysis import Classifier, FrontierPoint
+    from ae_sweep.analysis import Classifier, FrontierPoint, RatePoint
     from ae_sweep.api import Sweep
     from ae_sweep.data import ImageDataset
+    from ae_sweep.inspection.rates import MeasuredRates
 
     Array = np.ndarray[Any, Any]
 
 FOLDER = "classifiers"
+CODED_IMAGES = 2_500
+"""That are rebuilt at each operating point: the standard error of 95 % is 0.4 %."""
 MOST_BYTES = 2**28
 """Of a kept classifier; more was not written by ae-sweep."""
 
@@ -110,6 +116,49 @@ def agreements(
         )
         for point in points
     }
+
+
+def coded_agreements(
+    sweep: Sweep,
+    measured: MeasuredRates,
+    points: Sequence[RatePoint],
+    *,
+    cache: Path,
+    announce: Callable[[str], None] | None = None,
+) -> dict[tuple[str | None, int | None], float]:
+    """Return, by run and operating point, how often a classifier agrees with its own answer.
+
+    Test images (2,500 of more, evenly spaced) are quantised and rebuilt as a decoder rebuilds them;
+    no coder runs, because it loses nothing.
+
+    Raises
+    ------
+    ConfigError
+        If the images have no classes.
+    StoreError, NotStoredError, DataError
+        If a model, its codec or the images cannot be read.
+    """
+    dataset = sweep.dataset
+    classifier = classifier_of(dataset, cache=cache, announce=announce)
+    x_NCHW = np.asarray(
+        dataset.test_NCHW[analysis.evenly_spaced(len(dataset.test_NCHW), count=CODED_IMAGES)]
+    )
+    originals_N = classifier.predict(x_NCHW)
+    by_run = {each.trial.run_id: each for each in measured.models}
+    found: dict[tuple[str | None, int | None], float] = {}
+    for run_id in dict.fromkeys(point.run_id for point in points if point.run_id in by_run):
+        model = by_run[str(run_id)]
+        trained = load_model(sweep.runs, str(run_id), expected=model.trial.point.condition).model
+        codec = storage.from_bytes(codec_of(sweep, model))
+        encode = trained.encode if trained.codebook is None else trained.tokens
+        latents_ND = encode(x_NCHW)
+        for index in [point.index for point in points if point.run_id == run_id]:
+            if index is None:
+                continue
+            rebuilt_ND = codec.dequantise(codec.quantise(latents_ND, index), index)
+            labels = [classifier.predict(batch) for batch in trained.decode_to_bytes(rebuilt_ND)]
+            found[run_id, index] = analysis.agreement(originals_N, np.concatenate(labels))
+    return found
 
 
 def _read(path: Path, dataset: ImageDataset) -> Classifier | None:

@@ -3,7 +3,7 @@
 from ae_sweep.tables.dimensions import dimensions
 from ae_sweep.tables.images import image_facts, spectrum
 from ae_sweep.tables.inspected import copy_test, latent_spaces, overlaps
-from ae_sweep.tables.rates import payoffs, rate_points
+from ae_sweep.tables.rates import laws, left_out, payoffs, rate_points
 from ae_sweep.tables.stored import (
     codes,
     files,
@@ -29,6 +29,8 @@ __all__ = [
     "image_facts",
     "importances",
     "latent_spaces",
+    "laws",
+    "left_out",
     "overlaps",
     "pairs",
     "payoffs",

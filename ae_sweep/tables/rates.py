@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ae_sweep.analysis import RateComparison, RateCurve, RatePoint
+    from ae_sweep.analysis.law_choice import LawChoice
+    from ae_sweep.analysis.targets import Axis
     from ae_sweep.tables.table import Row
 
 CODE = Column(key="code", title="Code", kind=str)
@@ -111,3 +113,49 @@ def _payoff_rows(comparison: RateComparison) -> Iterator[Row]:
                 "reference_bits": found.reference_bits,
                 "psnr": found.point.psnr,
             }
+
+
+def laws(choice: LawChoice) -> Table:
+    """Return the candidates among laws of distortion, the best first, one per row."""
+    return Table(
+        caption=f"Laws of distortion, by {choice.criterion}",
+        columns=(
+            Column(key="law", title="Law", kind=str),
+            Column(key="criterion", title=choice.criterion, form="{:.1f}"),
+            Column(key="weight", title="Weight", form="{:.3f}"),
+            Column(key="parameters", title="Parameters", kind=str),
+        ),
+        rows=tuple(
+            {
+                "law": str(each.fit.law),
+                "criterion": each.criterion,
+                "weight": each.weight,
+                "parameters": ", ".join(
+                    f"{name} {value:.3g}" for name, value in each.fit.parameters.items()
+                ),
+            }
+            for each in choice.candidates
+        ),
+    )
+
+
+def left_out(choice: LawChoice, axis: Axis) -> Table:
+    """Return the choice without each point in turn, and what the best law predicts there."""
+    return Table(
+        caption="The choice of a law without each point in turn",
+        columns=(
+            Column(key="point", title="Without", kind=str),
+            Column(key="law", title="Law", kind=str),
+            Column(key="predicted", title="Predicted MSE", form="{:.5f}"),
+            Column(key="measured", title="Measured MSE", form="{:.5f}"),
+        ),
+        rows=tuple(
+            {
+                "point": axis.named(each.x),
+                "law": None if each.law is None else str(each.law),
+                "predicted": each.predicted,
+                "measured": each.measured,
+            }
+            for each in choice.left_out
+        ),
+    )
