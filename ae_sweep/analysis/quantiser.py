@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ae_sweep.analysis.gaussian_source import water_level
 from ae_sweep.errors import ConfigError
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -25,14 +26,14 @@ LOWEST, HIGHEST = -(2**15), 2**15 - 1
 CENTROID_PARTS = 254
 """A centroid is stored in 254ths of a step from its cell's centre, within the cell: the error is
 below 1/500 step, 1.6e-5 of the quantiser's own."""
-LEAST_STEPS = 12
+LEAST_STEPS, MOST_STEPS = 12, 16
 COARSEST = 4.0
 """Largest step, in standard deviations of the widest coordinate: 95 % of it lies in one cell, and
 all others are coded as nearly nothing."""
 FINEST_SHARE = 0.01
 """Of the float model's squared error, what quantisation with the finest step adds: 0.04 dB."""
 LADDER_RATIO = math.sqrt(2)
-"""Of two neighbouring steps, at most: half a bit for each active coordinate."""
+"""Of two neighbouring steps, half a bit for each active coordinate; more with ``MOST_STEPS``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +86,13 @@ class UniformQuantiser:
 
     def quantise(self, y_NK: Array) -> Array:
         """Return the symbols of coordinates: the nearest cell of the alphabet, int32."""
-        return self.alphabet.clamp(np.rint(np.asarray(y_NK, np.float32) / np.float32(self.step)))
+        low_K, high_K = (
+            each.astype(np.float32) for each in (self.alphabet.low_K, self.alphabet.high_K)
+        )
+        scaled_NK = np.asarray(y_NK, np.float32) / np.float32(self.step)
+        np.rint(scaled_NK, out=scaled_NK)
+        symbols_NK: Array = np.clip(scaled_NK, low_K, high_K, out=scaled_NK).astype(np.int32)
+        return symbols_NK
 
     def dequantise(self, symbols_NK: Array) -> Array:
         """Return the centroids of symbols, float32."""
@@ -151,7 +158,7 @@ def step_ladder(variances_K: Array, squared_error: float) -> tuple[float, ...]:
     Returns
     -------
     tuple of float
-        At least ``LEAST_STEPS`` of them, descending.
+        ``LEAST_STEPS`` to ``MOST_STEPS`` of them, descending.
 
     Raises
     ------
@@ -164,18 +171,9 @@ def step_ladder(variances_K: Array, squared_error: float) -> tuple[float, ...]:
     if not (math.isfinite(squared_error) and squared_error > 0):
         raise ConfigError(f"a model's squared error must be a positive number, got {squared_error}")
     coarsest = COARSEST * math.sqrt(widest)
-    finest = math.sqrt(12 * _water_level(variances_K, FINEST_SHARE * squared_error))
+    finest = math.sqrt(12 * water_level(variances_K, FINEST_SHARE * squared_error))
     # A model worse than its own latents' variance still gets a ladder of some length.
     finest = min(finest, coarsest / LADDER_RATIO ** (LEAST_STEPS - 1))
-    count = max(LEAST_STEPS, 1 + math.ceil(math.log(coarsest / finest) / math.log(LADDER_RATIO)))
+    count = 1 + math.ceil(math.log(coarsest / finest) / math.log(LADDER_RATIO))
+    count = max(LEAST_STEPS, min(MOST_STEPS, count))
     return tuple(float(np.float32(each)) for each in np.geomspace(coarsest, finest, count))
-
-
-def _water_level(variances_K: Array, added: float) -> float:
-    """Return the level at which the sum of min(variance, level) is ``added``."""
-    ascending_K = np.sort(np.asarray(variances_K, np.float64))
-    below_K = np.concatenate([[0.0], np.cumsum(ascending_K)[:-1]])
-    above_K = np.arange(len(ascending_K), 0, -1)
-    levels_K = (added - below_K) / above_K
-    fitting_K = np.flatnonzero(levels_K <= ascending_K)
-    return float(levels_K[fitting_K[0]]) if len(fitting_K) else float(ascending_K[-1])

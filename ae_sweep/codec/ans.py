@@ -2,20 +2,23 @@
 
 All images share one stream: a stream for each would cost 15 to 35 bits more. The coder is a stack,
 so images are pushed last first, in blocks, and a decoder pops them block by block within bounded
-memory. The bottom of the stack is the word 1: a decoder that finds it early knows that the stream
-ran dry, where the coder itself would go on for ever.
+memory. The bottom of the stack is the word 2^24, the coder's precision: from there on every symbol
+raises the coder's state, so that one below it shows that the stream ran dry, where the coder itself
+would go on for ever. It adds at most 4 bytes.
 
 Shapes: N images, K coordinates.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ae_sweep.errors import ConfigError, DataError, EntropyCoderError
+from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +32,7 @@ MOST_IMAGES = 1_000_000
 BLOCK_SYMBOLS = 2**22
 """Symbols of a block at most, 16 MiB; part of the format, as is the next."""
 BLOCK_IMAGES = 4_096
-BOTTOM = 1
+BOTTOM = 2**24
 """The word at the bottom of the stack."""
 PLATFORMS = "Linux on x86-64 with glibc, macOS, and Windows on x86-64"
 """For which constriction is published."""
@@ -113,16 +116,15 @@ def decode_blocks(payload: bytes, tables: Tables, images: int) -> Iterator[Array
     model = _models()
     size = block_images(tables)
     for start in range(0, images, size):
-        block_NK = _pop(coder, model, tables, min(size, images - start))
-        # Once a state is 0, every further symbol is the first of its table.
-        if coder.is_empty():
+        with _without_panic():
+            block_NK = _pop(coder, model, tables, min(size, images - start))
+        if _is_below_bottom(coder):
             raise DataError(
                 f"the coded stream ran dry within images {start + 1:,} to "
                 f"{start + len(block_NK):,} of {images:,}: it is damaged or of other tables"
             )
         yield block_NK
-    left = coder.get_compressed()
-    if len(left) != 1 or left[0] != BOTTOM:
+    if coder.num_words() != 1 or coder.get_compressed()[0] != BOTTOM:
         raise DataError(
             f"the coded stream is not at its end after {images:,} images: it is damaged, or of "
             "other tables"
@@ -132,6 +134,27 @@ def decode_blocks(payload: bytes, tables: Tables, images: int) -> Iterator[Array
 def block_images(tables: Tables) -> int:
     """Return how many images are coded together."""
     return max(1, min(BLOCK_IMAGES, BLOCK_SYMBOLS // max(1, tables.alphabet.coordinates)))
+
+
+def _is_below_bottom(coder: Any) -> bool:
+    return coder.num_words() < 1 or (
+        coder.num_words() == 1 and int(coder.get_compressed()[0]) < BOTTOM
+    )
+
+
+@contextlib.contextmanager
+def _without_panic() -> Iterator[None]:
+    """Raise a panic of the coder's Rust code, which is a ``BaseException``, as an error of data."""
+    try:
+        yield
+    except BaseException as error:
+        # Its class can be imported from nowhere.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise DataError(
+            f"the coded stream cannot be decoded ({visible(error)}): it is damaged, or of other "
+            "tables"
+        ) from error
 
 
 def _coder(words: Array) -> Any:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
-CLUSTERS = (32,)
-MOST_NUMBERS = 2**26
-"""Numbers of the training latents at most, 256 MiB as floats; of more images, evenly spaced ones
-are taken: 65,536 images of 1,024 latents."""
+CLUSTERS = (32, 128)
+"""Of MNIST's 32 principal components, they save 9 and 14 % of the bits at 75 bits."""
+MOST_NUMBERS = 2**25
+"""Numbers of the training latents at most, 128 MiB as floats; of more images, evenly spaced ones
+are taken: at most 32,768 images of 1,024 latents, but all 55,000 of 512."""
 FACTORISED = "factorised"
 
 

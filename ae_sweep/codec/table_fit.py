@@ -24,20 +24,26 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
-STRENGTHS = (4, 8, 16, 32, 64, 128, 256)
+STRENGTHS = (8, 24, 64, 160)
 """Weight of the common table in a cluster's, in images; the best on held-out images is taken."""
+STRENGTH = 32
+"""While clusters are found."""
 FITTED_IMAGES = 20_000
 """Images at most in the rounds that find the clusters; the tables are of all images."""
 FITTED_COORDINATES = 64
 """Coordinates at most, those of the longest code, by which images are assigned meanwhile."""
-VARYING_COORDINATES = 192
+VARYING_COORDINATES = 128
 """Coordinates at most that get tables in every cluster."""
-ROUNDS = 8
-"""Of assignment and counting; later ones change the length by less than 0.1 %."""
+LEAST_ENTROPY = 0.02
+"""Bits of a coordinate below which it keeps the common table."""
+ROUNDS = 4
+"""Of assignment and counting; 20 instead change the length by less than 0.1 %."""
 HELD_OUT = 5
 """Every fifth image is held out to choose the strength, and where clusters pay."""
-PAYING_IMAGES = 10_000
-"""Images after which a coordinate's tables must have paid for their own size."""
+HELD_OUT_IMAGES = 4_000
+PAYING_IMAGES = 100_000
+"""Images after which a coordinate's tables must have paid for their own size. The size is reported
+beside the rate: for 10,000 images, the factorised tables are often the shorter whole."""
 
 
 def fit_tables(symbols_NK: Array, alphabet: Alphabet) -> Tables:
@@ -79,12 +85,11 @@ def fit_clustered_tables(symbols_NK: Array, alphabet: Alphabet, start_N: Array) 
     fit = _ClusterFit(symbols_NK, common, clusters)
     if clusters == 1 or not len(fit.coordinates_V):
         return common
-    strength = fit.find(start_N)
-    return fit.tables(strength)
+    return fit.fit(start_N)
 
 
 class _ClusterFit:
-    """State of a fit: the assignment of all images, over the coordinates that may vary."""
+    """A fit of tables in clusters, over the coordinates that may vary with the cluster."""
 
     def __init__(self, symbols_NK: Array, common: Tables, clusters: int) -> None:
         self.common = common
@@ -92,78 +97,89 @@ class _ClusterFit:
         alphabet = common.alphabet
         entropies_K = _entropies(common)
         order = np.argsort(-entropies_K, kind="stable")[:VARYING_COORDINATES]
-        self.coordinates_V = np.sort(order[entropies_K[order] > 0])
+        self.coordinates_V = order[entropies_K[order] > LEAST_ENTROPY]
+        """Those of the longest code first."""
         self.places_NV = places_in_clusters(symbols_NK, alphabet, self.coordinates_V)
         self.sizes_V = alphabet.sizes[self.coordinates_V]
-        self.symbols = int(self.sizes_V.sum())
         self.starts_V = np.concatenate([[0], np.cumsum(self.sizes_V)[:-1]]).astype(np.int64)
         self.common_R = np.concatenate(
             [_shares(common.counts(int(k))) for k in self.coordinates_V] or [np.zeros(0)]
         )
-        self.longest_V = np.argsort(-entropies_K[self.coordinates_V], kind="stable")
-        self.assigned_N = np.zeros(len(symbols_NK), np.int32)
-        self.saved_V = np.zeros(len(self.coordinates_V))
+        self.held_N = np.arange(len(symbols_NK)) % HELD_OUT == 0
 
-    def find(self, start_N: Array) -> int:
-        """Assign all images, and return the strength that was best on held-out ones."""
-        stride = max(1, len(start_N) // FITTED_IMAGES)
-        fitted = slice(None, None, stride)
-        few = self.longest_V[:FITTED_COORDINATES]
-        assigned_N, places_NV = start_N[fitted], self.places_NV[fitted]
-        held_N = np.arange(len(places_NV)) % HELD_OUT == 0
-        strength = STRENGTHS[len(STRENGTHS) // 2]
-        for each in range(ROUNDS):
-            bits_RC, index_C = self._bits(places_NV, assigned_N, strength)
-            assigned_N, _ = shortest_cluster(places_NV[:, few], bits_RC, index_C)
-            if each == ROUNDS // 2:
-                strength = self._strength(
-                    places_NV[~held_N], assigned_N[~held_N], places_NV[held_N]
-                )
-        kept = self._strength(places_NV[~held_N], assigned_N[~held_N], places_NV[held_N])
-        bits_RC, index_C = self._bits(places_NV, assigned_N, kept)
-        self.assigned_N, _ = shortest_cluster(self.places_NV, bits_RC, index_C)
-        return kept
-
-    def tables(self, strength: int) -> Tables:
-        """Return the tables of the assignment, for the coordinates where they pay."""
-        held_N = np.arange(len(self.places_NV)) % HELD_OUT == 0
-        bits_RC, index_C = self._bits(self.places_NV[~held_N], self.assigned_N[~held_N], strength)
-        chosen_N, _ = shortest_cluster(self.places_NV[held_N], bits_RC, index_C)
-        common_R = -np.log2(self.common_R)
-        saved_V = np.array(
-            [
-                (common_R[places_N] - bits_RC[places_N, chosen_N]).mean()
-                for places_N in self.places_NV[held_N].T
-            ]
-        )
-        table_bits_V = 8 * self.clusters * self.sizes_V
-        paying_V = saved_V * PAYING_IMAGES > table_bits_V
-        if not paying_V.any():
+    def fit(self, start_N: Array) -> Tables:
+        """Return the tables, or the common ones where clusters do not pay."""
+        few_V = np.arange(min(FITTED_COORDINATES, len(self.coordinates_V)))
+        assigned_N = self._rounds(start_N, few_V)
+        all_V = np.arange(len(self.coordinates_V))
+        strength, saved_V, _ = self._held_out(assigned_N, all_V)
+        varying_V = all_V[saved_V * PAYING_IMAGES > 8 * self.clusters * self.sizes_V]
+        if not len(varying_V):
             return self.common
-        weights_CR = self._weights(self.places_NV, self.assigned_N, strength)
-        parts = [slice(a, a + n) for a, n in zip(self.starts_V, self.sizes_V, strict=True)]
-        levels = [
-            np.stack([as_levels(weights_S) for weights_S in weights_CR[:, part]])
-            for part, pays in zip(parts, paying_V, strict=True)
-            if pays
+        # Fewer coordinates, other clusters: the assignment follows from these alone.
+        bits_RC, index_C = self._bits(self.places_NV, assigned_N, strength)
+        assigned_N, _ = shortest_cluster(self.places_NV[:, varying_V], bits_RC, index_C)
+        strength, saved_V, index_bits = self._held_out(assigned_N, varying_V)
+        table_bits = 8 * self.clusters * self.sizes_V[varying_V].sum() / PAYING_IMAGES
+        if saved_V.sum() <= index_bits + table_bits:
+            return self.common
+        return self._tables(assigned_N, np.sort(varying_V), strength)
+
+    def _rounds(self, start_N: Array, few_V: Array) -> Array:
+        """Return the cluster of every image, after rounds on some images and coordinates."""
+        fitted = slice(None, None, max(1, len(start_N) // FITTED_IMAGES))
+        assigned_N, places_NV = start_N[fitted], self.places_NV[fitted]
+        for _ in range(ROUNDS):
+            bits_RC, index_C = self._bits(places_NV, assigned_N, STRENGTH)
+            assigned_N, _ = shortest_cluster(places_NV[:, few_V], bits_RC, index_C)
+        bits_RC, index_C = self._bits(places_NV, assigned_N, STRENGTH)
+        return shortest_cluster(self.places_NV[:, few_V], bits_RC, index_C)[0]
+
+    def _held_out(self, assigned_N: Array, varying_V: Array) -> tuple[int, Array, float]:
+        """Return the best strength on held-out images, and what it saves there.
+
+        Returns
+        -------
+        strength : int
+        saved_V : array
+            Bits that an image saves in each of ``varying_V``.
+        index_bits : float
+            Bits that the index of an image takes.
+        """
+        fitted_NV, fitted_N = self.places_NV[~self.held_N], assigned_N[~self.held_N]
+        held_NV = self.places_NV[self.held_N][:HELD_OUT_IMAGES]
+        lengths = []
+        for strength in STRENGTHS:
+            bits_RC, index_C = self._bits(fitted_NV, fitted_N, strength)
+            bits_N = shortest_cluster(held_NV[:, varying_V], bits_RC, index_C)[1]
+            lengths.append(float(bits_N.mean()))
+        strength = STRENGTHS[int(np.argmin(lengths))]
+        bits_RC, index_C = self._bits(fitted_NV, fitted_N, strength)
+        chosen_N, _ = shortest_cluster(held_NV[:, varying_V], bits_RC, index_C)
+        common_R = -np.log2(self.common_R)
+        saved = [
+            (common_R[places_N] - bits_RC[places_N, chosen_N]).mean()
+            for places_N in held_NV[:, varying_V].T
         ]
-        index_C = 2 * np.bincount(self.assigned_N, minlength=self.clusters) + 1
+        return strength, np.array(saved), float(index_C[chosen_N].mean())
+
+    def _tables(self, assigned_N: Array, varying_V: Array, strength: int) -> Tables:
+        varying_V = varying_V[np.argsort(self.coordinates_V[varying_V])]
+        weights_CR = self._weights(self.places_NV, assigned_N, strength)
+        levels = []
+        for start, size in zip(self.starts_V[varying_V], self.sizes_V[varying_V], strict=True):
+            part_CS = weights_CR[:, start : start + size]
+            levels.append(np.stack([as_levels(weights_S) for weights_S in part_CS]))
+        index_C = 2 * np.bincount(assigned_N, minlength=self.clusters) + 1
         return Tables(
             alphabet=self.common.alphabet,
             levels_S=self.common.levels_S,
             clusters=Clusters(
                 index_levels_C=as_levels(index_C),
-                coordinates_V=self.coordinates_V[paying_V],
+                coordinates_V=self.coordinates_V[varying_V],
                 levels_CR=np.concatenate(levels, axis=1),
             ),
         )
-
-    def _strength(self, places_NV: Array, assigned_N: Array, held_NV: Array) -> int:
-        lengths = []
-        for strength in STRENGTHS:
-            bits_RC, index_C = self._bits(places_NV, assigned_N, strength)
-            lengths.append(shortest_cluster(held_NV, bits_RC, index_C)[1].mean())
-        return STRENGTHS[int(np.argmin(lengths))]
 
     def _bits(self, places_NV: Array, assigned_N: Array, strength: int) -> tuple[Array, Array]:
         """Return the lengths of symbols and of the index, float32."""
@@ -176,7 +192,7 @@ class _ClusterFit:
 
     def _weights(self, places_NV: Array, assigned_N: Array, strength: int) -> Array:
         """Return counts of the clusters plus the common table times the strength, in 2^-20."""
-        counts_CR = np.zeros((self.clusters, self.symbols), np.int64)
+        counts_CR = np.zeros((self.clusters, len(self.common_R)), np.int64)
         for places_N, start, size in zip(places_NV.T, self.starts_V, self.sizes_V, strict=True):
             joint_N = assigned_N * size + (places_N - start)
             counts = np.bincount(joint_N, minlength=self.clusters * size)

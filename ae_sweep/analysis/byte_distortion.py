@@ -1,0 +1,62 @@
+"""Distortion of images that were rounded to bytes, as a decoder writes them.
+
+Shapes: N images, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ae_sweep.analysis.distortion import psnr_db
+from ae_sweep.analysis.gallery import CHUNK_NUMBERS, images_within
+
+if TYPE_CHECKING:
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteDistortion:
+    """Distortion of 8-bit reconstructions; pixels in [0, 1]."""
+
+    mse: float
+    """Mean squared error per number of an image."""
+    psnr: float | None
+    """10·log10(1 / mse) in dB; None for a perfect reconstruction."""
+    mean_image_psnr: float | None
+    """Mean over images of each one's PSNR in dB; None if one of them is perfect. By Jensen's
+    inequality it is never below ``psnr``."""
+
+
+def byte_distortion(originals_NCHW: Array, rebuilt_NCHW: Array) -> ByteDistortion:
+    """Measure the distortion of images in bytes, exactly: the squares are added up as integers.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, their shapes differ, or they are not bytes.
+    """
+    if originals_NCHW.shape != rebuilt_NCHW.shape or not originals_NCHW.size:
+        raise ValueError(f"images {originals_NCHW.shape}, reconstructions {rebuilt_NCHW.shape}")
+    if {originals_NCHW.dtype, rebuilt_NCHW.dtype} != {np.dtype(np.uint8)}:
+        raise ValueError(f"not bytes: {originals_NCHW.dtype}, {rebuilt_NCHW.dtype}")
+    numbers = math.prod(originals_NCHW.shape[1:])
+    step = images_within(CHUNK_NUMBERS, originals_NCHW.shape)
+    sums = []
+    for start in range(0, len(originals_NCHW), step):
+        part = slice(start, start + step)
+        difference_NP = originals_NCHW[part].astype(np.int32) - rebuilt_NCHW[part]
+        sums.append(np.square(difference_NP).sum(axis=(1, 2, 3), dtype=np.int64))
+    sums_N = np.concatenate(sums)
+    mse = int(sums_N.sum()) / (255**2 * numbers * len(sums_N))
+    perfect = bool((sums_N == 0).any())
+    return ByteDistortion(
+        mse=mse,
+        psnr=psnr_db(mse),
+        mean_image_psnr=None
+        if perfect
+        else float(-10 * np.log10(sums_N / (255**2 * numbers)).mean()),
+    )
