@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rated_records import frontier_of, rated_trial
 
 from ae_sweep import tables
 from ae_sweep.analysis import (
     DimensionEstimates,
-    NeighbourEstimate,
+    IntrinsicDimension,
+    NeighbourDimension,
     NotApplicable,
     PrincipalComponents,
     QualityDimension,
     components_for,
-    participation_ratio,
 )
-from ae_sweep.plots import dimensions_figure, render
+from ae_sweep.plots import dimensions_figure, frontier_figure, render
 
 NEIGHBOURS = tuple(
-    NeighbourEstimate(images=images, two_nn=two_nn, mle=((5, two_nn - 0.5), (20, two_nn - 1.5)))
+    NeighbourDimension(images=images, two_nn=two_nn, mle=((5, two_nn - 0.5), (20, two_nn - 1.5)))
     for images, two_nn in ((1_000, 12.1), (2_500, 12.7), (5_000, 13.6), (10_000, 13.8))
 )
 ESTIMATES = DimensionEstimates(
     images=55_000,
     participation_ratio=30.7,
     components=((0.9, 87), (0.95, 154)),
-    neighbours=NEIGHBOURS,
-    neighbours_refusal=None,
+    intrinsic=IntrinsicDimension(samples=NEIGHBOURS),
     at_quality=tuple(
         QualityDimension(psnr=psnr, bits=50.0, dimension=20.0 + psnr, points=4) for psnr in (18, 20)
     ),
@@ -42,7 +42,8 @@ def test_neighbours_are_a_band_marked_at_least() -> None:
     by_size, by_quality = figure.axes
     for axes in (by_size, by_quality):
         (band,) = [patch for patch in axes.patches if patch.get_gid() == "band"]
-        assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((12.3, 13.8))
+        box = band.get_path().transformed(band.get_patch_transform()).get_extents()
+        assert (box.y0, box.y1) == pytest.approx((12.3, 13.8))
     (two_nn,) = [line for line in by_size.lines if line.get_gid() == "two_nn"]
     assert list(two_nn.get_xdata()) == [1_000, 2_500, 5_000, 10_000]
     (quality,) = [line for line in by_quality.lines if line.get_gid() == "quality"]
@@ -52,8 +53,8 @@ def test_neighbours_are_a_band_marked_at_least() -> None:
 
 def test_without_neighbours_or_a_curve_the_rest_is_drawn() -> None:
     bare = DimensionEstimates(
-        images=5, participation_ratio=2.0, components=(), neighbours=(),
-        neighbours_refusal="too few images",
+        images=5, participation_ratio=2.0, components=(),
+        intrinsic=NotApplicable("too few images"), at_quality=NotApplicable("no sweep is named"),
     )  # fmt: skip
     assert bare.at_least is None
     figure = dimensions_figure(bare, heading="five")
@@ -78,8 +79,30 @@ def components(variances) -> PrincipalComponents:
     )  # fmt: skip
 
 
-def test_equal_variances_participate_alike() -> None:
-    assert participation_ratio(components([2, 2, 2, 0, 0])) == pytest.approx(3)
-    assert participation_ratio(components([1, 0.5])) == pytest.approx(1.5**2 / 1.25)
-    assert isinstance(participation_ratio(components([0, 0])), NotApplicable)
+def test_components_of_a_share_of_the_variance_are_counted() -> None:
     assert components_for(components([8, 1, 0.5, 0.5])) == ((0.9, 2), (0.95, 3))
+
+
+def test_the_frontier_over_dims_has_marks_of_both_estimates() -> None:
+    records = [rated_trial(dim, "conv", {}, test_mse=0.1 / dim) for dim in (2, 8, 32)]
+    figure = frontier_figure(frontier_of(records), estimates=ESTIMATES)
+    for axes in figure.axes:
+        (ratio,) = [line for line in axes.lines if line.get_gid() == "ratio"]
+        assert list(ratio.get_xdata()) == [30.7, 30.7]
+        assert [patch.get_gid() for patch in axes.patches] == ["band"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[-2:] == [
+        "participation ratio: 30.7", "at least 12.3 to 13.8 (nearest neighbours)",
+    ]  # fmt: skip
+
+
+def test_principal_components_are_drawn_where_they_are_given() -> None:
+    records = [rated_trial(dim, "conv", {}, test_mse=0.1 / dim) for dim in (2, 8, 32)]
+    figure = frontier_figure(frontier_of(records), linear=[(2, 0.08), (32, 0.02)])
+    mse_axes, psnr_axes = figure.axes
+    (mse,) = [line for line in mse_axes.lines if line.get_gid() == "linear"]
+    assert list(mse.get_ydata()) == [0.08, 0.02]
+    (psnr,) = [line for line in psnr_axes.lines if line.get_gid() == "linear"]
+    np.testing.assert_allclose(psnr.get_ydata(), -10 * np.log10([0.08, 0.02]))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "PCA of as many components" in labels

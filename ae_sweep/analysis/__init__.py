@@ -12,9 +12,7 @@ from ae_sweep.analysis.copy_test import (
 )
 from ae_sweep.analysis.dimension_estimates import (
     DimensionEstimates,
-    NeighbourEstimate,
     components_for,
-    participation_ratio,
 )
 from ae_sweep.analysis.distortion import NotApplicable, psnr_db
 from ae_sweep.analysis.document import table_rows, to_document, to_table
@@ -34,6 +32,12 @@ from ae_sweep.analysis.gallery import (
     sample_of,
     squared_errors,
     worst,
+)
+from ae_sweep.analysis.intrinsic_dimension import (
+    IntrinsicDimension,
+    NeighbourDimension,
+    intrinsic_dimension,
+    participation_ratio,
 )
 from ae_sweep.analysis.knee import Knee, find_knee
 from ae_sweep.analysis.latent_paths import LatentGrid, LatentPlane, grid, line, plane
@@ -84,12 +88,13 @@ __all__ = [
     "FinishedTrial",
     "Frontier",
     "FrontierPoint",
+    "IntrinsicDimension",
     "Knee",
     "Labels",
     "LatentGrid",
     "LatentPlane",
     "LatentSpace",
-    "NeighbourEstimate",
+    "NeighbourDimension",
     "NotApplicable",
     "Overlap",
     "Payoff",
@@ -122,6 +127,7 @@ __all__ = [
     "frontier",
     "grid",
     "images_within",
+    "intrinsic_dimension",
     "is_bound",
     "is_lossless",
     "latent_space",

@@ -51,8 +51,8 @@ class CurveStatistics:
             what = support.reason if isinstance(support, NotApplicable) else support.sentence
             lines.append(what if what.startswith("the knee") else f"the knee: {what}")
         for found in self.targets:
-            reason = isinstance(found, NotApplicable)
-            lines.append(f"good enough: {found.reason if reason else found.sentence}")
+            what = found.reason if isinstance(found, NotApplicable) else found.sentence
+            lines.append(f"good enough: {what}")
         for target, rates in self.seed_rates:
             listed = ", ".join("none" if each is None else f"{each:.4g}" for each in rates)
             lines.append(f"good enough by seed, bits for {target.text}: {listed}")

@@ -12,26 +12,11 @@ from typing import TYPE_CHECKING
 from ae_sweep.analysis.distortion import NotApplicable
 
 if TYPE_CHECKING:
+    from ae_sweep.analysis.intrinsic_dimension import IntrinsicDimension, NeighbourDimension
     from ae_sweep.analysis.principal_components import PrincipalComponents
     from ae_sweep.analysis.quality_dimension import QualityDimension
 
 VARIANCE_SHARES = (0.9, 0.95)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NeighbourEstimate:
-    """Intrinsic dimension by nearest neighbours in a sample of images."""
-
-    images: int
-    two_nn: float
-    """From the ratio of the distances to the two nearest neighbours."""
-    mle: tuple[tuple[int, float], ...]
-    """Maximum likelihood over k neighbours, for several k: pairs of k and dimension."""
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """All of them."""
-        return (self.two_nn, *(dimension for _, dimension in self.mle))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +30,20 @@ class DimensionEstimates:
     components: tuple[tuple[float, int], ...]
     """Pairs of a share of the variance and the number of components that hold it; a share that
     more components would be needed for than were computed is left out."""
-    neighbours: tuple[NeighbourEstimate, ...]
-    """For samples of the training images, ascending by size."""
-    neighbours_refusal: str | None
-    """Why there are none; None where there are."""
-    at_quality: tuple[QualityDimension, ...] = ()
-    at_quality_refusal: str | None = None
+    intrinsic: IntrinsicDimension | NotApplicable
+    """By nearest neighbours, in four samples of the training images."""
+    at_quality: tuple[QualityDimension, ...] | NotApplicable
+    """Of a measured curve; a reason where there is none."""
+
+    @property
+    def neighbours(self) -> tuple[NeighbourDimension, ...]:
+        """The samples, ascending by size; none where neighbours give no estimate."""
+        return () if isinstance(self.intrinsic, NotApplicable) else self.intrinsic.samples
+
+    @property
+    def qualities(self) -> tuple[QualityDimension, ...]:
+        """The dimension at each quality; none without a measured curve."""
+        return () if isinstance(self.at_quality, NotApplicable) else self.at_quality
 
     @property
     def at_least(self) -> tuple[float, float] | None:
@@ -58,22 +51,7 @@ class DimensionEstimates:
 
         They are biased low, the more so the higher the dimension.
         """
-        if not self.neighbours:
-            return None
-        values = self.neighbours[-1].values
-        return min(values), max(values)
-
-
-def participation_ratio(components: PrincipalComponents) -> float | NotApplicable:
-    """Compute (Σλ)² / Σλ²: for K equal variances and no others it is K.
-
-    Where only the leading components are known, the rest counts with its variance but not with its
-    squares, which are smaller.
-    """
-    squares = float((components.variance_K**2).sum())
-    if squares == 0:
-        return NotApplicable("all training images are alike")
-    return components.total_variance**2 / squares
+        return None if isinstance(self.intrinsic, NotApplicable) else self.intrinsic.at_least
 
 
 def components_for(

@@ -13,7 +13,7 @@ from ae_sweep.cli.console import say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.frontier_bits import show_bits
 from ae_sweep.cli.frontier_dims import show_dims
-from ae_sweep.cli.options import DataDirOption, JsonOption, MovedOption, StoreOption
+from ae_sweep.cli.options import DataDirOption, JsonOption, MovedOption, StoreOption, number
 from ae_sweep.cli.output_file import check_directory, check_out, out_option
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import ignore, option_name, shorten, unknown_name
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ae_sweep.api import Sweep
 
 DIMS, BITS = "dims", "bits"
+INTERPOLATIONS = ("pchip", "akima")
 WITHOUT_BITS = ("pca", "none")
 """References that there are on the axis of dims."""
 
@@ -55,6 +56,51 @@ def frontier(
             "dims only pca. [default: all over bits, none over dims]",
         ),
     ] = None,
+    target_psnr: Annotated[
+        float | None,
+        typer.Option(
+            "--target-psnr",
+            parser=number,
+            metavar="DB",
+            help="Find the smallest code that reaches this PSNR of the mean MSE.",
+        ),
+    ] = None,
+    target_mse: Annotated[
+        float | None,
+        typer.Option(
+            "--target-mse",
+            parser=number,
+            metavar="MSE",
+            help="Find the smallest code with at most this error.",
+        ),
+    ] = None,
+    target_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            "--target-accuracy",
+            parser=number,
+            metavar="SHARE",
+            help="Find the smallest code on which a classifier agrees with its own answer on the "
+            "original for this share of the images; needs classes.",
+        ),
+    ] = None,
+    dimensions: Annotated[
+        bool,
+        typer.Option(
+            "--dimensions",
+            help="Over dims: mark how many dimensions the images have, as the command dimensions "
+            "estimates it.",
+        ),
+    ] = False,
+    interpolation: Annotated[
+        str | None,
+        typer.Option(
+            "--interpolation",
+            metavar="NAME",
+            help="With --rate bits: pchip or akima, through the points of curves whose BD-rates "
+            "are computed. [default: pchip]",
+        ),
+    ] = None,
     out: Annotated[Path | None, out_option("frontier")] = None,
     beside: Annotated[
         list[str] | None,
@@ -78,7 +124,8 @@ def frontier(
     """Fit and plot empirical rate-distortion curves, over latent dims or over measured bits.
 
     Runs are read back from MLflow. Of each dim the best by validation is reported by its test MSE.
-    Of several sweeps, all are drawn, and compared with the first.
+    Of several sweeps, all are drawn, and compared with the first. A rate in bits is that of test
+    images that were coded and decoded; measured once, it is kept with the runs.
 
     Example: ae-sweep frontier --out frontier.pdf
     """
@@ -88,19 +135,56 @@ def frontier(
     if rate not in (None, DIMS, BITS):
         raise unknown_name("axis --rate", rate, (DIMS, BITS))
     which = _references(references, in_bits=rate == BITS)
+    targets = _targets(psnr=target_psnr, mse=target_mse, accuracy=target_accuracy)
     if rate != BITS:
-        needs_images = {"dataset": dataset, "data_dir": data_dir} if which == ["none"] else {}
-        _refuse({"rd_json": rd_json, **needs_images})
+        no_images = which == ["none"] and target_accuracy is None and not dimensions
+        images = {"dataset": dataset, "data_dir": data_dir} if no_images else {}
+        _refuse({"rd_json": rd_json, "interpolation": interpolation, **images})
+    elif dimensions:
+        raise ConfigError("--dimensions has no effect over bits; leave out that or --rate bits")
+    if interpolation not in (None, *INTERPOLATIONS):
+        raise unknown_name("--interpolation", interpolation, INTERPOLATIONS)
     check_directory(rd_json, option="--rd-json")
     opened = _opened(
         [*(sweeps or ()), *(beside or ())], store=store, dataset=dataset, data_dir=data_dir
     )
+    if target_accuracy is not None:
+        from ae_sweep.inspection.agreement import check_classes
+
+        check_classes(opened[0].dataset)
     if rate == BITS:
-        show_bits(opened, which=which, out=out, csv=csv, json_output=json_output, rd_json=rd_json)
+        show_bits(
+            opened,
+            which=which,
+            targets=targets,
+            interpolation=interpolation or INTERPOLATIONS[0],
+            out=out,
+            csv=csv,
+            json_output=json_output,
+            rd_json=rd_json,
+        )
     else:
         show_dims(
-            opened, over_dims=rate == DIMS, which=which, out=out, csv=csv, json_output=json_output
+            opened,
+            over_dims=rate == DIMS or dimensions or which != ["none"],
+            which=which,
+            targets=targets,
+            mark_dimensions=dimensions,
+            out=out,
+            csv=csv,
+            json_output=json_output,
         )
+
+
+def _targets(**values: float | None) -> dict[str, float]:
+    """Return the targets that were given, checked before anything is read."""
+    given = {kind: value for kind, value in values.items() if value is not None}
+    if given:
+        from ae_sweep.analysis.targets import Target, TargetKind
+
+        for kind, value in given.items():
+            Target(kind=TargetKind(kind), value=value)
+    return given
 
 
 def _references(names: Sequence[str] | None, *, in_bits: bool) -> list[str]:
@@ -139,7 +223,8 @@ def _opened(
     if twice is not None:
         raise ConfigError(f"{shorten(twice)} is named twice; a sweep is compared with others")
     opened: list[Sweep] = []
-    for name in names or [None]:
+    latest: list[str | None] = [None]
+    for name in names or latest:
         # What there is to announce was announced with the first sweep.
         announce = ignore if opened else say
         each = load_sweep(name, store=store, dataset=dataset, data_dir=data_dir, announce=announce)

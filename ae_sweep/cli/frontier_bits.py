@@ -13,7 +13,7 @@ from ae_sweep.cli.measuring import show_measuring
 from ae_sweep.cli.output_file import write_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ae_sweep.api import Sweep
 
@@ -22,6 +22,8 @@ def show_bits(
     opened: Sequence[Sweep],
     *,
     which: Sequence[str],
+    targets: Mapping[str, float],
+    interpolation: str,
     out: Path | None,
     csv: bool,
     json_output: bool,
@@ -37,15 +39,23 @@ def show_bits(
         Sweeps on the same images; at least one.
     which
         Names of references.
+    targets
+        Qualities that are good enough, by their kind.
+    interpolation
+        Of curves whose BD-rates are computed.
     rd_json
         Directory for one file per curve; None writes none.
     """
     from ae_sweep import inspection, tables, tracking
+    from ae_sweep.analysis.bjontegaard import Interpolation
+    from ae_sweep.analysis.targets import Target, TargetKind
     from ae_sweep.cli.rd_files import write_rd_files
 
     found = inspection.rate_frontier(
         opened,
         which=which,
+        targets=[Target(kind=TargetKind(kind), value=value) for kind, value in targets.items()],
+        interpolation=Interpolation(interpolation),
         measure=lambda sweep: show_measuring(inspection.iter_measured_rates(sweep)),
         announce=say,
     )

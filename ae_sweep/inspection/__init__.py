@@ -11,6 +11,7 @@ from ae_sweep.inspection.decoding import (
     decode_file,
     inspect_file,
 )
+from ae_sweep.inspection.dim_statistics import curve_statistics
 from ae_sweep.inspection.dimensions import Dimensions, dimensions, dimensions_of_sweep
 from ae_sweep.inspection.encoding import (
     ChosenCodec,
@@ -67,6 +68,7 @@ __all__ = [
     "RateProgress",
     "Reconstructions",
     "choose_codec",
+    "curve_statistics",
     "decode_file",
     "dimensions",
     "dimensions_of_sweep",

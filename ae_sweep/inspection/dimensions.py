@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis, plots
+from ae_sweep.analysis.distortion import NotApplicable
 from ae_sweep.errors import DataError
 from ae_sweep.inspection.rate_frontier import stored_rates
 from ae_sweep.messages import ignore
@@ -38,22 +39,22 @@ class Dimensions:
         found = self.estimates
         ratio = f"{found.participation_ratio:.1f}"
         lines = [f"for a linear code: {ratio}, the participation ratio of principal components"]
-        if found.at_least is None:
-            lines.append(f"by nearest neighbours: none; {found.neighbours_refusal}")
+        if isinstance(found.intrinsic, NotApplicable):
+            lines.append(f"by nearest neighbours: none; {found.intrinsic.reason}")
         else:
-            low, high = found.at_least
+            low, high = found.intrinsic.at_least
             lines.append(
                 f"by nearest neighbours: at least {low:.1f} to {high:.1f}; they are biased low, "
                 "the more so the higher the dimension"
             )
-        if found.at_quality:
+        if isinstance(found.at_quality, NotApplicable):
+            lines.append(f"at a quality: none; {found.at_quality.reason}")
+        else:
             first, last = found.at_quality[0], found.at_quality[-1]
             lines.append(
                 f"at a quality: {first.dimension:.1f} at {first.psnr:g} dB, {last.dimension:.1f} "
                 f"at {last.psnr:g} dB, by the code of {self.sweep}"
             )
-        else:
-            lines.append(f"at a quality: none; {found.at_quality_refusal}")
         return tuple(lines)
 
     @functools.cached_property
@@ -65,13 +66,30 @@ class Dimensions:
 
     def document(self) -> dict[str, Any]:
         """Return it as a JSON-able document."""
+        found = self.estimates
+        low_and_high = found.at_least
         return {
             "schema": SCHEMA,
             "schema_version": SCHEMA_VERSION,
             "dataset": self.dataset,
             "sweep": self.sweep,
-            **_without_tuples(dataclasses.asdict(self.estimates)),
-            "at_least": None if self.estimates.at_least is None else list(self.estimates.at_least),
+            "images": found.images,
+            "participation_ratio": found.participation_ratio,
+            "components": [
+                {"variance": share, "components": count} for share, count in found.components
+            ],
+            "neighbours": [
+                {
+                    "images": each.images,
+                    "two_nn": each.two_nn,
+                    "mle": [{"neighbours": k, "dimension": value} for k, value in each.mle],
+                }
+                for each in found.neighbours
+            ],
+            "neighbours_refusal": _reason(found.intrinsic),
+            "at_least": None if low_and_high is None else list(low_and_high),
+            "at_quality": [dataclasses.asdict(each) for each in found.qualities],
+            "at_quality_refusal": _reason(found.at_quality),
         }
 
     def _repr_png_(self) -> bytes:
@@ -110,13 +128,9 @@ def dimensions(
         raise DataError("one training image has no dimensions; give at least two")
     components = analysis.PrincipalComponents.fit(dataset.train_NCHW)
     ratio = analysis.participation_ratio(components)
-    if isinstance(ratio, analysis.NotApplicable):
+    if isinstance(ratio, NotApplicable):
         raise DataError(f"there are no dimensions to count: {ratio.reason}")
     say("nearest neighbours of the training images")
-    neighbours = analysis.neighbour_estimates(dataset.train_NCHW)
-    at_quality = (
-        analysis.NotApplicable(no_curve) if curve is None else analysis.quality_dimensions(curve)
-    )
     return Dimensions(
         dataset=dataset.card.name,
         sweep=None if curve is None else sweep,
@@ -124,13 +138,9 @@ def dimensions(
             images=components.images,
             participation_ratio=ratio,
             components=analysis.components_for(components),
-            neighbours=() if isinstance(neighbours, analysis.NotApplicable) else neighbours,
-            neighbours_refusal=(
-                neighbours.reason if isinstance(neighbours, analysis.NotApplicable) else None
-            ),
-            at_quality=() if isinstance(at_quality, analysis.NotApplicable) else at_quality,
-            at_quality_refusal=(
-                at_quality.reason if isinstance(at_quality, analysis.NotApplicable) else None
+            intrinsic=analysis.intrinsic_dimension(dataset.train_NCHW),
+            at_quality=(
+                NotApplicable(no_curve) if curve is None else analysis.quality_dimensions(curve)
             ),
         ),
     )
@@ -160,7 +170,5 @@ def dimensions_of_sweep(
     )
 
 
-def _without_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_tuples(each) for key, each in value.items()}
-    return [_without_tuples(each) for each in value] if isinstance(value, tuple) else value
+def _reason(found: object) -> str | None:
+    return found.reason if isinstance(found, NotApplicable) else None

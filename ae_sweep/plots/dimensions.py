@@ -36,14 +36,14 @@ def dimensions_figure(estimates: DimensionEstimates, *, heading: str) -> Figure:
     """
     with paper_style():
         figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
-        panels = figure.subplots(1, 2 if estimates.at_quality else 1, sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, 2 if estimates.qualities else 1, sharey=True, squeeze=False)[0]
         for axes in panels:
             _draw_ratio_and_band(axes, estimates)
             axes.set_yscale("log", base=2)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.grid(visible=True, color=GREY, alpha=0.25, linewidth=0.5)
         _draw_neighbours(panels[0], estimates)
-        if estimates.at_quality:
+        if estimates.qualities:
             _draw_quality(panels[1], estimates)
         panels[0].set_ylabel("dimensions")
         figure.suptitle(
@@ -60,6 +60,28 @@ def _draw_ratio_and_band(axes: Axes, estimates: DimensionEstimates) -> None:
     )
     if estimates.at_least is not None:
         axes.axhspan(*estimates.at_least, color=BLUE, alpha=BAND_ALPHA, linewidth=0, gid="band")
+
+
+def mark_dimensions(axes: Axes, estimates: DimensionEstimates) -> None:
+    """Mark the participation ratio and the neighbours' range on an axis of latent dims."""
+    axes.axvline(
+        estimates.participation_ratio, color=GREEN, linewidth=0.9, linestyle="-.", zorder=0.5,
+        gid="ratio",
+    )  # fmt: skip
+    if estimates.at_least is not None:
+        low, high = estimates.at_least
+        axes.axvspan(low, high, color=BLUE, alpha=BAND_ALPHA, linewidth=0, zorder=0.5, gid="band")
+
+
+def dimension_entries(estimates: DimensionEstimates) -> list[Artist]:
+    """Return the legend of what `mark_dimensions` draws."""
+    ratio = f"participation ratio: {estimates.participation_ratio:.1f}"
+    entries: list[Artist] = [Line2D([], [], color=GREEN, linestyle="-.", label=ratio)]
+    if estimates.at_least is not None:
+        low, high = estimates.at_least
+        label = f"at least {low:.1f} to {high:.1f} (nearest neighbours)"
+        entries.append(Patch(color=BLUE, alpha=BAND_ALPHA, linewidth=0, label=label))
+    return entries
 
 
 def _draw_neighbours(axes: Axes, estimates: DimensionEstimates) -> None:
@@ -88,20 +110,16 @@ def _draw_neighbours(axes: Axes, estimates: DimensionEstimates) -> None:
 
 def _draw_quality(axes: Axes, estimates: DimensionEstimates) -> None:
     axes.plot(
-        [each.psnr for each in estimates.at_quality],
-        [each.dimension for each in estimates.at_quality],
+        [each.psnr for each in estimates.qualities],
+        [each.dimension for each in estimates.qualities],
         color=VERMILLION, marker="o", markersize=4, linewidth=1.1, gid="quality",
     )  # fmt: skip
     axes.set_xlabel("test PSNR of the measured code (dB)")
 
 
 def _legend(estimates: DimensionEstimates) -> list[Artist]:
-    ratio = f"participation ratio: {estimates.participation_ratio:.1f}"
-    entries: list[Artist] = [Line2D([], [], color=GREEN, linestyle="-.", label=ratio)]
+    entries = dimension_entries(estimates)
     if estimates.at_least is not None:
-        low, high = estimates.at_least
-        label = f"at least {low:.1f} to {high:.1f} (nearest neighbours)"
-        entries.append(Patch(color=BLUE, alpha=BAND_ALPHA, linewidth=0, label=label))
         entries.append(Line2D([], [], color=BLUE, marker="o", markersize=4, label="TwoNN"))
         for place, (k, _) in enumerate(estimates.neighbours[-1].mle):
             marker = MARKERS[place % len(MARKERS)]
@@ -109,7 +127,7 @@ def _legend(estimates: DimensionEstimates) -> list[Artist]:
             entries.append(
                 Line2D([], [], color=BLUE, marker=marker, markersize=3, alpha=0.7, label=label)
             )
-    if estimates.at_quality:
+    if estimates.qualities:
         label = "at a quality: 6.02 · dR/dPSNR"
         entries.append(Line2D([], [], color=VERMILLION, marker="o", markersize=4, label=label))
     return entries

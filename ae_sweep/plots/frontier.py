@@ -9,6 +9,7 @@ import numpy as np
 
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import ConfigError
+from ae_sweep.plots.dimensions import dimension_entries, mark_dimensions
 from ae_sweep.plots.export import Figure
 from ae_sweep.plots.frontier_axes import (
     draw_latent_dims,
@@ -32,8 +33,10 @@ from ae_sweep.plots.style import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+    from ae_sweep.analysis.dimension_estimates import DimensionEstimates
     from ae_sweep.analysis.frontier import Frontier, FrontierPoint
     from ae_sweep.analysis.power_law import PowerLaw
 
@@ -49,6 +52,7 @@ def frontier_figure(
     *,
     beside: Sequence[Frontier] = (),
     linear: Sequence[tuple[int, float]] = (),
+    estimates: DimensionEstimates | None = None,
     over_dims: bool = False,
 ) -> Figure:
     """Draw a frontier: test MSE on log-log axes, and PSNR over log d.
@@ -67,6 +71,9 @@ def frontier_figure(
         Other frontiers on images of the same size; only the best of each latent_dim is drawn.
     linear
         Numbers of principal components and their MSE, drawn over latent_dim.
+    estimates
+        How many dimensions the images have: the participation ratio is marked by a line, the
+        range of the nearest neighbours' estimates by a band.
     over_dims
         Whether the axis is latent_dim even where all codes have a rate in bits.
 
@@ -89,17 +96,18 @@ def frontier_figure(
         mse_axes, psnr_axes = figure.subplots(1, 2)
         for axes in (mse_axes, psnr_axes):
             draw_latent_dims(axes, frontier, beside)
+            if estimates is not None:
+                mark_dimensions(axes, estimates)
         _draw_linear(mse_axes, linear)
         _draw_linear(psnr_axes, [(dim, psnr_db(mse) or math.nan) for dim, mse in linear])
         _draw_mse(mse_axes, frontier, beside)
         _draw_psnr(psnr_axes, frontier, beside)
         _draw_heading(figure, frontier)
         # Below both panels, where no curve can overlap it.
-        figure.legend(
-            handles=frontier_legend(frontier, beside, linear=bool(linear)),
-            loc="outside lower center",
-            ncols=2,
-        )
+        entries: list[Artist] = [*frontier_legend(frontier, beside, linear=bool(linear))]
+        if estimates is not None:
+            entries += dimension_entries(estimates)
+        figure.legend(handles=entries, loc="outside lower center", ncols=2)
         # Lay out once: each further drawing would move the panels a little.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -100,8 +101,13 @@ def _set_up_bits(axes: Axes, comparison: RateComparison) -> None:
     axes.set_xlim(low, max(*bits, comparison.raw_bits) * SIDE_MARGIN)
     _label_ticks(axes.xaxis)
     axes.set_xlabel("rate $R$ (bits per image)")
+    pixels = height * width
     above = axes.secondary_xaxis(
-        "top", functions=(lambda bits: bits / (height * width), lambda bpp: bpp * height * width)
+        "top",
+        functions=(
+            lambda bits: np.asarray(bits, dtype=float) / pixels,
+            lambda bpp: np.asarray(bpp, dtype=float) * pixels,
+        ),
     )
     _label_ticks(above.xaxis)
     above.set_xlabel("bits per pixel")

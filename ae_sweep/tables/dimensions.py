@@ -48,7 +48,7 @@ def _rows(estimates: DimensionEstimates) -> Iterator[Row]:
                 "of": of,
                 "dimension": dimension,
             }
-    for at in estimates.at_quality:
+    for at in estimates.qualities:
         yield {
             "answer": "at a quality, 6.02 · dR/dPSNR",
             "of": f"{at.psnr:g} dB, {at.bits:.0f} bits",
