@@ -28,6 +28,7 @@ from ae_sweep.inspection.latents import (
     latent_plane,
     latent_spaces,
 )
+from ae_sweep.inspection.linear_references import PcaPoint
 from ae_sweep.inspection.manifold import Manifold, manifold
 from ae_sweep.inspection.rate_frontier import (
     RateFrontier,
@@ -43,10 +44,17 @@ from ae_sweep.inspection.rates import (
     measured_rates,
 )
 from ae_sweep.inspection.reconstructions import Reconstructions, reconstructions
+from ae_sweep.inspection.references import (
+    REFERENCES,
+    References,
+    chosen_references,
+    references,
+)
 from ae_sweep.inspection.result import Drawing, ImageGrid, Inspection, log
 from ae_sweep.inspection.samples import PriorSamples, prior_samples
 
 __all__ = [
+    "REFERENCES",
     "ChosenCodec",
     "CodecOrigin",
     "DecodedFile",
@@ -63,11 +71,14 @@ __all__ = [
     "MeasuredModel",
     "MeasuredRates",
     "MeasuredSpace",
+    "PcaPoint",
     "PriorSamples",
     "RateFrontier",
     "RateProgress",
     "Reconstructions",
+    "References",
     "choose_codec",
+    "chosen_references",
     "curve_statistics",
     "decode_file",
     "dimensions",
@@ -87,6 +98,7 @@ __all__ = [
     "rate_frontier",
     "rates_to_choose_from",
     "reconstructions",
+    "references",
     "stored_rate_frontier",
     "stored_rates",
 ]

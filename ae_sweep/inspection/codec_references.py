@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 MOSAIC, SINGLY = "mosaic", "singly"
-SINGLE_IMAGES = 500
-"""Images that a lossy codec codes singly at each quality; a small AVIF takes 5 ms."""
-SINGLE_LOSSLESS_IMAGES = 2_500
 SINGLE_PIXELS = 2**21
 """Most pixels of the images that are coded singly at each quality."""
 
@@ -63,8 +60,9 @@ def _submit(
     if arrangement == MOSAIC:
         count = image_codecs.mosaic_images(x_NCHW.shape, codec)
     else:
-        most = SINGLE_IMAGES if codec.qualities else SINGLE_LOSSLESS_IMAGES
-        count = min(most, analysis.images_within(SINGLE_PIXELS, (1, 1, *x_NCHW.shape[2:])))
+        count = min(
+            codec.single_images, analysis.images_within(SINGLE_PIXELS, (1, 1, *x_NCHW.shape[2:]))
+        )
     chosen_NCHW = x_NCHW[analysis.evenly_spaced(len(x_NCHW), count=count)]
     code = image_codecs.code_mosaic if arrangement == MOSAIC else image_codecs.code_singly
     return chosen_NCHW, [

@@ -1,0 +1,88 @@
+"""Cache of references: what was measured once of a data set, in the user cache.
+
+A file holds all settings that it depends on; one of other settings, or damaged, counts as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
+from ae_sweep.errors import ConfigError
+from ae_sweep.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+FOLDER = "references"
+MAX_BYTES = 4 << 20
+KEY_DIGITS = 16
+
+
+def path_of(cache: Path, name: str, settings: Mapping[str, Any]) -> Path:
+    """Return the file for a reference measured with these settings, JSON-able ones."""
+    text = json.dumps(settings, sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+    return cache / FOLDER / f"{name}-{key}.json"
+
+
+def recall(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what was kept with these settings; None if there is nothing, or it is damaged."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        found = json.loads(content) if len(content) <= MAX_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("settings") != settings:
+        return None
+    document = found.get("document")
+    return document if isinstance(document, dict) else None
+
+
+def keep(path: Path, settings: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+    """Keep a JSON-able result; a cache that cannot be written is no error.
+
+    The file appears complete. Of two processes that measured the same, either may write it last.
+    """
+    content = json.dumps({"settings": settings, "document": document}, allow_nan=False)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content.encode())
+
+
+def curve_document(curve: RateCurve) -> dict[str, Any]:
+    """Return a curve as a JSON-able value."""
+    return dataclasses.asdict(curve)
+
+
+def curves_from(documents: Sequence[Mapping[str, Any]]) -> tuple[RateCurve, ...]:
+    """Read curves from what ``curve_document`` returned.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    try:
+        return tuple(_curve(document) for document in documents)
+    except (TypeError, KeyError, AttributeError, ConfigError) as error:
+        raise ValueError(f"not a curve: {error}") from error
+
+
+def _curve(document: Mapping[str, Any]) -> RateCurve:
+    points = tuple(RatePoint(**point) for point in document["points"])
+    channels, height, width = map(int, document["image_shape"])
+    if not points or not isinstance(document["images"], int):
+        raise ValueError("no points")
+    fields = dict(document) | {
+        "kind": CurveKind(document["kind"]),
+        "points": points,
+        "image_shape": (channels, height, width),
+    }
+    return RateCurve(**fields)
