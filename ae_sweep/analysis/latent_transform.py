@@ -107,6 +107,20 @@ def fit_transform(latents_ND: Array, metric_DD: Array) -> LatentTransform:
     return metric_klt(mean_D, covariance_DD, metric_DD)
 
 
+def step_for_each_latent(latents_ND: Array) -> LatentTransform:
+    """Return the transform that only divides each latent by its standard deviation.
+
+    A quantiser's step is then proportional to that of each latent: the code that the
+    Karhunen-Loève transform is compared with.
+    """
+    deviation_D = np.maximum(latents_ND.std(axis=0, dtype=np.float64), 1e-12)
+    return LatentTransform(
+        mean_D=latents_ND.mean(axis=0, dtype=np.float64).astype(np.float32),
+        forward_DK=np.diag(1 / deviation_D).astype(np.float32),
+        inverse_KD=np.diag(deviation_D).astype(np.float32),
+    )
+
+
 def _symmetric(name: str, matrix_DD: Array, size: int) -> Array:
     matrix_DD = np.asarray(matrix_DD, np.float64)
     if matrix_DD.shape != (size, size):

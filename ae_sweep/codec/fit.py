@@ -20,6 +20,8 @@ from ae_sweep.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ae_sweep.analysis.latent_transform import LatentTransform
+
     Array: TypeAlias = np.ndarray[Any, Any]
 
 CLUSTERS = (32, 128)
@@ -39,6 +41,7 @@ def fit_codec(
     image_shape: tuple[int, int, int],
     clusters: Sequence[int] = CLUSTERS,
     steps: Sequence[float] | None = None,
+    transform: LatentTransform | None = None,
 ) -> Codec:
     """Return the codec of a model's latents: every step with every entropy model.
 
@@ -59,6 +62,8 @@ def fit_codec(
         Sizes of the clustered entropy models, beside the factorised one.
     steps
         Of the quantisers, instead of ``step_ladder``'s.
+    transform
+        Instead of the one that is fitted in the metric, to compare it with.
 
     Raises
     ------
@@ -66,7 +71,8 @@ def fit_codec(
         If the latents do not vary, or a shape or value does not fit.
     """
     latents_ND = _bounded(latents_ND)
-    transform = fit_transform(latents_ND, metric_DD)
+    if transform is None:
+        transform = fit_transform(latents_ND, metric_DD)
     y_NK = np.asfortranarray(transform.forward(latents_ND))
     if steps is None:
         steps = step_ladder(y_NK.var(axis=0, dtype=np.float64), squared_error)

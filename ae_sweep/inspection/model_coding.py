@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ae_sweep import analysis
+from ae_sweep.analysis.latent_transform import step_for_each_latent
+from ae_sweep.analysis.quantiser import FINEST_SHARE
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.codec import ans, artifact, fit, storage
 from ae_sweep.codec.codec_file import DIGEST_BYTES, FRAME_BYTES
@@ -38,6 +40,8 @@ ENCODED_NUMBERS = 2**25
 FITTING_SHARE = 0.3
 """Of the time of a measurement, about: encoding, the decoder's metric and the tables."""
 DRAWING_SEED = 0
+STEP_PER_LATENT = 0.05
+"""Finest step of a latent without a transform, in its standard deviations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ def code_model(
     *,
     model_sha256: str,
     val_mse: float,
-    metric: Array | None = None,
+    rotate: bool = True,
 ) -> Generator[float, None, CodedModel]:
     """Fit a model's codec on training images, and code validation and test images with it.
 
@@ -87,9 +91,8 @@ def code_model(
         Of the model's file, hexadecimal.
     val_mse
         Of its float latents, per number of an image; the finest step follows from it.
-    metric
-        The metric of the decoder to fit the transform in, D×D, for comparisons; the decoder's own
-        if left out.
+    rotate
+        Without it, latents have a step each instead of a transform: for comparisons alone.
 
     Yields
     ------
@@ -108,10 +111,11 @@ def code_model(
     test = _coded(encode, dataset.test_NCHW, TEST_IMAGES)
     val = _coded(encode, dataset.val_NCHW, VAL_IMAGES)
     yield 0.02
-    train_ND = _latents(encode, dataset.train_NCHW, TRAIN_IMAGES)
+    most = min(TRAIN_IMAGES, fit.MOST_NUMBERS // model.latent_dim)
+    train_ND = _latents(encode, dataset.train_NCHW, most)
     yield FITTING_SHARE / 3
     try:
-        codec = _fit(model, train_ND, model_sha256=model_sha256, val_mse=val_mse, metric=metric)
+        codec = _fit(model, train_ND, model_sha256=model_sha256, val_mse=val_mse, rotate=rotate)
     except ConfigError as error:
         # Latents that are all alike, or a codebook too large for 16 bits.
         notes.append(str(error))
@@ -131,16 +135,24 @@ def _fit(
     *,
     model_sha256: str,
     val_mse: float,
-    metric: Array | None,
+    rotate: bool,
 ) -> Codec:
     if model.codebook is not None:
         return fit.fit_token_codec(
             train_ND, model.codebook, model_sha256=model_sha256, image_shape=model.image_shape
         )
+    if rotate:
+        metric_DD, transform = model.metric(train_ND), None
+        squared_error = val_mse * float(np.prod(model.image_shape))
+    else:
+        # Standard deviations have no squared error of an image: the finest step is given instead.
+        metric_DD, transform = np.eye(model.latent_dim), step_for_each_latent(train_ND)
+        squared_error = model.latent_dim / 12 * STEP_PER_LATENT**2 / FINEST_SHARE
     return fit.fit_codec(
         train_ND,
-        model.metric(train_ND) if metric is None else metric,
-        squared_error=val_mse * float(np.prod(model.image_shape)),
+        metric_DD,
+        transform=transform,
+        squared_error=squared_error,
         model_sha256=model_sha256,
         image_shape=model.image_shape,
     )

@@ -1,0 +1,50 @@
+"""A small store with a sweep of every kind of model, for tests of measured rates."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import shared
+
+import ae_sweep
+from ae_sweep import training
+from ae_sweep.runner import setup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SWEEPS: dict[str, dict[str, Any]] = {
+    "conv": {"dims": (8,)},
+    "mlp": {"dims": (8,)},
+    "vae": {"dims": (4,)},
+    "vqvae": {"dims": (4,), "codebook": 16},
+    "fsq": {"dims": (4,), "codebook": 16},
+    "seeds": {"model": "mlp", "dims": (2, 8), "repeats": 1},
+}
+"""By name, which is that of the model unless another is given."""
+SETTINGS: dict[str, Any] = {"dataset": "shapes", "train_limit": 512, "epochs": 1, "trials": 1}
+
+
+def write(root: Path) -> None:
+    speed = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
+    with pytest.MonkeyPatch.context() as patch:  # what is measured beforehand takes seconds
+        patch.setattr(training, "measure_speed", lambda *_, **__: speed)
+        patch.setattr(setup, "remembered_precision", lambda *_, **__: training.FP32)
+        for name, settings in SWEEPS.items():
+            ae_sweep.run_sweep(
+                name, store=root, progress=False, **SETTINGS | {"model": name} | settings
+            )
+
+
+def trained() -> Path:
+    """Return the store, for reading only, made once in a run of the tests."""
+
+    def make(place: Path) -> None:
+        # In a process of its own: connections that it leaves open here would write when they close.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pool.submit(write, place / "store").result()
+
+    return shared.made_once("coded sweeps", make)[0] / "store"
