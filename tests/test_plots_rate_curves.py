@@ -81,6 +81,11 @@ def test_every_curve_has_its_name_in_the_legend_once() -> None:
     ]  # fmt: skip
 
 
+def test_a_bound_among_the_references_is_explained_above_the_figure() -> None:
+    figure = rate_curves_figure(comparison(), heading="digits")
+    assert figure.get_suptitle() == "digits\nGaussian source: Gaussian source, made up"
+
+
 def _boxes_of_points(axes) -> np.ndarray:
     """Return x, y and radius of all markers of an axis in pixels."""
     places = []

@@ -79,7 +79,7 @@ def rate_curves_figure(comparison: RateComparison, *, heading: str) -> Figure:
         for axes, as_psnr in ((psnr_axes, True), (mse_axes, False)):
             _draw(axes, comparison, as_psnr=as_psnr)
         figure.suptitle(
-            plain(heading, limit=110), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY,
+            "\n".join([plain(heading, limit=110), *_footnotes(comparison)]), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY,
             parse_math=False,
         )  # fmt: skip
         figure.legend(handles=legend, loc="outside lower center", ncols=LEGEND_COLUMNS)
@@ -226,6 +226,15 @@ def _styles(comparison: RateComparison) -> Iterator[tuple[RateCurve, dict[str, A
 def _is_joined(curve: RateCurve) -> bool:
     """Return whether there is a line between its points; marks at an edge have none."""
     return sum(point.mse > 0 and point.bits >= LEAST_BITS for point in curve.points) > 1
+
+
+def _footnotes(comparison: RateComparison) -> list[str]:
+    """Say what bounds among the references are of."""
+    return [
+        plain(f"{curve.name}: {curve.description}", limit=130)
+        for curve in comparison.references
+        if is_bound(curve)
+    ]
 
 
 def _family(curve: RateCurve) -> str:
