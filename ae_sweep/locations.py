@@ -188,8 +188,8 @@ def images_at(images: Path | str, *, option: str = "--dataset") -> Path:
     return path.resolve() if ".." in path.parts else path
 
 
-def out_at(out: Path | str) -> Path:
-    """Make the path of a file to write absolute.
+def out_at(out: Path | str, *, option: str = "--out", what: str = "file") -> Path:
+    """Make the path of a file, or of a directory of files, to write absolute.
 
     Raises
     ------
@@ -198,8 +198,8 @@ def out_at(out: Path | str) -> Path:
     StoreError
         If no such file can exist.
     """
-    _refuse_address(out, "--out takes a file", advice="write a file here and upload it")
-    return _directory(Path(out), "--out", StoreError)
+    _refuse_address(out, f"{option} takes a {what}", advice=f"write a {what} here and upload it")
+    return _directory(Path(out), option, StoreError)
 
 
 def cache_dir() -> Path:

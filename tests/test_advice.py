@@ -232,7 +232,7 @@ def test_a_sweep_that_lacks_a_dim_leads_to_its_ui(
 def test_no_message_writes_a_command_by_hand() -> None:
     """One that does would leave the store out, or name it unquoted."""
     names = "|".join(
-        ("run|ui|frontier|reconstruct|latent|manifold|interpolate|sample|report|identity",
+        ("run|ui|frontier|dimensions|reconstruct|latent|manifold|interpolate|sample|report|identity",
          "list|show|data")
     )  # fmt: skip
     command = re.compile(rf"(\bae-sweep ({names})\b|\bmlflow (db|experiments|gc|server|ui)\b)")

@@ -21,6 +21,7 @@ COMMANDS = (
     "run",
     "ui",
     "frontier",
+    "dimensions",
     "reconstruct",
     "latent",
     "manifold",

@@ -54,6 +54,7 @@ def _write(store_root: Path, name: str, dims: tuple[int, ...]) -> None:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = support.fresh_store(tmp_path_factory.mktemp("[bold] stored")).root
     _write(root, "lonely", (2,))
+    _write(root, "pair", (2, 4))
     _write(root, "four", (2, 4, 8, 16))
     return root
 
@@ -68,14 +69,14 @@ def test_list_tells_every_sweep_the_newest_first_with_its_counts(at: Callable[..
     assert (done.code, done.err) == (0, "")
     header, *rows = done.out.splitlines()
     assert header.split("  ")[0] == "Sweep"
-    assert [row.split()[0] for row in rows] == ["four", "lonely"]
+    assert [row.split()[0] for row in rows] == ["four", "pair", "lonely"]
     assert rows[0].split()[-3:] == ["8", "4", "4"]
     assert "conv" in rows[0].split()
 
 
 def test_list_and_show_give_one_json_document_each(at: Callable[..., Any]) -> None:
     listed = json.loads(at("list", "--json").out)
-    assert [sweep["name"] for sweep in listed] == ["four", "lonely"]
+    assert [sweep["name"] for sweep in listed] == ["four", "pair", "lonely"]
     assert listed[0]["counts"]["finished"] == 8
     shown = json.loads(at("show", "four", "--json").out)
     assert len(shown["trials"]) == 16
@@ -142,15 +143,55 @@ def test_frontier_prints_csv_and_json_as_nothing_but_data(at: Callable[..., Any]
 
 @pytest.mark.slow
 def test_frontier_compares_two_sweeps_dim_by_dim(at: Callable[..., Any], tmp_path: Path) -> None:
-    done = at("frontier", "four", "--beside", "lonely", "--out", "both.svg")
+    done = at("frontier", "four", "lonely", "--out", "both.svg")
     assert done.code == 0, done.err
+    alias = at("frontier", "four", "--beside", "lonely", "--out", "both.svg")
+    assert alias == done
     assert "test MSE against lonely: +0.0% at d=2\n" in done.err
     alone = at("frontier", "four", "--out", "alone.svg")
     assert (tmp_path / "both.svg").read_text() != (tmp_path / "alone.svg").read_text()
     assert done.out == alone.out
-    missing = at("frontier", "four", "--beside", "nowhere")
+    missing = at("frontier", "four", "nowhere")
     assert missing.code == 3
     assert "nowhere" in missing.err
+    twice = at("frontier", "four", "lonely", "four")
+    assert twice.code == 2
+    assert "'four' is named twice" in twice.err
+
+
+def test_frontier_compares_the_first_of_many_sweeps_with_each_of_the_others(
+    at: Callable[..., Any],
+) -> None:
+    done = at("frontier", "lonely", "pair", "four", "--rate", "dims")
+    assert done.code == 0, done.err
+    assert "test MSE against pair: +0.0% at d=2\ntest MSE against four: +0.0% at d=2\n" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "needles"),
+    [
+        (["--rate", "bit"], ["'bit'", "did you mean 'bits'?"]),
+        (["--interpolation", "akima"], ["--interpolation has no effect without --rate bits"]),
+        (["--rate", "bits", "--interpolation", "spline"], ["only pchip, akima"]),
+        (["--rate", "bits", "--dimensions"], ["--dimensions has no effect over bits"]),
+        (["--target-psnr", "nan"], ["a target must be a finite number, got nan"]),
+        (["--target-mse", "0"], ["a target MSE must be above 0, got 0"]),
+        (["--target-accuracy", "95"], ["95 % is 0.95"]),
+        (["--target-psnr", "good"], ["'good' is not a number"]),
+        (["--rd-json", "x"], ["--rd-json has no effect without --rate bits"]),
+        (["--references", "pca", "webp"], ["--references 'webp' is not measured over dims"]),
+        (["--rate", "bits", "--references", "pca", "none"], ["either none or pca"]),
+        (["--rate", "bits", "--references", "jpg"], ["'jpg'", "did you mean 'jpeg'?"]),
+        (["--data-dir", "."], ["--data-dir has no effect without --rate bits"]),
+        (["--dataset", "x"], ["--dataset has no effect without --rate bits"]),
+    ],
+)
+def test_an_option_of_frontier_that_would_have_no_effect_is_refused(
+    at: Callable[..., Any], words: list[str], needles: list[str]
+) -> None:
+    done = at("frontier", "four", *words)
+    assert (done.code, done.out) == (2, "")
+    assert all(needle in done.err for needle in needles)
 
 
 def test_frontier_compares_nothing_that_was_measured_on_other_images(
@@ -163,7 +204,7 @@ def test_frontier_compares_nothing_that_was_measured_on_other_images(
         writer = runs.start_sweep(support.config(name, dims=(2,)), card=card, environment={})
         support.finish(support.start(writer, support.point(2, dataset_digest=digest)))
         support.finish_sweep(writer)
-    done = cli("frontier", "one", "--beside", "two", "--store", str(root))
+    done = cli("frontier", "one", "two", "--store", str(root))
     assert (done.code, done.out) == (2, "")
     assert "different images" in done.err
 

@@ -243,7 +243,7 @@ def test_fit_and_best_differ_in_more_than_colour():
 def test_another_frontier_beside_is_a_line_of_its_own_within_both_panels():
     first = frontier([trial(dim, 0.1 / dim) for dim in (2, 8, 32)])
     other = frontier([trial(dim, 0.9 / dim, sweep="other [x]") for dim in (1, 8, 2048)])
-    figure = frontier_figure(first, beside=other)
+    figure = frontier_figure(first, beside=[other])
     assert "other [x], best by validation" in texts(figure)
     for axes in figure.axes:
         drawn = line(axes, "beside")
@@ -277,5 +277,5 @@ def test_each_combination_of_settings_is_a_line_of_its_own_with_its_name(count):
     named = [f"other width={width}" for width in range(1, min(count, 8) + 1)]
     assert labels[: len(named)] == named
     assert ("and 3 more models" in labels) == (count == 11)
-    beside = frontier_figure(frontier([trial(8, 0.01)]), beside=of_models(count))
+    beside = frontier_figure(frontier([trial(8, 0.01)]), beside=[of_models(count)])
     assert sum(each.get_gid() == "beside" for each in beside.axes[0].lines) == count

@@ -56,7 +56,7 @@ def test_repeats_have_bars_of_both_rate_and_distortion() -> None:
 
 
 def test_two_sweeps_over_bits_are_told_apart() -> None:
-    figure = frontier_figure(frontier_of(VAE), beside=frontier_of(TOKENS))
+    figure = frontier_figure(frontier_of(VAE), beside=[frontier_of(TOKENS)])
     colours = {to_hex(each.get_color()) for each in lines(figure.axes[0], "efficient")}
     assert colours == {BLUE.lower(), GREEN.lower()}
     assert len(figure.legends[0].get_texts()) == 4
@@ -65,4 +65,4 @@ def test_two_sweeps_over_bits_are_told_apart() -> None:
 def test_a_curve_over_bits_has_no_place_beside_one_without() -> None:
     plain = frontier_of([rated_trial(8, "conv", {})])
     with pytest.raises(ConfigError, match="bits"):
-        frontier_figure(frontier_of(VAE), beside=plain)
+        frontier_figure(frontier_of(VAE), beside=[plain])

@@ -44,6 +44,8 @@ class RatePoint:
     """Size of the entropy model's tables, which a decoder needs once."""
     run_id: str | None = None
     """The run whose model it is; None for a code without a model."""
+    decoder_bytes: int | None = None
+    """Weights that a decoder of this point needs once; None: those of its curve."""
     index: int | None = None
     """Its number among the operating points of the run's codec."""
     val_bits: float | None = None

@@ -10,6 +10,7 @@ z = model.encode(sweep.dataset.test_NCHW[:10])
 x = model.decode(z)
 """
 
+from ae_sweep.api.images import load_dataset
 from ae_sweep.api.run import SweepSettings, iter_sweep, plan_sweep, run_sweep
 from ae_sweep.api.stored import Sweep, list_sweeps, load_sweep
 
@@ -18,6 +19,7 @@ __all__ = [
     "SweepSettings",
     "iter_sweep",
     "list_sweeps",
+    "load_dataset",
     "load_sweep",
     "plan_sweep",
     "run_sweep",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from ae_sweep.config import IMAGE_OPTIONS, ImageOptions
 from ae_sweep.errors import ConfigError, DataError, StoreError
-from ae_sweep.locations import cache_dir
+from ae_sweep.locations import cache_dir, data_dir_at
 from ae_sweep.messages import shorten, visible
-from ae_sweep.runner.request import check_still_there
+from ae_sweep.runner.request import check_still_there, dataset_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +65,42 @@ def load_images(
             f"sweep's images with {option}"
         )
     return loaded
+
+
+def load_dataset(
+    dataset: Path | str,
+    *,
+    options: ImageOptions | None = None,
+    data_dir: Path | str | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> ImageDataset:
+    """Load a data set by its name, or own images by their path.
+
+    Parameters
+    ----------
+    options
+        How own images are converted.
+    data_dir
+        Where a named data set's files are; the user cache if left out.
+    announce
+        Called with each message, one line: a download, a picture that is skipped.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such data set, or own images need another option.
+    DataError
+        If the images are not available or cannot be read.
+    """
+    from ae_sweep import data
+
+    return data.load(
+        dataset_text(dataset) or "",
+        options=options or ImageOptions(),
+        cache_dir=cache_dir(),
+        data_dir=data_dir_at(data_dir),
+        announce=announce,
+    )
 
 
 def class_numbers(dataset: ImageDataset, wanted: Sequence[int | str] = ()) -> list[int]:

@@ -14,6 +14,7 @@ import typer
 from ae_sweep.cli.argv import ListCommand
 from ae_sweep.cli.data import data
 from ae_sweep.cli.decode import decode
+from ae_sweep.cli.dimensions import dimensions
 from ae_sweep.cli.encode import encode
 from ae_sweep.cli.error_handler import DEBUG_VARIABLE
 from ae_sweep.cli.frontier import frontier
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command(cls=ListCommand)(run)
 app.command(cls=ListCommand)(ui)
 app.command(cls=ListCommand)(frontier)
+app.command(cls=ListCommand)(dimensions)
 app.command(cls=ListCommand)(reconstruct)
 app.command(cls=ListCommand)(latent)
 app.command(cls=ListCommand)(manifold)

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-NAME_LISTS = {"--classes"}
+NAME_LISTS = {"--classes", "--references"}
 """Lists of names, each one word: all words up to the next option belong to them."""
 NEGATIVE_NUMBER = re.compile(r"-[\d.]")
 NUMBERS = re.compile(r"[-+]?\.?\d[\d.e+-]*(:[\d.e+-]*)?", re.IGNORECASE)

@@ -129,6 +129,29 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
+def check_directory(directory: Path | None, *, option: str) -> None:
+    """Refuse a directory of results that could not be made, before anything is measured.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address.
+    StoreError
+        If it is a file, or in no directory.
+    """
+    if directory is None:
+        return
+    out_at(directory, option=option, what="directory")
+    if directory.is_dir():
+        return
+    if directory.exists() or not directory.parent.is_dir():
+        what = "is a file" if directory.exists() else "is in no directory"
+        raise StoreError(
+            f"{option} {shorten(str(directory), 200)} cannot be written: it {what}; choose "
+            "another directory"
+        )
+
+
 def write_figure(figure: Figure, path: Path) -> bytes:
     """Write a figure to the file that the user named.
 

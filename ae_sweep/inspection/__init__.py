@@ -11,6 +11,8 @@ from ae_sweep.inspection.decoding import (
     decode_file,
     inspect_file,
 )
+from ae_sweep.inspection.dim_statistics import curve_statistics
+from ae_sweep.inspection.dimensions import Dimensions, dimensions, dimensions_of_sweep
 from ae_sweep.inspection.encoding import (
     ChosenCodec,
     EncodedImages,
@@ -28,6 +30,12 @@ from ae_sweep.inspection.latents import (
 )
 from ae_sweep.inspection.linear_references import PcaPoint
 from ae_sweep.inspection.manifold import Manifold, manifold
+from ae_sweep.inspection.rate_frontier import (
+    RateFrontier,
+    rate_frontier,
+    stored_rate_frontier,
+    stored_rates,
+)
 from ae_sweep.inspection.rates import (
     MeasuredModel,
     MeasuredRates,
@@ -50,6 +58,7 @@ __all__ = [
     "ChosenCodec",
     "CodecOrigin",
     "DecodedFile",
+    "Dimensions",
     "Drawing",
     "EncodedImages",
     "IdentityTest",
@@ -64,12 +73,16 @@ __all__ = [
     "MeasuredSpace",
     "PcaPoint",
     "PriorSamples",
+    "RateFrontier",
     "RateProgress",
     "Reconstructions",
     "References",
     "choose_codec",
     "chosen_references",
+    "curve_statistics",
     "decode_file",
+    "dimensions",
+    "dimensions_of_sweep",
     "encode_images",
     "encode_with",
     "identity_test",
@@ -82,7 +95,10 @@ __all__ = [
     "manifold",
     "measured_rates",
     "prior_samples",
+    "rate_frontier",
     "rates_to_choose_from",
     "reconstructions",
     "references",
+    "stored_rate_frontier",
+    "stored_rates",
 ]

@@ -10,10 +10,12 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.analysis.rate import efficient, mse_at_rate
 from ae_sweep.plots.export import Figure
-from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, INK, paper_style, plain
+from ae_sweep.plots.style import DARK_GREY, GREY, INK, paper_style, plain, series_style
 from ae_sweep.records import RATE_BITS, RATE_MSE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
@@ -27,7 +29,7 @@ LINEAR_BITS = 1.0
 """Below it the axis of bits is linear, so that a collapsed posterior can be drawn."""
 
 
-def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure:
+def rate_figure(frontier: Frontier, *, beside: Sequence[Frontier] = ()) -> Figure:
     """Draw distortion over the rate of the code: test MSE and PSNR over bits per image.
 
     The best of each condition is a point, with bars of one standard deviation where there are
@@ -38,7 +40,7 @@ def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure
     frontier
         A frontier whose points have rates.
     beside
-        Another such frontier on images of the same size.
+        Other such frontiers on images of the same size.
 
     Returns
     -------
@@ -48,9 +50,9 @@ def rate_figure(frontier: Frontier, *, beside: Frontier | None = None) -> Figure
     with paper_style():
         figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
         mse_axes, psnr_axes = figure.subplots(1, 2)
-        for each, colour, marker in ((beside, GREEN, "s"), (frontier, BLUE, "o")):
-            if each is not None:
-                _draw(mse_axes, psnr_axes, each, colour=colour, marker=marker)
+        for place, each in reversed(list(enumerate((frontier, *beside)))):
+            colour, marker = series_style(place)
+            _draw(mse_axes, psnr_axes, each, colour=colour, marker=marker)
         _set_up(mse_axes, psnr_axes, number=frontier.number_noun)
         names = [plain(name) for name in (frontier.sweep, frontier.model, frontier.dataset) if name]
         figure.suptitle(
@@ -147,11 +149,10 @@ def _label(axes: Axes, frontier: Frontier) -> None:
             taken.append(box)
 
 
-def _legend(frontier: Frontier, beside: Frontier | None) -> list[Line2D]:
+def _legend(frontier: Frontier, beside: Sequence[Frontier]) -> list[Line2D]:
     entries = []
-    for each, colour, marker in ((frontier, BLUE, "o"), (beside, GREEN, "s")):
-        if each is None:
-            continue
+    for place, each in enumerate((frontier, *beside)):
+        colour, marker = series_style(place)
         name = plain(f"{each.sweep}: " if beside else "")
         entries += [
             Line2D(

@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 BLUE = "#0072B2"
 GREEN = "#009E73"
 VERMILLION = "#D55E00"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+PURPLE = "#CC79A7"
 INK = "#1a1a1a"
 DARK_GREY = "#595959"
 GREY = "#8c8c8c"
+
+SERIES_COLOURS = (BLUE, GREEN, PURPLE, ORANGE, SKY, INK)
+"""Of the sweeps of one figure, in order; vermillion is for fits."""
+SERIES_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""Seven to six colours, so that a pair recurs only after 42 sweeps."""
 
 LATIN_END = "\u0250"
 """The first character after the Latin letters, all of which the figure's font has."""
@@ -58,6 +66,14 @@ def paper_style() -> AbstractContextManager[None]:
         key: value for key, value in mpl.rcParamsDefault.items() if key not in _NOT_OF_A_FIGURE
     }
     return mpl.rc_context(settings | _PAPER)
+
+
+def series_style(place: int) -> tuple[str, str]:
+    """Return the colour and the marker of a sweep by its place in the figure, from 0."""
+    return (
+        SERIES_COLOURS[place % len(SERIES_COLOURS)],
+        SERIES_MARKERS[place % len(SERIES_MARKERS)],
+    )
 
 
 def plain(text: str, *, limit: int = 60) -> str:

@@ -11,6 +11,7 @@ from ae_sweep.errors import AeSweepError
 from ae_sweep.records import Outcome
 from ae_sweep.report.curve import frontier_section, points_table
 from ae_sweep.report.page import Section
+from ae_sweep.report.rates import measured_before, rates_section
 from ae_sweep.report.search import history_section, setup_section
 from ae_sweep.report.views import (
     identity_section,
@@ -49,8 +50,13 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
     """
     link = partial(_run_address, opened, ui_address)
     opened.frontier  # noqa: B018 - without one there is nothing to report
+    measured = measured_before(opened)
+    rates: list[tuple[str, str, Callable[[], Section]]] = []
+    if measured is not None:
+        rates = [("rates", "Rate in bits", lambda: rates_section(measured))]
     makers: list[tuple[str, str, Callable[[], Section]]] = [
         ("frontier", "Rate and distortion", lambda: frontier_section(opened, link)),
+        *rates,
         ("reconstructions", "Reconstructions", lambda: reconstructions_section(opened)),
         ("latent", "Latent space", lambda: latent_section(opened)),
         ("manifold", "Between the images", lambda: manifold_section(opened)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import analysis, plots, tables
-from ae_sweep.inspection import Drawing
+from ae_sweep.inspection import Drawing, curve_statistics
 from ae_sweep.records import RATE_BITS, RATE_MSE
 from ae_sweep.report.page import Dot, Section, make_picture, make_table
-from ae_sweep.report.words import psnr
+from ae_sweep.report.words import psnr, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,9 +47,22 @@ def frontier_section(opened: Sweep, link: Callable[[str], str]) -> Section:
         title="Rate and distortion",
         text=[_axis_in_words(opened)],
         pictures=[picture],
+        findings=_laws_in_words(opened),
         tables=[] if codes is None else [make_table(codes, link=link)],
         found=[Drawing(sweep=opened.name, file="frontier.png", figure=figure)],
     )
+
+
+def _laws_in_words(opened: Sweep) -> list[str]:
+    """Say which law is chosen and how sure the knee is, where the points are enough for that."""
+    found = curve_statistics(opened)
+    if isinstance(found, analysis.NotApplicable):
+        return []
+    known = [
+        None if isinstance(found.law, analysis.NotApplicable) else found.findings[0],
+        None if isinstance(found.knee, analysis.NotApplicable) else found.findings[1],
+    ]
+    return [sentence(line) for line in known if line is not None]
 
 
 def _dots(places: Iterable[plots.PointPosition], *, number_word: str = "pixels") -> list[Dot]:

@@ -1,7 +1,9 @@
 """Tables of every result, made once; terminal, CSV and the report print them."""
 
+from ae_sweep.tables.dimensions import dimensions
 from ae_sweep.tables.images import image_facts, spectrum
 from ae_sweep.tables.inspected import copy_test, latent_spaces, overlaps
+from ae_sweep.tables.rates import laws, left_out, payoffs, rate_points
 from ae_sweep.tables.stored import (
     codes,
     files,
@@ -21,14 +23,19 @@ __all__ = [
     "Table",
     "codes",
     "copy_test",
+    "dimensions",
     "files",
     "frontier_table",
     "image_facts",
     "importances",
     "latent_spaces",
+    "laws",
+    "left_out",
     "overlaps",
     "pairs",
+    "payoffs",
     "points",
+    "rate_points",
     "spectrum",
     "started",
     "sweeps",
