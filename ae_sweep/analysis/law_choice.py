@@ -5,6 +5,7 @@ Shapes: N points.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,8 +62,8 @@ class LawChoice:
     """``AICc``, where the noise is unknown, or ``AIC``, where seeds give it."""
     intervals: tuple[Interval, ...]
     """Of the parameters of the best law, in their order: 95 %, by profile likelihood."""
-    left_out: tuple[LeftOut, ...]
-    """The choice without each point in turn; of the first and the last, an extrapolation."""
+    laws: tuple[Law, ...]
+    """All that were asked for, candidates or not."""
     spread: SeedSpread | None
     """What seeds say about the noise; None where it is unknown."""
     chi_squared: float | None
@@ -83,6 +84,22 @@ class LawChoice:
     def fit(self) -> FittedLaw:
         """The best law, fitted."""
         return self.best.fit
+
+    @functools.cached_property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The choice without each point in turn; of the first and the last, an extrapolation.
+
+        It takes as long as choosing once for each point, and is computed when it is asked for.
+        """
+        points, found = self.fit.points, []
+        for index, x in enumerate(points.x_N):
+            others = points.without(index)
+            few = _too_few(len(others.x_N), self.laws, known=self.spread is not None)
+            law = None if few else _ranked(others, self.laws, self.spread)[0].fit.law
+            predicted = float(fit_law(self.fit.law, others).distortion(float(x)))
+            measured = float(points.mses_N[index])
+            found.append(LeftOut(x=float(x), law=law, predicted=predicted, measured=measured))
+        return tuple(found)
 
     @property
     def sigma(self) -> float:
@@ -217,24 +234,10 @@ def _with_uncertainty(
             profile_interval(fit, name, variance=variance, degrees=noise_degrees)
             for name in fit.law.parameters
         ),
-        left_out=tuple(_left_out(fit, points, laws, spread)),
+        laws=tuple(laws),
         spread=spread,
         chi_squared=chi_squared,
         degrees=degrees,
         p_value=p_value,
         notes=tuple(notes),
     )
-
-
-def _left_out(
-    fit: FittedLaw, points: Points, laws: Sequence[Law], spread: SeedSpread | None
-) -> list[LeftOut]:
-    found = []
-    for index, x in enumerate(points.x_N):
-        others = points.without(index)
-        few = _too_few(len(others.x_N), laws, known=spread is not None)
-        law = None if few else _ranked(others, laws, spread)[0].fit.law
-        predicted = float(fit_law(fit.law, others).distortion(float(x)))
-        measured = float(points.mses_N[index])
-        found.append(LeftOut(x=float(x), law=law, predicted=predicted, measured=measured))
-    return found

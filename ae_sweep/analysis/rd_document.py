@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ae_sweep.analysis.distortion import NotApplicable
 
 if TYPE_CHECKING:
-    from ae_sweep.analysis.rate_curve import RateCurve, RatePoint
+    from ae_sweep.analysis.rate_curve import RateCurve
 
 
 def rd_document(curve: RateCurve) -> dict[str, Any] | NotApplicable:
@@ -33,19 +33,29 @@ def rd_document(curve: RateCurve) -> dict[str, Any] | NotApplicable:
     dict or NotApplicable
         `NotApplicable` if no point is left.
     """
-    kept = sorted((point for point in curve.points if _is_finite(point)), key=_bits)
+    kept = sorted(
+        (
+            (point, point.psnr, point.mean_image_psnr)
+            for point in curve.points
+            if point.bits > 0
+            and point.psnr is not None
+            and point.mean_image_psnr is not None
+            and math.isfinite(point.psnr + point.mean_image_psnr)
+        ),
+        key=lambda each: each[0].bits,
+    )
     if not kept:
         return NotApplicable(
             f"no point of {curve.name} has both bits and a finite mean PSNR of its images"
         )
     results: dict[str, list[float]] = {
-        "bpp": [curve.bpp(point) for point in kept],
-        "psnr-rgb": [_number(point.mean_image_psnr) for point in kept],
-        "psnr": [_number(point.psnr) for point in kept],
-        "mse": [point.mse for point in kept],
-        "bits": [point.bits for point in kept],
+        "bpp": [curve.bpp(point) for point, _, _ in kept],
+        "psnr-rgb": [mean for _, _, mean in kept],
+        "psnr": [psnr for _, psnr, _ in kept],
+        "mse": [point.mse for point, _, _ in kept],
+        "bits": [point.bits for point, _, _ in kept],
     }
-    dims = [point.latent_dim for point in kept if point.latent_dim is not None]
+    dims = [point.latent_dim for point, _, _ in kept if point.latent_dim is not None]
     if len(dims) == len(kept):
         results["latent_dim"] = [*dims]
     description = curve.description
@@ -56,21 +66,3 @@ def rd_document(curve: RateCurve) -> dict[str, Any] | NotApplicable:
             "mean PSNR)"
         )
     return {"name": curve.name, "description": description, "results": results}
-
-
-def _is_finite(point: RatePoint) -> bool:
-    return point.bits > 0 and _has_value(point.psnr) and _has_value(point.mean_image_psnr)
-
-
-def _has_value(number: float | None) -> bool:
-    return number is not None and math.isfinite(number)
-
-
-def _number(number: float | None) -> float:
-    if number is None:
-        raise TypeError("a point without a PSNR is left out before")
-    return number
-
-
-def _bits(point: RatePoint) -> float:
-    return point.bits
