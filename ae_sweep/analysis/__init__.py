@@ -1,6 +1,7 @@
 """Analysis: arrays and records in, records out; no file, no print, no plot."""
 
 from ae_sweep.analysis.classifier import Classifier, agreement, fit_classifier
+from ae_sweep.analysis.byte_errors import byte_errors, mean_image_psnr
 from ae_sweep.analysis.copy_test import (
     Pca,
     ProbeResult,
@@ -113,6 +114,7 @@ __all__ = [
     "amortised_bits",
     "as_bytes",
     "best_payoff",
+    "byte_errors",
     "choose_point",
     "code_use",
     "components_for",
@@ -136,6 +138,7 @@ __all__ = [
     "linear_errors",
     "linear_is_better",
     "listed_conditions",
+    "mean_image_psnr",
     "mse_at_rate",
     "neighbour_map",
     "participation_ratio",
