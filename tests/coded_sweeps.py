@@ -22,6 +22,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
     "vae": {"dims": (4,)},
     "vqvae": {"dims": (4,), "codebook": 16},
     "fsq": {"dims": (4,), "codebook": 16},
+    "ntc": {"dims": (4,)},
     "seeds": {"model": "mlp", "dims": (2, 8), "repeats": 1},
 }
 """By name, which is that of the model unless another is given."""

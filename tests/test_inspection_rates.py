@@ -130,6 +130,21 @@ def test_each_seed_of_a_point_has_a_curve_of_its_own(store: Path) -> None:
     assert [curve.name for curve in alone.curves] == ["seeds, d=8"]
 
 
+def test_latents_that_a_model_rounds_are_coded_before_rounding_at_steps_around_its_own(
+    store: Path,
+) -> None:
+    (model,) = measured(store, "ntc").models
+    (curve,) = model.curves
+    steps = {float(point.setting.split(",")[0].removeprefix("step ")) for point in curve.points}
+    assert {4.0, 1.0, 0.0625} <= steps
+    at_one = min(
+        (point for point in curve.points if point.setting.startswith("step 1,")),
+        key=lambda point: point.bits,
+    )
+    assert at_one.mse == pytest.approx(model.trial.test_mse, rel=0.03)
+    assert min(point.mse for point in curve.points) < at_one.mse * 1.01
+
+
 def test_means_and_drawn_codes_of_a_vae_are_two_curves(store: Path) -> None:
     (model,) = measured(store, "vae").models
     coded, bound = model.curves

@@ -1,5 +1,6 @@
 """Analysis: arrays and records in, records out; no file, no print, no plot."""
 
+from ae_sweep.analysis.byte_distortion import byte_errors, mean_image_psnr
 from ae_sweep.analysis.classifier import Classifier, agreement, fit_classifier
 from ae_sweep.analysis.copy_test import (
     Pca,
@@ -54,7 +55,7 @@ from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.principal_components import PrincipalComponents
 from ae_sweep.analysis.quality_dimension import QualityDimension, quality_dimensions
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
-from ae_sweep.analysis.rate_choice import choose_point, efficient_on_validation
+from ae_sweep.analysis.rate_choice import choose_point
 from ae_sweep.analysis.rate_comparison import (
     RateComparison,
     SweepRates,
@@ -113,12 +114,12 @@ __all__ = [
     "amortised_bits",
     "as_bytes",
     "best_payoff",
+    "byte_errors",
     "choose_point",
     "code_use",
     "components_for",
     "decoder_bytes",
     "efficient",
-    "efficient_on_validation",
     "evenly_spaced",
     "find_knee",
     "first_of_each",
@@ -136,6 +137,7 @@ __all__ = [
     "linear_errors",
     "linear_is_better",
     "listed_conditions",
+    "mean_image_psnr",
     "mse_at_rate",
     "neighbour_map",
     "participation_ratio",

@@ -17,7 +17,6 @@ from ae_sweep.api.models import load_model
 from ae_sweep.codec import ans, artifact, codec_file, storage
 from ae_sweep.codec.codec_file import MOST_IMAGES, CodecFile
 from ae_sweep.errors import ConfigError, DataError
-from ae_sweep.inspection.model_coding import image_errors
 from ae_sweep.inspection.rates import codec_of, finish, iter_rates_of, trial_of
 from ae_sweep.messages import times
 
@@ -256,7 +255,7 @@ def encode_with(chosen: ChosenCodec, images: Images) -> EncodedImages:
     errors, count = 0.0, 0
     decoded = decoded_batches(chosen.model, chosen.codec, file)
     for original_BCHW, rebuilt_BCHW in _side_by_side(batches(), decoded):
-        errors += float(image_errors(original_BCHW, [rebuilt_BCHW]).sum())
+        errors += float(analysis.byte_errors(original_BCHW, [rebuilt_BCHW]).sum())
         count += len(rebuilt_BCHW)
     if count != len(symbols_NK):
         raise DataError("the images changed while they were encoded; encode them again")
@@ -279,11 +278,10 @@ def decoded_batches(model: TrainedAutoencoder, codec: Codec, file: CodecFile) ->
 
 def _symbols(chosen: ChosenCodec, batches: Iterable[Array]) -> Array:
     """Return the symbols of all images; int16, as all symbols of a codec are."""
-    encode = chosen.model.encode if chosen.model.codebook is None else chosen.model.tokens
     parts: list[Array] = []
     count = 0
     for images_BCHW in batches:
-        symbols_BK = chosen.codec.quantise(encode(images_BCHW), chosen.index)
+        symbols_BK = chosen.codec.quantise(chosen.model.codes(images_BCHW), chosen.index)
         parts.append(symbols_BK.astype(np.int16))
         count += len(symbols_BK)
         if count > MOST_IMAGES or count * symbols_BK.shape[1] > MOST_SYMBOLS:

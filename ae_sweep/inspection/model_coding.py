@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ae_sweep import analysis
-from ae_sweep.analysis.latent_transform import step_for_each_latent
+from ae_sweep.analysis.latent_transform import LatentTransform, step_for_each_latent
 from ae_sweep.analysis.quantiser import FINEST_SHARE
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.codec import ans, artifact, fit, storage
@@ -20,14 +20,14 @@ from ae_sweep.codec.codec_file import DIGEST_BYTES, FRAME_BYTES
 from ae_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
-    from ae_sweep.codec.artifact import Codec
+    from ae_sweep.analysis.quantiser import UniformQuantiser
+    from ae_sweep.codec.artifact import Codec, OperatingPoint
     from ae_sweep.data import ImageDataset
     from ae_sweep.models import TrainedAutoencoder
 
     Array: TypeAlias = np.ndarray[Any, Any]
-    Encode: TypeAlias = Callable[[Array], Array]
 
 TRAIN_IMAGES = 65_536
 """Training images that a codec is fitted on at most, evenly spaced ones of more."""
@@ -40,6 +40,8 @@ ENCODED_NUMBERS = 2**25
 FITTING_SHARE = 0.3
 """Of the time of a measurement, about: encoding, the decoder's metric and the tables."""
 DRAWING_SEED = 0
+STEPS_AROUND_ONE = tuple(2 ** (half / 2) for half in range(4, -9, -1))
+"""Of a model that rounds its latents: 4 to 1/16."""
 STEP_PER_LATENT = 0.05
 """Finest step of a latent without a transform, in its standard deviations."""
 
@@ -104,15 +106,14 @@ def code_model(
     CodedModel
         See `ae_sweep.inspection.measured_rates`.
     """
-    encode = model.encode if model.codebook is None else model.tokens
     curves: list[RateCurve] = []
     notes: list[str] = []
     content = None
-    test = _coded(encode, dataset.test_NCHW, TEST_IMAGES)
-    val = _coded(encode, dataset.val_NCHW, VAL_IMAGES)
+    test = _coded(model, dataset.test_NCHW, TEST_IMAGES)
+    val = _coded(model, dataset.val_NCHW, VAL_IMAGES)
     yield 0.02
     most = min(TRAIN_IMAGES, fit.MOST_NUMBERS // model.latent_dim)
-    train_ND = _latents(encode, dataset.train_NCHW, most)
+    train_ND = _latents(model, dataset.train_NCHW, most)
     yield FITTING_SHARE / 3
     try:
         codec = _fit(model, train_ND, model_sha256=model_sha256, val_mse=val_mse, rotate=rotate)
@@ -124,7 +125,7 @@ def code_model(
         yield FITTING_SHARE
         points = yield from _points(model, storage.from_bytes(content), test=test, val=val)
         curves.append(_curve(model, points, images=len(test.images_NCHW)))
-    if model.network.draws_codes:
+    if model.has_posterior:
         curves.append(_bound(model, test=test, val=val))
     return CodedModel(codec=content, curves=tuple(curves), notes=tuple(notes))
 
@@ -141,17 +142,24 @@ def _fit(
         return fit.fit_token_codec(
             train_ND, model.codebook, model_sha256=model_sha256, image_shape=model.image_shape
         )
-    if rotate:
-        metric_DD, transform = model.metric(train_ND), None
+    steps, metric_DD = None, np.eye(model.latent_dim)
+    if model.rounds_latents:
+        # The model has a transform of its own, and its decoder is trained for a step of 1.
+        eye_DD = np.eye(model.latent_dim, dtype=np.float32)
+        transform = LatentTransform(mean_D=0 * eye_DD[0], forward_DK=eye_DD, inverse_KD=eye_DD)
+        squared_error, steps = 1.0, STEPS_AROUND_ONE
+    elif rotate:
+        transform, metric_DD = None, model.metric(train_ND)
         squared_error = val_mse * float(np.prod(model.image_shape))
     else:
         # Standard deviations have no squared error of an image: the finest step is given instead.
-        metric_DD, transform = np.eye(model.latent_dim), step_for_each_latent(train_ND)
+        transform = step_for_each_latent(train_ND)
         squared_error = model.latent_dim / 12 * STEP_PER_LATENT**2 / FINEST_SHARE
     return fit.fit_codec(
         train_ND,
         metric_DD,
         transform=transform,
+        steps=steps,
         squared_error=squared_error,
         model_sha256=model_sha256,
         image_shape=model.image_shape,
@@ -163,75 +171,87 @@ def _points(
 ) -> Generator[float, None, list[RatePoint]]:
     """Code all images at every operating point, the points of a step one after the other."""
     points: list[RatePoint] = []
-    rebuilt: tuple[Any, Array, float] | None = None
+    test_y_NK, val_y_NK = _coordinates(codec, test), _coordinates(codec, val)
+    step: _Step | None = None
     for index, operating in enumerate(codec.points):
-        test_bits = _bits(codec, test.latents_ND, index)
-        val_bits = _bits(codec, val.latents_ND, index)
-        # Points of one step differ in their tables alone: their images are the same.
-        if rebuilt is None or rebuilt[0] is not operating.quantiser or codec.transform is None:
-            errors_N = _errors(model, codec, test, index)
-            val_mse = float(_errors(model, codec, val, index).mean())
-            rebuilt = operating.quantiser, errors_N, val_mse
-        _, errors_N, val_mse = rebuilt
-        mse = float(errors_N.mean())
+        # Points of one step differ in their tables alone: their symbols and images are the same.
+        if step is None or step.quantiser is not operating.quantiser:
+            quantise = _quantise(codec, index)
+            test_NK, val_NK = quantise(test_y_NK), quantise(val_y_NK)
+            step = _Step(
+                quantiser=operating.quantiser,
+                test_NK=test_NK,
+                val_NK=val_NK,
+                errors_N=_errors(model, codec, test, test_NK, index),
+                val_mse=float(_errors(model, codec, val, val_NK, index).mean()),
+            )
+        mse = float(step.errors_N.mean())
         points.append(
             RatePoint(
-                bits=test_bits,
+                bits=_bits(operating, step.test_NK),
                 mse=mse,
                 psnr=analysis.psnr_db(mse),
-                mean_image_psnr=mean_image_psnr(errors_N),
+                mean_image_psnr=analysis.mean_image_psnr(step.errors_N),
                 setting=operating.name,
                 latent_dim=model.latent_dim,
                 table_bytes=codec.table_bytes(index) + codec.transform_bytes,
                 index=index,
-                val_bits=val_bits,
-                val_mse=val_mse,
+                val_bits=_bits(operating, step.val_NK),
+                val_mse=step.val_mse,
             )
         )
         yield FITTING_SHARE + (1 - FITTING_SHARE) * (index + 1) / len(codec.points)
     return points
 
 
-def _bits(codec: Codec, latents_ND: Array, index: int) -> float:
+class _Step(NamedTuple):
+    """What the points of one quantiser have in common."""
+
+    quantiser: UniformQuantiser | None
+    test_NK: Array
+    val_NK: Array
+    errors_N: Array
+    """Of the test images."""
+    val_mse: float
+
+
+def _coordinates(codec: Codec, coded: Coded) -> Array:
+    return (
+        coded.latents_ND if codec.transform is None else codec.transform.forward(coded.latents_ND)
+    )
+
+
+def _quantise(codec: Codec, index: int) -> Callable[[Array], Array]:
+    """Return what makes symbols of coordinates, or of tokens."""
+    operating = codec.points[index]
+    if operating.quantiser is None:
+        return operating.tables.alphabet.clamp
+    return operating.quantiser.quantise
+
+
+def _bits(operating: OperatingPoint, symbols_NK: Array) -> float:
     """Return the bits an image of a joint stream, once it has been decoded and compared.
 
     Without a coder they are the code's length by its tables.
     """
+    tables = operating.tables
     if not ans.is_available():
-        return float(codec.code_lengths(latents_ND, index).mean())
-    tables = codec.points[index].tables
-    symbols_NK = codec.quantise(latents_ND, index)
+        return float(tables.code_lengths(symbols_NK).mean())
     payload = ans.encode(symbols_NK, tables)
     first = 0
     for block_NK in ans.decode_blocks(payload, tables, len(symbols_NK)):
         if not np.array_equal(block_NK, symbols_NK[first : first + len(block_NK)]):
-            raise RuntimeError(f"operating point {index} decodes to other symbols than it coded")
+            raise RuntimeError(f"{operating.name} decodes to other symbols than it coded")
         first += len(block_NK)
     return 8 * len(payload) / len(symbols_NK)
 
 
-def _errors(model: TrainedAutoencoder, codec: Codec, coded: Coded, index: int) -> Array:
+def _errors(
+    model: TrainedAutoencoder, codec: Codec, coded: Coded, symbols_NK: Array, index: int
+) -> Array:
     """Return the mean squared error of each image, decoded from its symbols to bytes."""
-    rebuilt_ND = codec.dequantise(codec.quantise(coded.latents_ND, index), index)
-    return image_errors(coded.images_NCHW, model.decode_to_bytes(rebuilt_ND))
-
-
-def image_errors(images_NCHW: Array, batches: Iterable[Array]) -> Array:
-    """Return the mean squared error of each image of bytes, of a scale of [0, 1], float64 N."""
-    errors, first = [], 0
-    for rebuilt_BCHW in batches:
-        originals_BCHW = images_NCHW[first : first + len(rebuilt_BCHW)].astype(np.int32)
-        squares_BCHW = np.square(originals_BCHW - rebuilt_BCHW)
-        errors.append(squares_BCHW.mean(axis=(1, 2, 3), dtype=np.float64) / 255**2)
-        first += len(rebuilt_BCHW)
-    return np.concatenate(errors)
-
-
-def mean_image_psnr(errors_N: Array) -> float | None:
-    """Return the mean over images of each one's PSNR in dB; None if one is perfect."""
-    if not errors_N.min(initial=np.inf) > 0:
-        return None
-    return float((-10 * np.log10(errors_N)).mean())
+    rebuilt_ND = codec.dequantise(symbols_NK, index)
+    return analysis.byte_errors(coded.images_NCHW, model.decode_to_bytes(rebuilt_ND))
 
 
 def _curve(model: TrainedAutoencoder, points: list[RatePoint], *, images: int) -> RateCurve:
@@ -261,7 +281,7 @@ def _bound(model: TrainedAutoencoder, *, test: Coded, val: Coded) -> RateCurve:
         bits=bits,
         mse=mse,
         psnr=analysis.psnr_db(mse),
-        mean_image_psnr=mean_image_psnr(errors_N),
+        mean_image_psnr=analysis.mean_image_psnr(errors_N),
         setting="drawn codes",
         latent_dim=model.latent_dim,
         val_bits=val_bits,
@@ -289,25 +309,27 @@ def _drawn(model: TrainedAutoencoder, images_NCHW: Array) -> tuple[float, Array]
             bits.append(bits_B)
             yield rebuilt_BCHW
 
-    errors_N = image_errors(images_NCHW, rebuilt())
+    errors_N = analysis.byte_errors(images_NCHW, rebuilt())
     return float(np.concatenate(bits).mean()), errors_N
 
 
-def _coded(encode: Encode, x_NCHW: Array, most: int) -> Coded:
+def _coded(model: TrainedAutoencoder, x_NCHW: Array, most: int) -> Coded:
     chosen = analysis.evenly_spaced(len(x_NCHW), count=_count(x_NCHW, most))
     images_NCHW = x_NCHW if len(chosen) == len(x_NCHW) else x_NCHW[chosen]
-    return Coded(images_NCHW=images_NCHW, latents_ND=_latents(encode, images_NCHW, most))
+    return Coded(images_NCHW=images_NCHW, latents_ND=_latents(model, images_NCHW, most))
 
 
 def _count(x_NCHW: Array, most: int) -> int:
     return min(most, analysis.images_within(analysis.SAMPLE_NUMBERS, x_NCHW.shape))
 
 
-def _latents(encode: Encode, x_NCHW: Array, most: int) -> Array:
+def _latents(model: TrainedAutoencoder, x_NCHW: Array, most: int) -> Array:
     """Encode evenly spaced images, some at a time: own images are files larger than memory."""
     chosen = analysis.evenly_spaced(len(x_NCHW), count=most)
     size = analysis.images_within(ENCODED_NUMBERS, x_NCHW.shape)
-    parts = [encode(x_NCHW[chosen[start : start + size]]) for start in range(0, len(chosen), size)]
+    parts = [
+        model.codes(x_NCHW[chosen[start : start + size]]) for start in range(0, len(chosen), size)
+    ]
     return np.concatenate(parts)
 
 

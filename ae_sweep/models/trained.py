@@ -118,6 +118,11 @@ class TrainedAutoencoder:
         return network.codebook if isinstance(network, TokenAutoencoder) else None
 
     @property
+    def has_posterior(self) -> bool:
+        """Whether an image's code is a distribution, whose divergence `draw` returns."""
+        return isinstance(self.network, VariationalAutoencoder)
+
+    @property
     def decoder_bytes(self) -> int:
         """Size of the weights that a decoder needs: all but the encoder's."""
         return sum(
@@ -137,6 +142,16 @@ class TrainedAutoencoder:
         self._check_images(x_NCHW)
         tokens_ND = self._in_batches(self._tokenizer().tokens, x_NCHW, convert=_pixels)
         return tokens_ND.astype(np.int32)
+
+    def codes(self, x_NCHW: Array) -> Array:
+        """Compress images to what is coded: tokens, or latents before any rounding.
+
+        Raises
+        ------
+        ConfigError
+            For images of another shape or type.
+        """
+        return self.encode_unrounded(x_NCHW) if self.codebook is None else self.tokens(x_NCHW)
 
     def metric(self, z_ND: Array) -> Array:
         """Estimate the decoder's metric: the mean of JᵀJ over images, J its Jacobian there.
