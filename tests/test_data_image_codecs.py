@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from blobs import blobs
+from PIL import features
 
 from ae_sweep.analysis.byte_distortion import byte_distortion
 from ae_sweep.data import image_codecs
@@ -127,7 +128,7 @@ def test_what_has_to_be_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         lambda name, *rest: None if name == "pillow_jxl" else find(name, *rest),
     )
     assert "pip install 'ae-sweep[jxl]'" in (image_codecs.missing(JXL) or "")
-    monkeypatch.setattr(image_codecs.features, "check", lambda name: name != "webp")
+    monkeypatch.setattr(features, "check", lambda name: name != "webp")
     assert "WebP is not in this build of Pillow" in (image_codecs.missing(WEBP) or "")
     assert image_codecs.missing(JPEG) is None
 

@@ -18,7 +18,7 @@ from ae_sweep.codec import ans
 from ae_sweep.data import image_codecs
 from ae_sweep.errors import ConfigError
 from ae_sweep.inspection import linear_references, references
-from ae_sweep.inspection.linear_references import LinearReferences, water_level
+from ae_sweep.inspection.linear_references import LinearReferences, lowest_level
 from ae_sweep.inspection.reference_cache import FOLDER
 from ae_sweep.locations import cache_dir
 
@@ -84,6 +84,7 @@ def test_all_references_are_measured_on_images_of_any_shape(
     assert found.pca[0].mse > found.pca[1].mse > found.pca[2].mse == 0
 
 
+@pytest.mark.slow
 def test_components_rebuild_images_as_scikit_learns_do() -> None:
     from sklearn.decomposition import PCA
 
@@ -143,9 +144,9 @@ def test_the_gaussian_bound_is_the_closed_form_where_all_components_are_active(
 @pytest.mark.parametrize("mse", [1e-4, 1e-3, 1e-2])
 def test_water_rises_until_it_adds_up_to_the_error(mse: float) -> None:
     components = LinearReferences(blob_dataset()).components
-    level = water_level(components, mse)
+    level = lowest_level(components, mse)
     assert np.minimum(components.variance_K, level).sum() == pytest.approx(80 * mse, rel=1e-9)
-    assert water_level(components, 9.0) == components.variance_K[0]
+    assert lowest_level(components, 9.0) == components.variance_K[0]
 
 
 def test_components_that_are_left_out_bound_the_level() -> None:
@@ -153,7 +154,7 @@ def test_components_that_are_left_out_bound_the_level() -> None:
     few = dataclasses.replace(
         whole, variance_K=whole.variance_K[:3], components_KP=whole.components_KP[:3]
     )
-    assert water_level(few, 1e-6) == few.variance_K[-1]
+    assert lowest_level(few, 1e-6) == few.variance_K[-1]
 
 
 def test_the_mean_image_takes_no_bits() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ae_sweep import analysis
+from ae_sweep.analysis import gaussian_source
 from ae_sweep.analysis.byte_distortion import byte_distortion
 from ae_sweep.analysis.principal_components import RANDOMIZED_COMPONENTS, PrincipalComponents
 from ae_sweep.analysis.quantiser import fit_quantiser
@@ -154,26 +155,23 @@ class LinearReferences:
     def gaussian(self) -> RateCurve:
         """Return the rate-distortion function of a Gaussian with the training images' covariance.
 
-        By reverse water-filling (Cover & Thomas 2006, section 10.3.3): at the level θ a component
-        of variance λ has the distortion min(θ, λ) and the rate max(0, ½·log2(λ/θ)). Of all sources
-        of one covariance, the Gaussian has the largest R(D). Nothing is rounded or clipped.
+        By reverse water-filling; see ``ae_sweep.analysis.gaussian_source``. Of all sources of one
+        covariance, the Gaussian has the largest R(D). Nothing is rounded or clipped.
         """
         dataset, components = self._dataset, self.components
         variance_K = components.variance_K
-        numbers = dataset.card.pixels
-        lowest = water_level(components, BOUND_MSE)
+        lowest = lowest_level(components, BOUND_MSE)
         points = []
         for level in np.geomspace(variance_K[0], lowest, BOUND_POINTS + 1)[1:]:
-            active_K = variance_K[variance_K > level]
-            lost = float(np.minimum(variance_K, level).sum()) + components.rest_variance
-            mse = lost / numbers
+            source = gaussian_source.at_level(variance_K, float(level))
+            mse = (source.squared_error + components.rest_variance) / dataset.card.pixels
             points.append(
                 RatePoint(
-                    bits=float(np.log2(active_K / level).sum() / 2),
+                    bits=source.bits,
                     mse=mse,
                     psnr=analysis.psnr_db(mse),
                     setting=f"level {level:.3g}",
-                    latent_dim=len(active_K),
+                    latent_dim=source.active,
                 )
             )
         return RateCurve(
@@ -252,22 +250,17 @@ def coded_components(alphabet: Alphabet) -> int:
 def step_ladder(components: PrincipalComponents) -> tuple[float, ...]:
     """Return steps in a geometric progression, descending, for components that vary."""
     # A step Δ adds Δ²/12 to each component that is wider.
-    finest = math.sqrt(12 * water_level(components, FINEST_MSE))
+    finest = math.sqrt(12 * lowest_level(components, FINEST_MSE))
     coarsest = COARSEST * math.sqrt(components.variance_K[0])
     return tuple(map(float, np.geomspace(coarsest, min(finest, coarsest / 2), STEPS)))
 
 
-def water_level(components: PrincipalComponents, mse: float) -> float:
+def lowest_level(components: PrincipalComponents, mse: float) -> float:
     """Return the level θ at which min(θ, variance) adds up to an error of ``mse`` per number.
 
     Where components are left out, whose variance is lost in any case, it is at least the variance
     of the narrowest: below, bits buy next to nothing.
     """
-    ascending_K = np.sort(components.variance_K)
     lost = mse * len(components.mean_P) - components.rest_variance
-    below_K = np.concatenate([[0.0], np.cumsum(ascending_K)[:-1]])
-    levels_K = (lost - below_K) / np.arange(len(ascending_K), 0, -1)
-    fitting_K = np.flatnonzero(levels_K <= ascending_K)
-    level = levels_K[fitting_K[0]] if len(fitting_K) else ascending_K[-1]
-    least = ascending_K[0] if components.rest_variance > 0 else 0.0
-    return float(max(level, least))
+    level = gaussian_source.water_level(components.variance_K, lost)
+    return max(level, float(components.variance_K[-1]) if components.rest_variance > 0 else 0.0)
