@@ -49,6 +49,7 @@ def test_bits_are_below_and_bits_per_pixel_above() -> None:
     np.testing.assert_allclose(lines(mse_axes, "frontier")[0].get_ydata(), mse)
 
 
+@pytest.mark.slow
 def test_bounds_are_dashed_and_joined_with_no_code() -> None:
     axes = rate_curves_figure(CROWD, heading="three").axes[0]
     bounds = lines(axes, "bound")
@@ -71,6 +72,7 @@ def test_lossless_codes_the_mean_image_and_the_raw_image_have_marks() -> None:
         assert "raw image: 6,272 bits" in [label.get_text() for label in labels(axes)]
 
 
+@pytest.mark.slow
 def test_every_curve_has_its_name_in_the_legend_once() -> None:
     figure = rate_curves_figure(CROWD, heading="three")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -81,6 +83,7 @@ def test_every_curve_has_its_name_in_the_legend_once() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_bound_among_the_references_is_explained_above_the_figure() -> None:
     figure = rate_curves_figure(comparison(), heading="digits")
     assert figure.get_suptitle() == "digits\nGaussian source: Gaussian source, made up"
@@ -98,6 +101,7 @@ def _boxes_of_points(axes) -> np.ndarray:
     return np.array(places)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [comparison(), CROWD], ids=["one", "three"])
 def test_labels_lie_neither_on_points_nor_on_each_other(shown) -> None:
     figure: Figure = rate_curves_figure(shown, heading="digits")
@@ -115,6 +119,7 @@ def test_labels_lie_neither_on_points_nor_on_each_other(shown) -> None:
         assert all(inside.y0 <= box.y0 and box.y1 <= inside.y1 for box in boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shown",
     [

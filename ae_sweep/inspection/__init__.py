@@ -30,7 +30,7 @@ from ae_sweep.inspection.latents import (
 )
 from ae_sweep.inspection.linear_references import PcaPoint
 from ae_sweep.inspection.manifold import Manifold, manifold
-from ae_sweep.inspection.rate_frontier import (
+from ae_sweep.inspection.rate_frontiers import (
     RateFrontier,
     rate_frontier,
     stored_rate_frontier,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ae_sweep import analysis, plots
 from ae_sweep.analysis.distortion import NotApplicable
 from ae_sweep.errors import DataError
-from ae_sweep.inspection.rate_frontier import stored_rates
+from ae_sweep.inspection.rate_frontiers import stored_rates
 from ae_sweep.messages import ignore
 
 if TYPE_CHECKING:

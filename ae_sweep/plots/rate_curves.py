@@ -79,7 +79,8 @@ def rate_curves_figure(comparison: RateComparison, *, heading: str) -> Figure:
         for axes, as_psnr in ((psnr_axes, True), (mse_axes, False)):
             _draw(axes, comparison, as_psnr=as_psnr)
         figure.suptitle(
-            "\n".join([plain(heading, limit=110), *_footnotes(comparison)]), x=0.01, ha="left", fontsize=7.0, color=DARK_GREY,
+            "\n".join([plain(heading, limit=110), *_footnotes(comparison)]),
+            x=0.01, ha="left", fontsize=7.0, color=DARK_GREY,
             parse_math=False,
         )  # fmt: skip
         figure.legend(handles=legend, loc="outside lower center", ncols=LEGEND_COLUMNS)
