@@ -86,7 +86,11 @@ def test_a_changed_folder_is_read_again(
 
 
 @pytest.mark.parametrize("name", ["train.npy", "test_hashes.npy", "manifest.json"])
-@pytest.mark.parametrize("damage", ["cut", "emptied", "removed", "overwritten"])
+@pytest.mark.parametrize(
+    "damage",
+    ["cut", *(pytest.param(how, marks=pytest.mark.slow) for how in ("emptied", "removed")),
+     "overwritten"],
+)  # fmt: skip
 def test_a_damaged_cache_is_made_anew(name: str, damage: str, folder: Path, cache: Path) -> None:
     before = prepare(folder, cache)
     expected = np.array(before.arrays["train.npy"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tracking_support as support
 from mlflow import MlflowClient
+from mlflow.entities import Param
 
 import ae_sweep
 from ae_sweep import tracking
@@ -42,8 +43,8 @@ def add_trial(store: Store, **parameters: str) -> str:
     told = client.get_run(runs.trials("first")[0].run_id)
     tags = {name: text for name, text in told.data.tags.items() if not name.startswith("mlflow.")}
     run = client.create_run(runs.experiment_id, tags=tags)
-    for name, text in {**told.data.params, **parameters}.items():
-        client.log_param(run.info.run_id, name, text)
+    logged = {**told.data.params, **parameters}
+    client.log_batch(run.info.run_id, params=[Param(*each) for each in logged.items()])
     return str(run.info.run_id)
 
 

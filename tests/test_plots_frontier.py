@@ -266,7 +266,7 @@ def of_models(count):
     return frontier(records)
 
 
-@pytest.mark.parametrize("count", [2, 8, 11])
+@pytest.mark.parametrize("count", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (8, 11))])
 def test_each_combination_of_settings_is_a_line_of_its_own_with_its_name(count):
     figure = frontier_figure(of_models(count))
     for axes in figure.axes:

@@ -237,7 +237,7 @@ def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(storage, name, deadly(getattr(storage, name)))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", [pytest.param("tpe", marks=pytest.mark.slow), "random"])
 @pytest.mark.parametrize("space", [sweep_config().space, CONTINUOUS], ids=["finite", "continuous"])
 def test_a_process_killed_at_any_write_of_an_ask_is_resumed(
     in_memory: None, path: Path, monkeypatch: pytest.MonkeyPatch, space: SearchSpace, sampler: str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tracking_support as support
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
 
 from ae_sweep import tracking
 from ae_sweep.config import Choices, SearchSpace
@@ -126,8 +126,8 @@ def test_a_run_of_a_training_that_cannot_be_is_passed_over(
     tags = {name: text for name, text in told.data.tags.items() if not name.startswith("mlflow.")}
     for params in ({}, {key: value}):
         run = client.create_run(opened.experiment_id, tags=tags)
-        for name, text in {**told.data.params, **params}.items():
-            client.log_param(run.info.run_id, name, text)
+        logged = {**told.data.params, **params}
+        client.log_batch(run.info.run_id, params=[Param(*each) for each in logged.items()])
     assert len(opened.trials("first")) == 2, "the one that was finished, and its copy"
 
 
