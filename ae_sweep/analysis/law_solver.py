@@ -182,7 +182,7 @@ def _without_needless_floor(pure: Curve, best: Curve) -> Curve:
 def _broken_starts(problem: Problem) -> list[tuple[float, ...]]:
     """Return a break between each two inner points, and the slopes of the lines on both sides."""
     x_N, y_N = problem.x_N, problem.y_N
-    starts = []
+    starts: list[tuple[float, ...]] = []
     for index in range(1, len(x_N) - 2):
         place = float((x_N[index] + x_N[index + 1]) / 2)
         sides = (slice(None, index + 1), slice(index + 1, None))
