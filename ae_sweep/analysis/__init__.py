@@ -55,7 +55,7 @@ from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.principal_components import PrincipalComponents
 from ae_sweep.analysis.quality_dimension import QualityDimension, quality_dimensions
 from ae_sweep.analysis.rate import code_use, efficient, mse_at_rate
-from ae_sweep.analysis.rate_choice import choose_point
+from ae_sweep.analysis.rate_choice import choose_point, efficient_on_validation
 from ae_sweep.analysis.rate_comparison import (
     RateComparison,
     SweepRates,
@@ -120,6 +120,7 @@ __all__ = [
     "components_for",
     "decoder_bytes",
     "efficient",
+    "efficient_on_validation",
     "evenly_spaced",
     "find_knee",
     "first_of_each",
