@@ -1,6 +1,6 @@
 """A small classifier of images: its answers on reconstructions, compared with those on originals.
 
-A code may lose what tells classes apart at an error that looks small, and keep it at one that
+A code may lose what distinguishes classes at an error that looks small, and keep it at one that
 looks large. The agreement is the share of test images on whose reconstruction the classifier gives
 the answer that it gives on the original, whether that is right or not.
 

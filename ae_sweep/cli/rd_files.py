@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ae_sweep.analysis import RateComparison
 
-UNSAFE = re.compile(r"[^\w.+-]+")
+UNSAFE = re.compile(r"[^\w.-]+")
 
 
 def write_rd_files(comparison: RateComparison, directory: Path) -> list[str]:
