@@ -33,8 +33,10 @@ def scheduled(train_images: int, **changes: Any) -> SweepConfig:
 @pytest.mark.parametrize(
     ("train_images", "epochs", "batch_size"),
     [
-        (20, (430, 860), 20),
-        (450, (31, 62), 32),
+        (20, (215, 430), 20),
+        (450, (15, 30), 32),
+        (999, (7, 14), 32),
+        (1_000, (14, 28), 32),
         (3_171, (4, 8), 32),
         (19_999, (1, 2), 32),
         (20_000, (3, 6), 128),
@@ -52,13 +54,20 @@ def test_few_images_get_more_epochs_in_smaller_batches(
     assert space["lr"] == sweep_config().space["lr"]
 
 
-@pytest.mark.parametrize("train_images", range(500, 60_000, 997))
+@pytest.mark.parametrize("train_images", range(1_000, 60_000, 997))
 def test_the_longer_schedule_has_as_many_steps_as_mnist_or_one_or_two_epochs(
     train_images: int,
 ) -> None:
     space = scheduled(train_images).space
     steps = space.max_epochs * schedule.steps_per_epoch(space, train_images=train_images)
     assert 570 <= steps <= 1_250  # an epoch of 20,000 images is 624 steps of 32
+
+
+@pytest.mark.parametrize("train_images", range(24, 1_000, 61))
+def test_few_images_get_half_as_many_steps(train_images: int) -> None:
+    space = scheduled(train_images).space
+    steps = space.max_epochs * schedule.steps_per_epoch(space, train_images=train_images)
+    assert 400 <= steps <= 460
 
 
 def test_a_nested_sweep_gets_one_number_of_epochs() -> None:
@@ -140,7 +149,7 @@ def own_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         test_labels_N=drawn.test_labels_N[:20],
     )
     monkeypatch.setattr(data, "load", lambda *_, **__: small)
-    monkeypatch.setattr(schedule, "STEPS", 4)
+    monkeypatch.setattr(schedule, "STEPS", 8)
     return str(tmp_path / "pictures")
 
 
@@ -159,7 +168,7 @@ def test_what_was_chosen_is_stored_and_a_resumed_sweep_keeps_it(
     assert (stored["epochs"], stored["batch_size"]) == ("2 4", "32")
 
     Path(own_images).mkdir()
-    monkeypatch.setattr(schedule, "STEPS", 400)
+    monkeypatch.setattr(schedule, "STEPS", 800)
     resumed = ae_sweep.plan_sweep("own", store=store, resume=True, trials=2)
     assert resumed.trials == 1
     assert resumed.plan.config.space["epochs"] == Choices((2, 4))
