@@ -18,7 +18,7 @@ import numpy as np
 from ae_sweep import analysis
 from ae_sweep.analysis import gaussian_source
 from ae_sweep.analysis.byte_distortion import byte_distortion
-from ae_sweep.analysis.principal_components import RANDOMIZED_COMPONENTS, PrincipalComponents
+from ae_sweep.analysis.principal_components import EXACT_NUMBERS, PrincipalComponents
 from ae_sweep.analysis.quantiser import fit_quantiser
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.codec import ans, codec_file
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+MOST_COMPONENTS = 1_024
+"""Of images with more numbers than are decomposed exactly; what the others hold is lost."""
 FIT_NUMBERS = 2**24
 """Scores of training images that tables are fitted on, in all; of more images, evenly spaced ones
 are taken: 21,399 of MNIST's. All 55,000 would save 0.1 % of the bits in twice the time."""
@@ -76,22 +78,30 @@ class LinearReferences:
 
     @functools.cached_property
     def components(self) -> PrincipalComponents:
-        """Of the training images: all, or the 512 widest of more than 3,072 numbers an image."""
+        """Of the training images: all, or the 1,024 widest of more than 3,072 numbers an image."""
         train_NCHW = self._dataset.train_NCHW
-        most = max((*self._dims, RANDOMIZED_COMPONENTS))
-        numbers = int(np.prod(train_NCHW.shape[1:]))
-        return PrincipalComponents.fit(train_NCHW, components=min(most, numbers) if most else None)
+        is_small = self._dataset.card.pixels <= EXACT_NUMBERS
+        most = None if is_small else MOST_COMPONENTS
+        return PrincipalComponents.fit(train_NCHW, components=most)
 
     @functools.cached_property
     def _test_scores(self) -> Array:
-        return self._scores(self._dataset.test_NCHW)
+        return _scores(self.components, self._dataset.test_NCHW)
 
     def pca_points(self) -> tuple[PcaPoint, ...]:
         """Rebuild the test images from as many components as each of the dims."""
-        return tuple(self._pca_point(dim) for dim in self._dims)
+        if not self._dims:
+            return ()
+        components, scores_NK = self.components, self._test_scores
+        widest = min(self._dims[-1], self._dataset.card.pixels)
+        if widest > len(components.variance_K):
+            # Not for the curves, which would then depend on the dims.
+            components = PrincipalComponents.fit(self._dataset.train_NCHW, components=widest)
+            scores_NK = _scores(components, self._dataset.test_NCHW)
+        return tuple(self._pca_point(components, scores_NK[:, :dim], dim) for dim in self._dims)
 
-    def _pca_point(self, dim: int) -> PcaPoint:
-        rebuilt_NCHW = self._rebuilt(self._test_scores[:, :dim])
+    def _pca_point(self, components: PrincipalComponents, scores_NK: Array, dim: int) -> PcaPoint:
+        rebuilt_NCHW = _rebuilt(components, scores_NK)
         distortion = byte_distortion(self._dataset.test_NCHW, rebuilt_NCHW)
         return PcaPoint(
             latent_dim=dim,
@@ -110,7 +120,7 @@ class LinearReferences:
         train_NCHW = dataset.train_NCHW
         count = analysis.images_within(FIT_NUMBERS, (1, len(self.components.variance_K)))
         fitted = analysis.evenly_spaced(len(train_NCHW), count=count)
-        scores_NK = np.asfortranarray(self._scores(train_NCHW[fitted]))
+        scores_NK = np.asfortranarray(_scores(self.components, train_NCHW[fitted]))
         steps = step_ladder(self.components)
         points = [self._coded_point(scores_NK, step) for step in steps]
         coded = ans.is_available()
@@ -140,7 +150,7 @@ class LinearReferences:
             bits = 8 * len(payload) / len(symbols_NK)
         else:
             bits = float(tables.code_lengths(symbols_NK).mean())
-        rebuilt_NCHW = self._rebuilt(quantiser.dequantise(symbols_NK))
+        rebuilt_NCHW = _rebuilt(self.components, quantiser.dequantise(symbols_NK))
         distortion = byte_distortion(self._dataset.test_NCHW, rebuilt_NCHW)
         return RatePoint(
             bits=bits,
@@ -206,32 +216,12 @@ class LinearReferences:
             decoder_bytes=dataset.card.pixels,
         )
 
-    def _scores(self, x_NCHW: Array) -> Array:
-        """Return the scores of images on all components, float32."""
-        step = analysis.images_within(CHUNK_NUMBERS, x_NCHW.shape)
-        return np.concatenate(
-            [
-                self.components.project(x_NCHW[i : i + step]).astype(np.float32)
-                for i in range(0, len(x_NCHW), step)
-            ]
-        )
-
-    def _rebuilt(self, scores_NK: Array) -> Array:
-        """Return the images of scores, clipped and rounded to bytes."""
-        shape = self._dataset.card.image_shape
-        step = analysis.images_within(CHUNK_NUMBERS, (1, *shape))
-        return np.concatenate(
-            [
-                analysis.as_bytes(self.components.rebuild(scores_NK[i : i + step]))
-                for i in range(0, len(scores_NK), step)
-            ]
-        )
-
 
 def settings() -> dict[str, Any]:
     """Return what the coded curve depends on, beside the images."""
     return {
         "coder": metadata.version("constriction") if ans.is_available() else None,
+        "components": MOST_COMPONENTS,
         "fit_numbers": FIT_NUMBERS,
         "steps": [STEPS, COARSEST, FINEST_MSE],
     }
@@ -239,7 +229,7 @@ def settings() -> dict[str, Any]:
 
 def bound_settings() -> dict[str, Any]:
     """Return what the Gaussian's curve depends on, beside the images."""
-    return {"points": BOUND_POINTS, "mse": BOUND_MSE}
+    return {"components": MOST_COMPONENTS, "points": BOUND_POINTS, "mse": BOUND_MSE}
 
 
 def coded_components(alphabet: Alphabet) -> int:
@@ -264,3 +254,25 @@ def lowest_level(components: PrincipalComponents, mse: float) -> float:
     lost = mse * len(components.mean_P) - components.rest_variance
     level = gaussian_source.water_level(components.variance_K, lost)
     return max(level, float(components.variance_K[-1]) if components.rest_variance > 0 else 0.0)
+
+
+def _scores(components: PrincipalComponents, x_NCHW: Array) -> Array:
+    """Return the scores of images on all components, float32."""
+    step = analysis.images_within(CHUNK_NUMBERS, x_NCHW.shape)
+    return np.concatenate(
+        [
+            components.project(x_NCHW[i : i + step]).astype(np.float32)
+            for i in range(0, len(x_NCHW), step)
+        ]
+    )
+
+
+def _rebuilt(components: PrincipalComponents, scores_NK: Array) -> Array:
+    """Return the images of scores, clipped and rounded to bytes."""
+    step = analysis.images_within(CHUNK_NUMBERS, (1, *components.image_shape))
+    return np.concatenate(
+        [
+            analysis.as_bytes(components.rebuild(scores_NK[i : i + step]))
+            for i in range(0, len(scores_NK), step)
+        ]
+    )
