@@ -94,7 +94,7 @@ DIMENSION_LAWS = (Law.POWER, Law.POWER_FLOOR, Law.EXPONENTIAL_FLOOR, Law.BROKEN_
 """Candidates for distortion over the latent dimension."""
 RATE_LAWS = (Law.GAUSSIAN_FLOOR, Law.POWER_FLOOR)
 """Candidates for distortion over bits. The first is the rate-distortion function of a Gaussian
-source of so many equal dimensions (Cover & Thomas 2006, section 10.3)."""
+source of that many equal dimensions (Cover & Thomas 2006, section 10.3)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -50,7 +50,7 @@ class Target:
 
     kind: TargetKind
     value: float
-    """At least so many dB, at most this MSE per number, or at least this share of agreement."""
+    """At least this many dB, at most this MSE per number, or at least this share of agreement."""
 
     def __post_init__(self) -> None:
         """Refuse values that no code can reach, or every code."""
