@@ -323,6 +323,7 @@ def test_a_sweep_that_lacks_a_dim_is_stored_and_refused() -> None:
     assert len(ae_sweep.load_sweep("some").frontier.points) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     settings: dict[str, Any] = {**SMALL, "dims": 2, "trials": 1, "epochs": 2}

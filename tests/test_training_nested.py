@@ -110,6 +110,7 @@ def test_a_result_counts_the_steps_of_the_network_and_of_the_fine_tuning(images)
     assert result.train_seconds > 0
 
 
+@pytest.mark.slow
 def test_what_a_dim_leaves_is_an_ordinary_autoencoder_of_that_width(images, tmp_path: Path) -> None:
     trainings = nested(images)
     for dim in DIMS:
