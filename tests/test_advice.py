@@ -146,7 +146,7 @@ def test_a_sweep_without_a_finished_trial_is_completed_by_the_advised_command(
         assert (request.config.name, request.resume) == ("digits", True)
 
 
-@pytest.mark.parametrize("by", ["option", "variable"])
+@pytest.mark.parametrize("by", ["option", pytest.param("variable", marks=pytest.mark.slow)])
 def test_a_deleted_experiment_is_restored_by_the_advised_command(
     cli: Callable[..., Any],
     typed: Callable[[str], Any],

@@ -120,6 +120,7 @@ def test_the_trials_of_a_sweep_that_has_ended_are_read_once(
     assert sweep.record.outcome is Outcome.FINISHED
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_an_option_that_changes_no_pixel_is_not_stored_when_a_sweep_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -223,6 +224,7 @@ def test_a_caller_that_stops_early_leaves_a_sweep_that_can_be_resumed() -> None:
     assert sweep.record.outcome is Outcome.FINISHED
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     fake = FakeTraining(interrupt_at=6)
@@ -321,6 +323,7 @@ def test_a_sweep_that_lacks_a_dim_is_stored_and_refused() -> None:
     assert len(ae_sweep.load_sweep("some").frontier.points) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     settings: dict[str, Any] = {**SMALL, "dims": 2, "trials": 1, "epochs": 2}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for label in range(3):
-        write_pictures(tmp_path / "set" / f"class{label}", images(100, channels=4, seed=label))
+        write_pictures(tmp_path / "set" / f"class{label}", images(40, channels=4, seed=label))
     return tmp_path / "set"
 
 
@@ -29,12 +29,12 @@ def test_own_images_are_described(cli: Callable[..., Any], folder: Path) -> None
     done = cli("data", str(folder), "--background", "white")
     assert done.code == 0
     facts = dict(line.split(maxsplit=1) for line in done.out.splitlines()[1:13])
-    assert facts["images"].strip() == "300"
+    assert facts["images"].strip() == "120"
     assert facts["shape"].strip() == "4×4, colour"
-    assert facts["modes"].strip() == "RGBA (300)"
-    assert facts["classes"].strip() == "class0 (100), class1 (100), class2 (100)"
+    assert facts["modes"].strip() == "RGBA (120)"
+    assert facts["classes"].strip() == "class0 (40), class1 (40), class2 (40)"
     assert re.search(r"^ +0 +0\.0% +0\.\d{5}$", done.out, re.MULTILINE)
-    assert "reading 300 pictures of " in done.err
+    assert "reading 120 pictures of " in done.err
     assert "1 other file skipped: 1 .txt" in done.err
 
 
@@ -53,7 +53,7 @@ def test_json_holds_facts_digest_and_spectrum(cli: Callable[..., Any], folder: P
     done = cli("data", str(folder), "--background", "black", "--image-size", "8x6", "--json")
     document = json.loads(done.out)
     assert document["facts"]["image_shape"] == [3, 8, 6]
-    assert document["facts"]["transparent"] == 300
+    assert document["facts"]["transparent"] == 120
     assert re.fullmatch("[0-9a-f]{16}", document["digest"])
     assert document["spectrum"]["components"][:3] == [1, 2, 4]
 
@@ -62,8 +62,8 @@ def test_the_advice_of_a_refusal_works(cli: Callable[..., Any], folder: Path) ->
     write_pictures(folder / "class0", images(5, side=8), prefix="large")
     refused = cli("data", str(folder))
     assert refused.code == 2
-    assert "2 sizes: the commonest is 4×4, and 5 of 305 differ" in refused.err
-    assert "transparent pixels in 300 of 305" in refused.err
+    assert "2 sizes: the commonest is 4×4, and 5 of 125 differ" in refused.err
+    assert "transparent pixels in 120 of 125" in refused.err
     advice = re.findall(r"give (--\S+ \w+)", refused.err)
     assert cli("data", str(folder), *shlex.split(" ".join(advice))).code == 0
 
@@ -83,7 +83,7 @@ def test_forget_removes_what_is_prepared_and_nothing_else(
     cli("data", str(folder), "--background", "white")
     assert "removed 1 prepared set" in cli("data", str(folder), "--forget").err
     assert json.loads(cli("data", str(folder), "--forget", "--json").out) == {"removed": 0}
-    assert len(list(folder.rglob("*.png"))) == 300
+    assert len(list(folder.rglob("*.png"))) == 120
 
 
 def test_forget_takes_the_path_of_a_folder_that_is_gone(

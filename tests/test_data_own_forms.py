@@ -77,7 +77,7 @@ def test_a_given_split_is_kept(tmp_path: Path) -> None:
 
 
 def test_images_without_split_are_one_data_set_as_npy_npz_and_flat_folder(tmp_path: Path) -> None:
-    x_NHW = images()
+    x_NHW = images(COUNT)
     np.save(tmp_path / "all.npy", x_NHW)
     np.savez_compressed(tmp_path / "one.npz", anything=x_NHW)
     write_pictures(tmp_path / "flat", x_NHW)
@@ -108,7 +108,7 @@ def test_classes_are_in_natural_order(tmp_path: Path) -> None:
 
 
 def test_names_of_classes_do_not_matter_but_the_division_into_classes_does(tmp_path: Path) -> None:
-    x_NHW = images()
+    x_NHW = images(COUNT)
     digests = []
     for number, names in enumerate((("a", "b"), ("z", "y"), ("a", "a"))):
         for half, name in enumerate(names):
@@ -120,7 +120,7 @@ def test_names_of_classes_do_not_matter_but_the_division_into_classes_does(tmp_p
 def test_equal_images_of_two_classes_have_one_digest_whatever_the_classes_names(
     tmp_path: Path,
 ) -> None:
-    x_NHW = images()
+    x_NHW = images(COUNT)
     for first, second in (("a", "b"), ("b", "a")):
         write_pictures(tmp_path / first / first, x_NHW)
         write_pictures(tmp_path / first / second, x_NHW[:100])
@@ -141,6 +141,7 @@ def test_pictures_beside_class_folders_leave_no_classes_which_is_said(tmp_path: 
     assert sum(prepared.facts.counts.values()) == 121
 
 
+@pytest.mark.slow
 def test_more_than_a_thousand_folders_are_no_classes_which_is_said(tmp_path: Path) -> None:
     for number, pixels in enumerate(images(1001)):
         write_pictures(tmp_path / "set" / str(number), [pixels])
@@ -206,7 +207,7 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_labels_of_some_parts_only_are_left_out_which_is_said(tmp_path: Path) -> None:
-    x_NHW = images()
+    x_NHW = images(COUNT)
     np.savez(
         tmp_path / "x.npz", x_train=x_NHW[:250], y_train=np.arange(250) % 3, x_test=x_NHW[250:]
     )

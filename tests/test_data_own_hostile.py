@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
     from ae_sweep.config import ImageOptions
 
+COUNT = 120
+"""Pictures in the folder."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_pictures(tmp_path / "set", images())
+    write_pictures(tmp_path / "set", images(COUNT))
     return tmp_path / "set"
 
 
@@ -37,6 +40,7 @@ def cache(tmp_path: Path) -> Path:
 def test_up_to_one_percent_of_broken_pictures_are_left_out_and_named(
     folder: Path, cache: Path
 ) -> None:
+    write_pictures(folder, images(300 - COUNT, seed=1), prefix="further")
     for number in range(3):
         (folder / f"broken{number}.png").write_bytes(b"text")
     said: list[str] = []
@@ -83,7 +87,7 @@ def test_hidden_files_are_skipped_and_others_are_counted(folder: Path, cache: Pa
     (folder / "notes.TXT").write_text("x")
     (folder / "README").write_text("x")
     facts = prepare(folder, cache).facts
-    assert sum(facts.counts.values()) == 300
+    assert sum(facts.counts.values()) == COUNT
     assert dict(facts.others) == {"__MACOSX": 1, ".db": 1, ".txt": 1, "without ending": 1}
 
 
@@ -162,7 +166,7 @@ def test_links_to_folders_are_not_followed_so_that_none_leads_in_a_circle(
     (folder / "sub").mkdir()
     (folder / "sub" / "up").symlink_to("..")
     facts = prepare(folder, cache).facts
-    assert sum(facts.counts.values()) == 300
+    assert sum(facts.counts.values()) == COUNT
     assert dict(facts.others) == {"linked folder": 2}
 
 
@@ -204,7 +208,7 @@ def test_odd_names_of_files_are_read_and_printed_on_one_line(folder: Path, cache
         Image.fromarray(picture).save(folder / name)
     (folder / "broken\n\udce9.png").write_bytes(b"")
     facts = prepare(folder, cache).facts
-    assert sum(facts.counts.values()) == 303
+    assert sum(facts.counts.values()) == COUNT + 3
     assert facts.broken[0][0] == "broken \\udce9.png"
 
 

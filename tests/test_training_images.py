@@ -186,7 +186,11 @@ def result_of(images: training.DeviceImages, **changes: Any) -> Any:
         epochs.append(dataclasses.replace(told, images_per_second=0.0, epoch_seconds=0.0))
 
 
-@pytest.mark.parametrize("model", ["conv", "vae beta=0.1", "vqvae codebook=16"])
+@pytest.mark.parametrize(
+    "model",
+    ["conv", *(pytest.param(model, marks=pytest.mark.slow) for model in
+               ("vae beta=0.1", "vqvae codebook=16"))],
+)  # fmt: skip
 def test_a_training_is_the_same_to_the_last_digit_wherever_the_images_are(
     tmp_path: Path, model: str
 ) -> None:

@@ -66,12 +66,14 @@ def test_a_dims_result_does_not_depend_on_which_dim_was_first(images) -> None:
     assert first == last
 
 
+@pytest.mark.slow
 def test_a_dims_result_is_the_same_when_it_is_trained_alone_after_a_restart(images) -> None:
     trainings = nested(images)
     result_of(trainings, 2)
     assert digest(result_of(trainings, 8)) == digest(result_of(nested(images), 8))
 
 
+@pytest.mark.slow
 def test_another_list_of_dims_is_another_network(images) -> None:
     assert digest(result_of(nested(images), 2)) != digest(result_of(nested(images, (2, 8)), 2))
 
@@ -108,6 +110,7 @@ def test_a_result_counts_the_steps_of_the_network_and_of_the_fine_tuning(images)
     assert result.train_seconds > 0
 
 
+@pytest.mark.slow
 def test_what_a_dim_leaves_is_an_ordinary_autoencoder_of_that_width(images, tmp_path: Path) -> None:
     trainings = nested(images)
     for dim in DIMS:

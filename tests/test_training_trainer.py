@@ -148,6 +148,7 @@ def test_a_training_leaves_torchs_switches_as_they_were(images) -> None:
     assert switches() == before
 
 
+@pytest.mark.slow
 def test_a_training_that_is_closed_early_leaves_no_trainer_behind(images) -> None:
     generator = training.train(small_config(), images)
     next(generator)

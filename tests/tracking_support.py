@@ -34,6 +34,7 @@ from ae_sweep.records import (
     TrialIdentity,
     TrialResult,
 )
+from ae_sweep.tracking.views import TAG_PREFIX
 
 CARD = DatasetCard(
     name="mnist",
@@ -119,7 +120,7 @@ def png() -> bytes:
 
 
 def fresh_store(directory: Path, *, name: str = "mlruns") -> Store:
-    """Copy an empty store: MLflow takes seconds to make one."""
+    """Copy an empty store, whose table of runs has its views: MLflow takes seconds to make one."""
     store = Store(directory / name)
     assert store.artifact_root is not None
     store.root.mkdir(parents=True)
@@ -134,12 +135,19 @@ def fresh_store(directory: Path, *, name: str = "mlruns") -> Store:
     return store
 
 
+def forget_views(store: Store) -> None:
+    """Leave the table of runs without views, as in the store of an earlier version."""
+    with sqlite3.connect(store.root / "mlflow.db") as connection:
+        connection.execute("DELETE FROM experiment_tags WHERE key LIKE ?", (f"{TAG_PREFIX}%",))
+    connection.close()
+
+
 @functools.cache
 def _template() -> Path:
     """Make MLflow's database, once for all test processes of a run."""
 
     def make(place: Path) -> None:
-        tracking.open_for_writing(Store(place))
+        tracking.open_for_writing(Store(place))._add_views()
 
     place, _ = shared.made_once("empty store", make)
     return place / "mlflow.db"
