@@ -175,6 +175,7 @@ def test_six_dims_compare_all_laws_but_the_broken_one():
     assert {each.law for each in choice.left_out} == {None}
 
 
+@pytest.mark.slow
 def test_each_point_left_out_is_predicted_by_the_others():
     mses = power_and_floor(EIGHT)
     mses[3] *= 1.1
@@ -281,6 +282,7 @@ def test_seeds_that_measure_no_noise_say_why(mses, reason):
     assert reason in refusal.reason
 
 
+@pytest.mark.slow
 def test_choice_never_raises_whatever_the_positive_numbers():
     rng = np.random.default_rng(1)
     for _ in range(3):

@@ -48,12 +48,15 @@ class SeedSpread:
 
         The residuals of all points are drawn with replacement, as many for each point as it has
         seeds (Efron & Tibshirani 1993, section 9.4). Two or three seeds of one point alone could
-        hardly be resampled.
+        hardly be resampled. Few residuals hardly determine their own spread either, which is drawn
+        anew for each resample (Gelman et al. 2013, section 3.2): with 5 to 16 degrees of freedom,
+        95 % intervals without that hold the true curve in 88 % (docs/decisions/0018).
         """
         rng = np.random.default_rng(SEED)
         pool = np.array(self.residuals)
         drawn = [rng.choice(pool, size=(resamples, count)).mean(axis=1) for count in self.counts]
-        means_BN: Floats = np.array(self.means) * np.exp(np.stack(drawn, axis=1))
+        scale_B1 = np.sqrt(self.degrees / rng.chisquare(self.degrees, size=(resamples, 1)))
+        means_BN: Floats = np.array(self.means) * np.exp(scale_B1 * np.stack(drawn, axis=1))
         return means_BN
 
 
