@@ -23,7 +23,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
     "vqvae": {"dims": (4,), "codebook": 16},
     "fsq": {"dims": (4,), "codebook": 16},
     "ntc": {"dims": (4,)},
-    "seeds": {"model": "mlp", "dims": (2, 8), "repeats": 1},
+    "seeds": {"model": "mlp", "dims": (2, 6), "repeats": 1},
 }
 """By name, which is that of the model unless another is given."""
 SETTINGS: dict[str, Any] = {"dataset": "shapes", "train_limit": 512, "epochs": 1, "trials": 1}

@@ -8,6 +8,7 @@ import math
 import shutil
 import struct
 import zlib
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import coded_sweeps
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import shared
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service import utils as mlflow_utils
 from PIL import Image
 
 import ae_sweep
@@ -55,6 +57,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unmeasured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """Return a sweep of one model without rates, with a user cache of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # MLflow remembers where the files of a run are, and copies of a store have the same runs.
+    monkeypatch.setattr(mlflow_utils, "_artifact_repos_cache", OrderedDict())
     copied = shared.copy_store(coded_sweeps.trained(), tmp_path / "store")
     return ae_sweep.load_sweep("mlp", store=copied)
 
@@ -119,7 +123,7 @@ def test_each_seed_of_a_point_has_a_curve_of_its_own(store: Path) -> None:
     found = measured(store, "seeds")
     points = ae_sweep.load_sweep("seeds", store=store).points()
     assert [curve.name for curve in found.curves] == [
-        "seeds, d=2, seed 0", "seeds, d=2, seed 1", "seeds, d=8, seed 0", "seeds, d=8, seed 1",
+        "seeds, d=2, seed 0", "seeds, d=2, seed 1", "seeds, d=6, seed 0", "seeds, d=6, seed 1",
     ]  # fmt: skip
     assert [curve.seed for curve in found.curves] == [0, 1, 0, 1]
     run_ids = [run_id for point in points for run_id in point.seed_run_ids]
@@ -127,7 +131,7 @@ def test_each_seed_of_a_point_has_a_curve_of_its_own(store: Path) -> None:
     alone = inspection.measured_rates(
         ae_sweep.load_sweep("seeds", store=store), points[1:], repeats=False
     )
-    assert [curve.name for curve in alone.curves] == ["seeds, d=8"]
+    assert [curve.name for curve in alone.curves] == ["seeds, d=6"]
 
 
 def test_latents_that_a_model_rounds_are_coded_before_rounding_at_steps_around_its_own(
@@ -296,16 +300,16 @@ def test_pictures_of_a_folder_come_back_in_their_order(
     (tmp_path / "in").mkdir()
     for number, pixels in enumerate(images):
         Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
-    words = ("--sweep", "seeds", "--dim", "8", "--psnr", "1", "--store", str(store))
+    words = ("--sweep", "seeds", "--dim", "6", "--psnr", "1", "--store", str(store))
     assert cli("encode", "in", "in/3.png", "-o", "a.aes", *words).code == 0
     decoded = inspection.decode_file(tmp_path / "a.aes", store=store)
-    assert (decoded.images, decoded.origin.latent_dim) == (8, 8)
+    assert (decoded.images, decoded.origin.latent_dim) == (8, 6)
     array = decoded.array()
     assert np.array_equal(array[7], array[3])
     encoded = inspection.encode_images(
         ae_sweep.load_sweep("seeds", store=store),
         images[[0, 1, 2, 3, 4, 5, 6, 3]][:, None],
-        latent_dim=8,
+        latent_dim=6,
         psnr=1.0,
     )
     assert encoded.content == (tmp_path / "a.aes").read_bytes(), "Python and commands are equals"
@@ -350,14 +354,11 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no image": (lambda c: changed(c, 28, bytes(4)), "0 images"),
     "too many": (lambda c: changed(c, 28, struct.pack("<I", 1_000_001)), "1,000,001 images"),
     "a million": (lambda c: changed(c, 28, struct.pack("<I", 1_000_000)), "ran dry"),
-    "fewer": (lambda c: changed(c, 28, struct.pack("<I", 49)), "not at its end"),
+    "fewer": (lambda c: changed(c, 28, struct.pack("<I", 49)), "the coded stream"),
     "another shape": (lambda c: changed(c, 33, b"\x1d"), "29"),
     "short": (lambda c: c[:-1], "too short"),
     "long": (lambda c: c + b"\0", "too long"),
     "damaged": (lambda c: c[:50] + bytes([c[50] ^ 1]) + c[51:], "checksum"),
-    "other symbols": (
-        lambda c: with_crc(c[:50] + bytes([c[50] ^ 1]) + c[51:]), "stream"
-    ),
 }  # fmt: skip
 
 

@@ -123,6 +123,22 @@ def test_drawn_codes_cost_their_divergence() -> None:
     assert np.array_equal(first, again)
 
 
+def test_a_fused_decoder_is_the_same_function_and_the_network_stays_as_it_was() -> None:
+    model = trained("conv")
+    network = model.network
+    layers = list(map(type, network.decoder.children()))
+    for norm in network.decoder.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):  # as after a training
+            norm.running_mean.uniform_(-1, 1)
+            norm.running_var.uniform_(0.5, 2)
+    fused = models.coding.with_fused_decoder(network)
+    assert torch.nn.BatchNorm2d not in list(map(type, fused.decoder.children()))
+    assert list(map(type, network.decoder.children())) == layers
+    z_BD = torch.from_numpy(model.encode(images(9)))
+    with torch.inference_mode():
+        assert torch.allclose(fused.decode(z_BD), network.decode(z_BD), atol=1e-6)
+
+
 def test_a_decoder_needs_all_but_the_encoder() -> None:
     model = trained("mlp")
     encoder = sum(each.nbytes for each in model.network.encoder.state_dict().values())

@@ -5,11 +5,14 @@ Shapes: N images, B batch, C channels, H height, W width, D latents.
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +31,39 @@ DIRECTIONS_PER_LATENT = 64
 LEAST_DIRECTIONS, MOST_DIRECTIONS = 4_096, 16_384
 SEED = 20_171_207
 """Of the directions: the same metric on every call."""
+
+
+def with_fused_decoder(network: Autoencoder) -> Autoencoder:
+    """Return a network with the same weights whose decoder runs in half the time.
+
+    Every normalisation that follows a convolution becomes part of it, and features have the layout
+    in which processors convolve. Images differ by 1e-7; other decoders are left as they are.
+    """
+    if type(network.decoder) is not nn.Sequential:  # a subclass may compute something else
+        return network
+    fused = copy.copy(network)
+    fused._modules = dict(network._modules)  # noqa: SLF001 - a copy shares it otherwise
+    fused.decoder = nn.Sequential(*_fused([*network.decoder])).eval()
+    return fused
+
+
+def _fused(layers: list[nn.Module]) -> list[nn.Module]:
+    found: list[nn.Module] = []
+    for layer in layers:
+        before = found[-1] if found else None
+        is_convolution = type(before) is nn.Conv2d or type(before) is nn.ConvTranspose2d
+        if is_convolution and _is_fixed_norm(layer):
+            transpose = type(before) is nn.ConvTranspose2d
+            fuse: Any = fuse_conv_bn_eval
+            joined = fuse(before, layer, transpose=transpose)
+            found[-1] = joined.to(memory_format=torch.channels_last)
+        else:
+            found.append(layer)
+    return found
+
+
+def _is_fixed_norm(layer: nn.Module) -> bool:
+    return type(layer) is nn.BatchNorm2d and not layer.training and layer.track_running_stats
 
 
 def coding_batch(network: Autoencoder) -> int:
@@ -63,6 +99,7 @@ def decoder_metric(network: Autoencoder, z_ND: Array) -> Array:
     directions = metric_directions(z_ND.shape[1])
     chosen = np.arange(directions) * len(z_ND) // directions
     batch = coding_batch(network)
+    network = with_fused_decoder(network)
     signs = torch.Generator().manual_seed(SEED)
     metric_DD = np.zeros((z_ND.shape[1],) * 2)
     for start in range(0, directions, batch):
@@ -79,14 +116,20 @@ def decoder_metric(network: Autoencoder, z_ND: Array) -> Array:
 
 
 def decode_to_bytes(
-    network: Autoencoder, decode: Callable[[Tensor], Tensor], codes_ND: Array
+    decode: Callable[[Tensor], Tensor], codes_ND: Array, *, batch: int
 ) -> Iterator[Array]:
     """Decode latents or tokens to images of bytes, B×C×H×W uint8, a batch after the other.
 
     The last batch is filled up, so that an image is computed alike in any number of images: sums of
     floats depend on the size of the batch, and a pixel would sometimes round to another byte.
+
+    Parameters
+    ----------
+    decode
+        Method of a network, best of `with_fused_decoder`.
+    batch
+        `coding_batch` of the network.
     """
-    batch = coding_batch(network)
     with torch.inference_mode():
         for start in range(0, len(codes_ND), batch):
             part_ND = codes_ND[start : start + batch]

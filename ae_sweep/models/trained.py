@@ -12,7 +12,13 @@ import torch
 
 from ae_sweep.config import MAX_SEED, check_count
 from ae_sweep.errors import ConfigError
-from ae_sweep.models.coding import decode_to_bytes, decoder_metric, drawn_images
+from ae_sweep.models.coding import (
+    coding_batch,
+    decode_to_bytes,
+    decoder_metric,
+    drawn_images,
+    with_fused_decoder,
+)
 from ae_sweep.models.tokens import TokenAutoencoder
 from ae_sweep.models.vae import VariationalAutoencoder
 
@@ -193,10 +199,10 @@ class TrainedAutoencoder:
         ConfigError
             For latents of another width, or tokens that are not in the codebook.
         """
-        if self.codebook is None:
+        network, batch = with_fused_decoder(self.network), coding_batch(self.network)
+        if not isinstance(network, TokenAutoencoder):
             self._check_latents(codes_ND)
-            return decode_to_bytes(self.network, self.network.decode, _contiguous(codes_ND))
-        network = self._tokenizer()
+            return decode_to_bytes(network.decode, _contiguous(codes_ND), batch=batch)
         if codes_ND.ndim != 2 or codes_ND.shape[1] != self.latent_dim:
             raise ConfigError(f"tokens must be N×{self.latent_dim}, got {_shape(codes_ND)}")
         if codes_ND.size and not 0 <= codes_ND.min() <= codes_ND.max() < network.codebook:
@@ -204,7 +210,7 @@ class TrainedAutoencoder:
                 f"tokens must be from 0 to {network.codebook - 1}, got {codes_ND.min()} to "
                 f"{codes_ND.max()}"
             )
-        return decode_to_bytes(network, network.decode_tokens, codes_ND.astype(np.int64))
+        return decode_to_bytes(network.decode_tokens, codes_ND.astype(np.int64), batch=batch)
 
     def draw(self, x_NCHW: Array, *, seed: int = 0) -> Iterator[tuple[Array, Array]]:
         """Rebuild images from codes that are drawn, with what their distributions cost.
