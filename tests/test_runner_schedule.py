@@ -39,6 +39,8 @@ def scheduled(train_images: int, **changes: Any) -> SweepConfig:
         (999, (7, 14), 32),
         (1_000, (14, 28), 32),
         (3_171, (4, 8), 32),
+        (4_999, (3, 6), 32),
+        (5_000, (6, 12), 32),
         (19_999, (1, 2), 32),
         (20_000, (3, 6), 128),
         (55_000, (1, 2), 128),
@@ -55,13 +57,24 @@ def test_few_images_get_more_epochs_in_smaller_batches(
     assert space["lr"] == sweep_config().space["lr"]
 
 
-@pytest.mark.parametrize("train_images", range(1_000, 60_000, 997))
-def test_the_longer_schedule_has_as_many_steps_as_mnist_or_one_or_two_epochs(
-    train_images: int,
-) -> None:
+@pytest.mark.parametrize("train_images", [*range(1_000, 5_000, 97), *range(20_000, 60_000, 997)])
+def test_the_longer_schedule_has_as_many_steps_as_mnist(train_images: int) -> None:
     space = scheduled(train_images).space
     steps = space.max_epochs * schedule.steps_per_epoch(space, train_images=train_images)
-    assert 570 <= steps <= 1_250  # an epoch of 20,000 images is 624 steps of 32
+    assert 570 <= steps <= 1_130
+
+
+@pytest.mark.parametrize("train_images", range(5_000, 20_000, 997))
+def test_many_images_in_small_batches_get_twice_as_many_steps(train_images: int) -> None:
+    space = scheduled(train_images).space
+    steps = space.max_epochs * schedule.steps_per_epoch(space, train_images=train_images)
+    assert 1_180 <= steps <= 2_250  # an epoch of 19,000 images is 594
+    large = with_schedule(
+        sweep_config(space=SearchSpace(**dict(space.domains) | {"batch_size": Choices((128,))})),
+        chosen={"epochs"},
+        train_images=train_images,
+    ).space
+    assert large.max_epochs * (train_images // 128) <= 940
 
 
 @pytest.mark.parametrize("train_images", range(24, 1_000, 61))

@@ -1,8 +1,8 @@
 """Default epochs and batch size for a user's own images, chosen by optimiser steps.
 
 Three thousand images take about as many steps to learn as a hundred thousand, so that the default
-number of epochs follows from the number of images. A few hundred are learned by heart in that time:
-they get half as many steps (docs/LOG.md).
+number of epochs follows from the number of images. A few hundred are learned by heart in that time
+and get half as many steps; ten thousand in small batches get twice as many (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ STEPS = 430
 NESTED_STEPS = 4 * STEPS
 FEW_IMAGES = 1_000
 """Fewer training images than this get half of those steps."""
+MANY_IMAGES = 5_000
+"""From this many on, small batches get twice those steps."""
 SMALL_SET = 20_000
 """Fewer training images than this are trained on in small batches."""
 SMALL_BATCH = 32
@@ -64,8 +66,10 @@ def with_schedule(
     if "epochs" in chosen:
         epoch = steps_per_epoch(SearchSpace(**domains), train_images=train_images)
         nested = config.method == "nested"
-        steps = NESTED_STEPS if nested else STEPS
-        least = max(1, round(steps / (2 if train_images < FEW_IMAGES else 1) / epoch))
+        steps = (NESTED_STEPS if nested else STEPS) * _share(
+            train_images, small_batches=_smallest_batch(SearchSpace(**domains)) <= SMALL_BATCH
+        )
+        least = max(1, round(steps / epoch))
         domains["epochs"] = Choices((least,) if nested else (least, 2 * least))
     return dataclasses.replace(config, space=SearchSpace(**domains))
 
@@ -88,6 +92,13 @@ def schedule_text(config: SweepConfig, *, chosen: Collection[str], train_images:
         f"{', '.join(values)}: {train_images:,} training images make {steps} of "
         f"{min(_smallest_batch(space), train_images)} an epoch"
     )
+
+
+def _share(train_images: int, *, small_batches: bool) -> float:
+    """Return the steps of a number of images as a multiple of the usual ones."""
+    if train_images < FEW_IMAGES:
+        return 0.5
+    return 2.0 if train_images >= MANY_IMAGES and small_batches else 1.0
 
 
 def _smallest_batch(space: SearchSpace) -> int:
