@@ -40,7 +40,7 @@ def test_a_frontier_names_the_points_that_are_worse_than_linear() -> None:
     found = analysis.frontier(trials, linear_mse={2: 0.05, 8: 0.009, 64: 0.0001})
     assert found.notes[-1] == (
         "test MSE above that of as many principal components: d=8 (0.01 against 0.009); more "
-        "--epochs or more images may help"
+        "images or other --epochs may help"
     )
     assert analysis.to_document(found)["linear_mse"] == {2: 0.05, 8: 0.009, 64: 0.0001}
     without = analysis.frontier(trials)

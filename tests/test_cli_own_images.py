@@ -141,6 +141,17 @@ def test_the_tracked_data_set_is_named_by_its_folder_and_has_its_shape(place: Pa
     assert (profile["image_shape"], profile["classes"]) == ([3, 12, 20], 2)
 
 
+def test_the_errors_of_principal_components_are_stored_with_the_sweep(place: Path) -> None:
+    sweep = ae_sweep.load_sweep("discs", store=place / "mlruns")
+    errors = sweep.record.linear_mse
+    assert list(errors) == [2, 8]
+    assert errors[2] > errors[8] > 0
+    assert sweep.frontier.linear_mse == errors
+    worse = [point for point in sweep.frontier.points if point.test_mse > errors[point.latent_dim]]
+    said = [note for note in sweep.frontier.notes if "principal components" in note]
+    assert len(said) == bool(worse)
+
+
 def test_workers_train_on_the_same_images(own: Callable[..., Done]) -> None:
     done = own(
         "run", "--dataset", "pictures", "--dims", "2", "4", "--trials", "1", "--epochs", "1",

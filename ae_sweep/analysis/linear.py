@@ -61,4 +61,4 @@ def worse_than_linear(
     if not worse:
         return []
     note = f"test MSE above that of as many principal components: {', '.join(worse)}; more "
-    return [note + "--epochs or more images may help"]
+    return [note + "images or other --epochs may help"]
