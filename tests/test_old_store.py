@@ -56,7 +56,9 @@ def stored_frontier(name: str) -> Any:
 def test_a_frontier_is_the_same_to_the_last_digit(
     cli: Callable[..., Done], read_only: Path, name: str
 ) -> None:
-    assert frontier(cli, name, read_only) == stored_frontier(name)
+    found, stored = frontier(cli, name, read_only), stored_frontier(name)
+    assert found | stored == found
+    assert found.keys() - stored.keys() <= {"statistics"}  # which 0.1.0 did not compute
 
 
 @pytest.mark.parametrize("name", SWEEPS)

@@ -197,6 +197,9 @@ def _references(names: Sequence[str] | None, *, in_bits: bool) -> list[str]:
                     f"--references {shorten(name)} is not measured over dims, only "
                     f"{' or '.join(WITHOUT_BITS)}; add --rate bits, or leave it out"
                 )
+    from ae_sweep.inspection import chosen_references
+
+    chosen_references(names)  # wrong names are refused before anything is read
     return list(names)
 
 

@@ -65,7 +65,7 @@ def show_dims(
     first = statistics[0]
     if json_output:
         known = {} if isinstance(first, analysis.NotApplicable) else first.document()
-        print_json(analysis.to_document(curve) | {"statistics": known})
+        print_json(analysis.to_document(curve) | ({"statistics": known} if known else {}))
     elif csv:
         typer.echo(tracking.table_csv(tables.frontier_table(curve).records()), nl=False)
     else:
