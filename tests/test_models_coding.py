@@ -123,20 +123,21 @@ def test_drawn_codes_cost_their_divergence() -> None:
     assert np.array_equal(first, again)
 
 
-def test_a_fused_decoder_is_the_same_function_and_the_network_stays_as_it_was() -> None:
+def test_a_fused_network_is_the_same_function_and_the_other_stays_as_it_was() -> None:
     model = trained("conv")
     network = model.network
-    layers = list(map(type, network.decoder.children()))
-    for norm in network.decoder.modules():
+    layers = list(map(type, network.modules()))
+    for norm in network.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):  # as after a training
             norm.running_mean.uniform_(-1, 1)
             norm.running_var.uniform_(0.5, 2)
-    fused = models.coding.with_fused_decoder(network)
-    assert torch.nn.BatchNorm2d not in list(map(type, fused.decoder.children()))
-    assert list(map(type, network.decoder.children())) == layers
-    z_BD = torch.from_numpy(model.encode(images(9)))
+    faster = models.coding.fused(network)
+    assert torch.nn.BatchNorm2d not in list(map(type, faster.modules()))
+    assert list(map(type, network.modules())) == layers
+    x_BCHW = torch.from_numpy(images(9)).float() / 255
     with torch.inference_mode():
-        assert torch.allclose(fused.decode(z_BD), network.decode(z_BD), atol=1e-6)
+        assert torch.allclose(faster.encode(x_BCHW), network.encode(x_BCHW), atol=1e-6)
+        assert torch.allclose(faster(x_BCHW), network(x_BCHW), atol=1e-6)
 
 
 def test_a_decoder_needs_all_but_the_encoder() -> None:

@@ -33,18 +33,20 @@ SEED = 20_171_207
 """Of the directions: the same metric on every call."""
 
 
-def with_fused_decoder(network: Autoencoder) -> Autoencoder:
-    """Return a network with the same weights whose decoder runs in half the time.
+def fused(network: Autoencoder) -> Autoencoder:
+    """Return a network with the same weights that runs in about half the time.
 
     Every normalisation that follows a convolution becomes part of it, and features have the layout
-    in which processors convolve. Images differ by 1e-7; other decoders are left as they are.
+    in which processors convolve. Numbers differ by 1e-7; an encoder or decoder that is no plain
+    sequence of layers stays as it is.
     """
-    if type(network.decoder) is not nn.Sequential:  # a subclass may compute something else
-        return network
-    fused = copy.copy(network)
-    fused._modules = dict(network._modules)  # noqa: SLF001 - a copy shares it otherwise
-    fused.decoder = nn.Sequential(*_fused([*network.decoder])).eval()
-    return fused
+    faster = copy.copy(network)
+    faster._modules = dict(network._modules)  # noqa: SLF001 - a copy shares it otherwise
+    for name in ("encoder", "decoder"):
+        part = getattr(network, name)
+        if type(part) is nn.Sequential:  # a subclass may compute something else
+            setattr(faster, name, nn.Sequential(*_fused([*part])).eval())
+    return faster
 
 
 def _fused(layers: list[nn.Module]) -> list[nn.Module]:
@@ -99,7 +101,7 @@ def decoder_metric(network: Autoencoder, z_ND: Array) -> Array:
     directions = metric_directions(z_ND.shape[1])
     chosen = np.arange(directions) * len(z_ND) // directions
     batch = coding_batch(network)
-    network = with_fused_decoder(network)
+    network = fused(network)
     signs = torch.Generator().manual_seed(SEED)
     metric_DD = np.zeros((z_ND.shape[1],) * 2)
     for start in range(0, directions, batch):
@@ -126,7 +128,7 @@ def decode_to_bytes(
     Parameters
     ----------
     decode
-        Method of a network, best of `with_fused_decoder`.
+        Method of a network, best of a `fused` one.
     batch
         `coding_batch` of the network.
     """

@@ -17,7 +17,7 @@ from ae_sweep.models.coding import (
     decode_to_bytes,
     decoder_metric,
     drawn_images,
-    with_fused_decoder,
+    fused,
 )
 from ae_sweep.models.tokens import TokenAutoencoder
 from ae_sweep.models.vae import VariationalAutoencoder
@@ -157,7 +157,13 @@ class TrainedAutoencoder:
         ConfigError
             For images of another shape or type.
         """
-        return self.encode_unrounded(x_NCHW) if self.codebook is None else self.tokens(x_NCHW)
+        if self.codebook is not None:
+            return self.tokens(x_NCHW)
+        self._check_images(x_NCHW)
+        network = fused(self.network)
+        return self._in_batches(
+            network.encode_unrounded, x_NCHW, convert=_pixels, size=coding_batch(network)
+        )
 
     def metric(self, z_ND: Array) -> Array:
         """Estimate the decoder's metric: the mean of JᵀJ over images, J its Jacobian there.
@@ -199,7 +205,7 @@ class TrainedAutoencoder:
         ConfigError
             For latents of another width, or tokens that are not in the codebook.
         """
-        network, batch = with_fused_decoder(self.network), coding_batch(self.network)
+        network, batch = fused(self.network), coding_batch(self.network)
         if not isinstance(network, TokenAutoencoder):
             self._check_latents(codes_ND)
             return decode_to_bytes(network.decode, _contiguous(codes_ND), batch=batch)
@@ -259,16 +265,21 @@ class TrainedAutoencoder:
             return array
 
     def _in_batches(
-        self, apply: Callable[[Tensor], Tensor], x: Array, *, convert: Callable[[Array], Tensor]
+        self,
+        apply: Callable[[Tensor], Tensor],
+        x: Array,
+        *,
+        convert: Callable[[Array], Tensor],
+        size: int | None = None,
     ) -> Array:
         """Apply a part of the network to images or latents, converted as many at a time."""
         with torch.inference_mode():
             return np.concatenate(
-                [apply(convert(part)).contiguous().numpy() for part in self._parts(x)]
+                [apply(convert(part)).contiguous().numpy() for part in self._parts(x, size)]
             )
 
-    def _parts(self, x: Array) -> Iterator[Array]:
-        size = self.network.inference_batch
+    def _parts(self, x: Array, size: int | None = None) -> Iterator[Array]:
+        size = size or self.network.inference_batch
         for first in range(0, max(len(x), 1), size):
             yield x[first : first + size]
 
