@@ -47,6 +47,11 @@ def frontier(cli: Callable[..., Done], name: str, store: Path) -> Any:
     return json.loads(done.out)
 
 
+def first_fields(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a frontier's document that 0.1.0 had: it computed no statistics."""
+    return {key: value for key, value in document.items() if key != "statistics"}
+
+
 def stored_frontier(name: str) -> Any:
     return json.loads((FIXTURE / f"{name}.json").read_text())
 
@@ -56,9 +61,7 @@ def stored_frontier(name: str) -> Any:
 def test_a_frontier_is_the_same_to_the_last_digit(
     cli: Callable[..., Done], read_only: Path, name: str
 ) -> None:
-    found, stored = frontier(cli, name, read_only), stored_frontier(name)
-    assert found | stored == found
-    assert found.keys() - stored.keys() <= {"statistics"}  # which 0.1.0 did not compute
+    assert first_fields(frontier(cli, name, read_only)) == stored_frontier(name)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -94,7 +97,7 @@ def test_a_complete_sweep_is_resumed_without_a_training(
     done = cli("run", "--name", name, "--resume", "--json", "--store", str(store))
     assert done.code == 0, done.err
     assert json.loads(done.out)["frontier"] == stored_frontier(name)
-    assert frontier(cli, name, store) == stored_frontier(name)
+    assert first_fields(frontier(cli, name, store)) == stored_frontier(name)
     assert len(trials(store, name)) == len(trials(unpack(store.parent / "again"), name))
 
 
