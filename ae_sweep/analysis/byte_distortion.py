@@ -54,13 +54,10 @@ def byte_distortion(originals_NCHW: Array, rebuilt_NCHW: Array) -> ByteDistortio
         sums.append(np.square(difference_NP).sum(axis=(1, 2, 3), dtype=np.int64))
     sums_N = np.concatenate(sums)
     mse = int(sums_N.sum()) / (255**2 * numbers * len(sums_N))
-    perfect = bool((sums_N == 0).any())
     return ByteDistortion(
         mse=mse,
         psnr=psnr_db(mse),
-        mean_image_psnr=None
-        if perfect
-        else float(-10 * np.log10(sums_N / (255**2 * numbers)).mean()),
+        mean_image_psnr=mean_image_psnr(sums_N / (255**2 * numbers)),
     )
 
 
