@@ -20,10 +20,10 @@ from ae_sweep.analysis.document import table_rows, to_document, to_table
 from ae_sweep.analysis.frontier import (
     FinishedTrial,
     Frontier,
-    FrontierPoint,
     frontier,
     listed_conditions,
 )
+from ae_sweep.analysis.frontier_points import FrontierPoint
 from ae_sweep.analysis.gallery import (
     SAMPLE_NUMBERS,
     as_bytes,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ae_sweep.analysis.frontier import Frontier, FrontierPoint
+    from ae_sweep.analysis.frontier import Frontier
+    from ae_sweep.analysis.frontier_points import FrontierPoint
 
 SCHEMA = "ae-sweep/frontier"
 SCHEMA_VERSION = 1

@@ -11,7 +11,7 @@ from ae_sweep.analysis.copy_test import fit_pca, linear_mse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ae_sweep.analysis.frontier import FrontierPoint
+    from ae_sweep.analysis.frontier_points import FrontierPoint
 
     Array: TypeAlias = np.ndarray[Any, Any]
 

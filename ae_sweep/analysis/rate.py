@@ -10,7 +10,7 @@ from ae_sweep.records import RATE_BITS, RATE_MSE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ae_sweep.analysis.frontier import FrontierPoint
+    from ae_sweep.analysis.frontier_points import FrontierPoint
 
 COLLAPSED_BITS = 0.5
 """Bits per image below which a code carries next to nothing of its image."""

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ae_sweep.analysis.dimension_estimates import DimensionEstimates
-    from ae_sweep.analysis.frontier import Frontier, FrontierPoint
+    from ae_sweep.analysis.frontier import Frontier
+    from ae_sweep.analysis.frontier_points import FrontierPoint
     from ae_sweep.analysis.power_law import PowerLaw
 
 FIGURE_INCHES = (7.0, 3.2)

@@ -10,7 +10,8 @@ from ae_sweep.analysis.rate import mse_at_rate
 from ae_sweep.records import RATE_BITS
 
 if TYPE_CHECKING:
-    from ae_sweep.analysis.frontier import Frontier, FrontierPoint
+    from ae_sweep.analysis.frontier import Frontier
+    from ae_sweep.analysis.frontier_points import FrontierPoint
     from ae_sweep.plots.export import Figure
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-    from ae_sweep.analysis.frontier import Frontier, FrontierPoint
+    from ae_sweep.analysis.frontier import Frontier
+    from ae_sweep.analysis.frontier_points import FrontierPoint
 
 FIGURE_INCHES = (7.0, 3.4)
 MOST_POWERS_OF_4 = 12
