@@ -3,11 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Processes that run tests side by side, a file of tests in each; one takes up to 2 GB of memory.
 JOBS ?= logical --maxprocesses 4
+KILLS ?= 100
+SEED ?= 0
 PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 ONE := --lr 4e-3 --epochs 2 --repeats 2
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast lint types imports docs-check docs sweeps figures golden check dist bench clean
+.PHONY: help sweep test test-fast lint types imports docs-check docs sweeps figures golden check dist bench torture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +60,9 @@ golden: .venv/dev.stamp ## write the golden files of the tests anew
 
 bench: .venv/dev.stamp ## measure this machine, add it to docs/benchmarks.md; BENCH="nested studies" for some
 	$(BIN)/python -m benchmarks.run_all $(BENCH)
+
+torture: .venv/dev.stamp ## kill running sweeps with SIGKILL 100 times and compare what remains; KILLS=n, SEED=n
+	$(BIN)/pytest tests/test_torture.py --kills $(KILLS) --kill-seed $(SEED) --log-cli-level INFO
 
 dist: .venv/dev.stamp ## build wheel and sdist, run a sweep from the wheel; FULL=1 installs its dependencies anew
 	$(BIN)/python .ci/dist.py $(if $(FULL),--full)

@@ -61,6 +61,11 @@ LONGEST_FIRST = (
 """Files of tests that take minutes; begun last, one would run while other processors idle."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", default="6", help="kills of running sweeps in test_torture.py")
+    parser.addoption("--kill-seed", default="0", help="seed of the moments of those")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def rank(item: pytest.Item) -> int:
         name = item.path.stem

@@ -1,0 +1,168 @@
+"""Kills sweeps with SIGKILL at random moments and resumes them until they are whole.
+
+A sweep of its own store is killed and resumed until it ends by itself, then another, until there
+were enough kills. Each must hold what an undisturbed one holds, to the last digit. ``make torture``
+does it for long.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from commands import Done
+from sweep_support import CONV, check_databases, empty_store, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from commands import Server
+    from sweep_support import Stored
+
+pytestmark = pytest.mark.slow
+
+LONGEST_SECONDS = 4.0
+"""From a start to the kill, at most; a warm process needs about one to read its store."""
+RESUME = ("run", "--name", "small", "--resume", "--store", "store")
+NOT_STORED = 3
+"""Exit code of a resumption where nothing was stored before the kill."""
+
+
+@dataclass
+class Tally:
+    """What was done to the sweeps."""
+
+    kills: int = 0
+    sweeps: int = 0
+    starts: int = 0
+    moments: Counter[str] = field(default_factory=Counter)
+    """Kills by what the command had reported last."""
+
+    def __str__(self) -> str:
+        moments = ", ".join(f"{count} {moment}" for moment, count in self.moments.most_common())
+        return (
+            f"{self.kills} kills in {self.sweeps} sweeps and {self.starts} starts: every point "
+            f"once, equal to the last digit ({moments})"
+        )
+
+
+def test_a_sweep_that_is_killed_at_any_moments_ends_as_one_that_was_not(
+    server: Server,
+    process: Callable[..., Done],
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+) -> None:
+    done = process("run", *CONV, cwd=tmp_path, known_speed=True)
+    assert done.code == 0, done.err
+    kills, seed = (int(pytestconfig.getoption(name)) for name in ("--kills", "--kill-seed"))
+    undisturbed = stored(tmp_path / "store")
+    tally = torture(server, tmp_path, undisturbed, kills=kills, seed=seed, workers=(1, 1, 2))
+    logging.getLogger(__name__).info("%s", tally)
+
+
+def torture(
+    server: Server,
+    place: Path,
+    undisturbed: Stored,
+    *,
+    kills: int,
+    seed: int,
+    workers: Sequence[int] = (1,),
+) -> Tally:
+    """Kill and resume sweeps until there were enough kills, and check each at its end.
+
+    Parameters
+    ----------
+    undisturbed
+        What a sweep of ``CONV`` holds that nobody killed.
+    kills
+        How many at least.
+    workers
+        Of the sweeps, in turns. Of several workers, either all processes are killed or the driver
+        alone.
+    """
+    moments = random.Random(seed)
+    tally = Tally()
+    while tally.kills < kills:
+        count = workers[tally.sweeps % len(workers)]
+        directory = place / f"sweep-{tally.sweeps}"
+        directory.mkdir()
+        _until_whole(server, directory, moments, count, tally)
+        _check(directory / "store", undisturbed, pruning_may_differ=count > 1)
+        tally.sweeps += 1
+    return tally
+
+
+def _until_whole(
+    server: Server, directory: Path, moments: random.Random, workers: int, tally: Tally
+) -> None:
+    empty_store(directory)
+    options = ("--workers", str(workers)) if workers > 1 else ()
+    first, again = ("run", *CONV, *options), (*RESUME, *options)
+    words = first
+    while True:
+        tally.starts += 1
+        ended = _killed_at(server, directory, words, moments, tally)
+        if ended is None:
+            check_databases(directory / "store", whole=False)
+            words = again
+        elif ended.code == NOT_STORED and words == again:
+            words = first
+        else:
+            assert ended.code == 0, ended
+            return
+
+
+def _killed_at(
+    server: Server,
+    directory: Path,
+    words: Sequence[str],
+    moments: random.Random,
+    tally: Tally,
+) -> Done | None:
+    """Start a command and kill it at a moment; return how it ended if it was quicker."""
+    with server.start(*words, cwd=directory, known_speed=True) as command:
+        try:
+            command.wait(moments.uniform(0.0, LONGEST_SECONDS))
+        except subprocess.TimeoutExpired:
+            target = os.killpg if moments.random() < 0.5 else os.kill
+            target(command.pid, signal.SIGKILL)
+            command.wait()
+            tally.kills += 1
+            tally.moments[_last_report(command.communicate()[1])] += 1
+            return None
+        out, err = command.communicate()
+        return Done(command.wait(), out, err)
+
+
+def _last_report(said: str) -> str:
+    """Return the kind of the last line that a command reported."""
+    lines = said.splitlines()
+    if not lines:
+        return "before a first line"
+    if "epoch" in lines[-1]:
+        return "in a training"
+    return "after a trial" if lines[-1].startswith("[") else "between trials"
+
+
+def _check(store: Path, undisturbed: Stored, *, pruning_may_differ: bool) -> None:
+    check_databases(store)
+    whole = stored(store)
+    assert whole.parent == "FINISHED", whole
+    assert whole.statuses["RUNNING"] == 0, whole
+    assert "RUNNING" not in whole.trials, whole
+    if pruning_may_differ:
+        assert whole.filled.keys() >= undisturbed.filled.keys(), whole
+        return
+    assert whole.filled == undisturbed.filled, "the same points with the same numbers"
+    done = Counter(state for state in whole.trials if state in ("COMPLETE", "PRUNED"))
+    wanted = Counter(state for state in undisturbed.trials if state in ("COMPLETE", "PRUNED"))
+    assert done == wanted, "every slot filled once in Optuna's file"
