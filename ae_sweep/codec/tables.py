@@ -56,7 +56,8 @@ def as_levels(weights_S: Array) -> Array:
     """
     largest = np.maximum(weights_S.max(axis=-1, keepdims=True), 1)
     scaled_S = weights_S.astype(np.int64) * TOP_COUNT // largest
-    return np.searchsorted(_BETWEEN_LEVELS, scaled_S, side="right").astype(np.uint8)
+    levels_S: Array = np.searchsorted(_BETWEEN_LEVELS, scaled_S, side="right").astype(np.uint8)
+    return levels_S
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
