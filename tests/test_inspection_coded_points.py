@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+pytestmark = pytest.mark.slow
 SHAPE = (1, 8, 8)
 
 

@@ -90,7 +90,9 @@ def test_work_side_by_side_computes_with_one_thread_each_and_leaves_torch_as_it_
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_codes_and_metric_are_those_of_one_thread() -> None:
+def test_codes_and_metric_are_those_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coding, "LEAST_DIRECTIONS", 450)
+    monkeypatch.setattr(coding, "MOST_DIRECTIONS", 450)
     model = trained("conv")
     x_NCHW = images(250)
     codes_ND, metric_DD = model.codes(x_NCHW), model.metric(model.encode(x_NCHW[:9]))
