@@ -5,7 +5,7 @@ import pytest
 
 from ae_sweep.analysis.distortion import NotApplicable
 from ae_sweep.analysis.law_bands import resampled_law
-from ae_sweep.analysis.law_choice import LawChoice, choose_law
+from ae_sweep.analysis.law_choice import MOST_LEFT_OUT, LawChoice, choose_law
 from ae_sweep.analysis.laws import DIMENSION_LAWS, RATE_LAWS, FittedLaw, Law, Points, fit_law
 from ae_sweep.analysis.power_law import PowerLaw, fit_power_law
 from ae_sweep.analysis.profile import profile_interval
@@ -173,6 +173,18 @@ def test_six_dims_compare_all_laws_but_the_broken_one():
     assert choice.notes[0] == "broken power is no candidate: it needs 7 points"
     assert "there is one seed of each point" in choice.notes[1]
     assert {each.law for each in choice.left_out} == {None}
+
+
+def test_of_many_points_only_some_are_left_out_both_ends_among_them():
+    x = np.geomspace(2, 500, 30)
+    choice = choose_law(x, [[2 * each**-0.5] for each in x], laws=[Law.POWER])
+    assert isinstance(choice, LawChoice)
+    left_out = choice.left_out
+    assert len(left_out) == MOST_LEFT_OUT
+    assert [left_out[0].x, left_out[-1].x] == pytest.approx([2, 500])
+    for each in left_out:
+        assert each.law is Law.POWER
+        assert each.predicted == pytest.approx(each.measured)
 
 
 @pytest.mark.slow

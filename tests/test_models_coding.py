@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,11 @@ import torch
 from ae_sweep import models
 from ae_sweep.analysis import as_bytes
 from ae_sweep.errors import ConfigError
+from ae_sweep.models import coding
+from ae_sweep.models.narrow import NarrowConv2d
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SHAPE = (1, 8, 8)
 NAMES = ("conv", "mlp", "vae", "vqvae codebook=8", "fsq codebook=8")
@@ -53,6 +61,65 @@ def test_the_metric_leaves_weights_and_random_state_as_they_were() -> None:
     model.metric(model.encode(images(3)))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(each.grad is None for each in model.network.parameters())
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(coding, "usable_cores", lambda: 2)
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_work_side_by_side_computes_with_one_thread_each_and_leaves_torch_as_it_was() -> None:
+    together = threading.Barrier(2, timeout=10)
+
+    def threads_of(_: int) -> int:
+        together.wait()
+        return torch.get_num_threads()
+
+    assert list(coding.side_by_side(threads_of, range(4))) == [1, 1, 1, 1]
+    assert torch.get_num_threads() == 2
+    started: list[int] = []
+    later = threading.Thread(target=lambda: started.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert started == [2], "threads that start later have as many as before"
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_codes_and_metric_are_those_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coding, "LEAST_DIRECTIONS", 450)
+    monkeypatch.setattr(coding, "MOST_DIRECTIONS", 450)
+    model = trained("conv")
+    x_NCHW = images(250)
+    codes_ND, metric_DD = model.codes(x_NCHW), model.metric(model.encode(x_NCHW[:9]))
+    torch.set_num_threads(1)
+    assert np.allclose(codes_ND, model.codes(x_NCHW), atol=1e-5)
+    assert np.allclose(metric_DD, model.metric(model.encode(x_NCHW[:9])), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 7)])
+def test_a_fused_network_decodes_and_encodes_what_the_network_does(
+    shape: tuple[int, int, int],
+) -> None:
+    network = models.build("conv", latent_dim=4, image_shape=shape, seed=3)
+    with torch.inference_mode():
+        for _ in range(3):
+            network.train()(torch.rand(16, *shape))  # means and variances that are not 0 and 1
+        network.eval()
+        faster = coding.fused(network)
+        x_BCHW = torch.rand(5, *shape)
+        z_BD = network.encode(x_BCHW)
+        assert torch.allclose(faster.encode(x_BCHW), z_BD, atol=1e-4)
+        assert torch.allclose(faster.decode(z_BD), network.decode(z_BD), atol=1e-5)
+    by_taps = [each for each in faster.modules() if isinstance(each, NarrowConv2d)]
+    assert [each.always_by_taps for each in by_taps] == [shape[0] == 1]
+    assert not any(
+        each.always_by_taps for each in network.modules() if isinstance(each, NarrowConv2d)
+    ), "training and evaluation compute as before"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ Shapes: N images, K coordinates.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,7 +22,7 @@ from ae_sweep.errors import ConfigError, DataError, EntropyCoderError
 from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ae_sweep.codec.tables import Tables
 
@@ -74,11 +75,11 @@ def encode(symbols_NK: Array, tables: Tables) -> bytes:
         raise ConfigError(f"1 to {MOST_IMAGES:,} images are coded, got {len(symbols_NK):,}")
     clusters_N = tables.assign(symbols_NK)
     coder = _coder(np.array([BOTTOM], np.uint32))
-    model = _models()
+    models = _Models(tables)
     size = block_images(tables)
     for start in reversed(range(0, len(symbols_NK), size)):
         block = slice(start, start + size)
-        _push(coder, model, tables, symbols_NK[block], clusters_N[block])
+        _push(coder, models, tables, symbols_NK[block], clusters_N[block])
     words: bytes = coder.get_compressed().astype("<u4").tobytes()
     return words.rstrip(b"\0")
 
@@ -113,11 +114,11 @@ def decode_blocks(payload: bytes, tables: Tables, images: int) -> Iterator[Array
         raise DataError("the coded stream is empty or ends in zero bytes: it is not an encoder's")
     padded = payload + b"\0" * (-len(payload) % 4)
     coder = _coder(np.frombuffer(padded, "<u4").astype(np.uint32))
-    model = _models()
+    models = _Models(tables)
     size = block_images(tables)
     for start in range(0, images, size):
         with _without_panic():
-            block_NK = _pop(coder, model, tables, min(size, images - start))
+            block_NK = _pop(coder, models, tables, min(size, images - start))
         if _is_below_bottom(coder):
             raise DataError(
                 f"the coded stream ran dry within images {start + 1:,} to "
@@ -163,39 +164,52 @@ def _coder(words: Array) -> Any:
     return constriction.stream.stack.AnsCoder(words)
 
 
-def _models() -> Callable[[Array], Any]:
-    """Return what makes the coder's model of a table of counts."""
-    import constriction  # noqa: PLC0415
+class _Models:
+    """The coder's models of the counts of some tables, each made once."""
 
-    def model(counts_S: Array) -> Any:
-        return constriction.stream.model.Categorical(counts_S.astype(np.float64), perfect=False)
+    def __init__(self, tables: Tables) -> None:
+        import constriction  # noqa: PLC0415 - not on every platform
 
-    return model
+        self._categorical = constriction.stream.model.Categorical
+        self._tables = tables
+        self._made: dict[tuple[int, int | None], Any] = {}
+
+    def of(self, coordinate: int, cluster: int | None) -> Any:
+        """Return the model of a coordinate's symbols in a cluster."""
+        made = self._made.get((coordinate, cluster))
+        if made is None:
+            made = self._model(self._tables.counts(coordinate, cluster))
+            self._made[coordinate, cluster] = made
+        return made
+
+    @functools.cached_property
+    def index(self) -> Any:
+        """The model of the clusters' index."""
+        return self._model(self._tables.index_counts)
+
+    def _model(self, counts_S: Array) -> Any:
+        return self._categorical(counts_S.astype(np.float64), perfect=False)
 
 
 def _push(
-    coder: Any, model: Callable[[Array], Any], tables: Tables, symbols_NK: Array, clusters_N: Array
+    coder: Any, models: _Models, tables: Tables, symbols_NK: Array, clusters_N: Array
 ) -> None:
     for coordinate, cluster, images in reversed(list(_order(tables, clusters_N))):
         symbols = symbols_NK[images, coordinate] - tables.alphabet.low_K[coordinate]
-        counts_S = tables.counts(coordinate, cluster)
-        coder.encode_reverse(np.ascontiguousarray(symbols, np.int32), model(counts_S))
+        model = models.of(coordinate, cluster)
+        coder.encode_reverse(np.ascontiguousarray(symbols, np.int32), model)
     if tables.clusters is not None:
-        coder.encode_reverse(clusters_N, model(tables.index_counts))
+        coder.encode_reverse(clusters_N, models.index)
 
 
-def _pop(coder: Any, model: Callable[[Array], Any], tables: Tables, images: int) -> Array:
+def _pop(coder: Any, models: _Models, tables: Tables, images: int) -> Array:
     with_clusters = tables.clusters is not None
-    clusters_N = (
-        coder.decode(model(tables.index_counts), images)
-        if with_clusters
-        else np.zeros(images, np.int32)
-    )
+    clusters_N = coder.decode(models.index, images) if with_clusters else np.zeros(images, np.int32)
     symbols_NK = np.empty((images, tables.alphabet.coordinates), np.int32)
     symbols_NK[:] = tables.alphabet.low_K
     for coordinate, cluster, these in _order(tables, clusters_N):
         count = len(range(images)[these]) if isinstance(these, slice) else len(these)
-        decoded = coder.decode(model(tables.counts(coordinate, cluster)), count)
+        decoded = coder.decode(models.of(coordinate, cluster), count)
         symbols_NK[these, coordinate] += decoded
     return symbols_NK
 

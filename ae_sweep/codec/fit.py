@@ -16,6 +16,7 @@ from ae_sweep.codec.artifact import Codec, OperatingPoint
 from ae_sweep.codec.table_fit import fit_clustered_tables, fit_tables
 from ae_sweep.codec.tables import MOST_SYMBOLS
 from ae_sweep.errors import ConfigError
+from ae_sweep.threads import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,8 @@ CLUSTERS = (32, 128)
 MOST_NUMBERS = 2**25
 """Numbers of the training latents at most, 128 MiB as floats; of more images, evenly spaced ones
 are taken: at most 32,768 images of 1,024 latents, but all 55,000 of 512."""
+NUMBERS_AT_ONCE = 2**27
+"""Symbols of all steps that are fitted at a time."""
 FACTORISED = "factorised"
 
 
@@ -42,6 +45,7 @@ def fit_codec(
     clusters: Sequence[int] = CLUSTERS,
     steps: Sequence[float] | None = None,
     transform: LatentTransform | None = None,
+    threads: int = 1,
 ) -> Codec:
     """Return the codec of a model's latents: every step with every entropy model.
 
@@ -64,6 +68,8 @@ def fit_codec(
         Of the quantisers, instead of ``step_ladder``'s.
     transform
         Instead of the one that is fitted in the metric, to compare it with.
+    threads
+        For as many steps at a time; the codec is the same.
 
     Raises
     ------
@@ -77,20 +83,23 @@ def fit_codec(
     if steps is None:
         steps = step_ladder(y_NK.var(axis=0, dtype=np.float64), squared_error)
     starts = {count: cluster_start(y_NK, count) for count in clusters}
-    points = []
-    for step in steps:
+
+    def fitted(step: float) -> list[OperatingPoint]:
         quantiser = fit_quantiser(y_NK, step)
         symbols_NK = quantiser.quantise(y_NK)
         alphabet = quantiser.alphabet
         named = {FACTORISED: fit_tables(symbols_NK, alphabet)}
         for count, start_N in starts.items():
             named[f"{count} clusters"] = fit_clustered_tables(symbols_NK, alphabet, start_N)
-        points += [
+        return [
             OperatingPoint(
                 name=f"step {quantiser.step:.4g}, {name}", quantiser=quantiser, tables=tables
             )
             for name, tables in named.items()
         ]
+
+    threads = max(1, min(threads, NUMBERS_AT_ONCE // y_NK.size))
+    points = [point for each in in_threads(fitted, steps, threads=threads) for point in each]
     return Codec(
         model_sha256=model_sha256,
         image_shape=image_shape,

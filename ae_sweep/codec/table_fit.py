@@ -147,29 +147,27 @@ class _ClusterFit:
             Bits that the index of an image takes.
         """
         fitted_NV, fitted_N = self.places_NV[~self.held_N], assigned_N[~self.held_N]
-        held_NV = self.places_NV[self.held_N][:HELD_OUT_IMAGES]
-        lengths = []
-        for strength in STRENGTHS:
-            bits_RC, index_C = self._bits(fitted_NV, fitted_N, strength)
-            bits_N = shortest_cluster(held_NV[:, varying_V], bits_RC, index_C)[1]
-            lengths.append(float(bits_N.mean()))
-        strength = STRENGTHS[int(np.argmin(lengths))]
-        bits_RC, index_C = self._bits(fitted_NV, fitted_N, strength)
-        chosen_N, _ = shortest_cluster(held_NV[:, varying_V], bits_RC, index_C)
+        held_NV = np.asfortranarray(self.places_NV[self.held_N][:HELD_OUT_IMAGES, varying_V])
+        counts_CR = self._counts(fitted_NV, fitted_N)
+        index_C = self._index_bits(fitted_N)
+        shortest = np.inf
+        for each in STRENGTHS:
+            tried_RC = self._lengths(self._weights(counts_CR, each))
+            tried_N, bits_N = shortest_cluster(held_NV, tried_RC, index_C)
+            if (length := float(bits_N.mean())) < shortest:
+                shortest, strength, bits_RC, chosen_N = length, each, tried_RC, tried_N
         common_R = -np.log2(self.common_R)
         saved = [
-            (common_R[places_N] - bits_RC[places_N, chosen_N]).mean()
-            for places_N in held_NV[:, varying_V].T
+            (common_R[places_N] - bits_RC[places_N, chosen_N]).mean() for places_N in held_NV.T
         ]
         return strength, np.array(saved), float(index_C[chosen_N].mean())
 
     def _tables(self, assigned_N: Array, varying_V: Array, strength: int) -> Tables:
         varying_V = varying_V[np.argsort(self.coordinates_V[varying_V])]
-        weights_CR = self._weights(self.places_NV, assigned_N, strength)
+        weights_CR = self._weights(self._counts(self.places_NV, assigned_N), strength)
         levels = []
         for start, size in zip(self.starts_V[varying_V], self.sizes_V[varying_V], strict=True):
-            part_CS = weights_CR[:, start : start + size]
-            levels.append(np.stack([as_levels(weights_S) for weights_S in part_CS]))
+            levels.append(as_levels(weights_CR[:, start : start + size]))
         index_C = 2 * np.bincount(assigned_N, minlength=self.clusters) + 1
         return Tables(
             alphabet=self.common.alphabet,
@@ -183,20 +181,33 @@ class _ClusterFit:
 
     def _bits(self, places_NV: Array, assigned_N: Array, strength: int) -> tuple[Array, Array]:
         """Return the lengths of symbols and of the index, float32."""
-        weights_CR = self._weights(places_NV, assigned_N, strength).astype(np.float64)
+        weights_CR = self._weights(self._counts(places_NV, assigned_N), strength)
+        return self._lengths(weights_CR), self._index_bits(assigned_N)
+
+    def _lengths(self, weights_CR: Array) -> Array:
+        """Return the lengths of symbols in each cluster, float32 R×C."""
+        weights_CR = weights_CR.astype(np.float64)
         totals_CV = np.add.reduceat(weights_CR, self.starts_V, axis=1)
         bits_CR = np.log2(np.repeat(totals_CV, self.sizes_V, axis=1)) - np.log2(weights_CR)
+        return np.ascontiguousarray(bits_CR.T, np.float32)
+
+    def _index_bits(self, assigned_N: Array) -> Array:
         images_C = 2.0 * np.bincount(assigned_N, minlength=self.clusters) + 1
         index_C = np.log2(images_C.sum()) - np.log2(images_C)
-        return np.ascontiguousarray(bits_CR.T, np.float32), index_C.astype(np.float32)
+        bits_C: Array = index_C.astype(np.float32)
+        return bits_C
 
-    def _weights(self, places_NV: Array, assigned_N: Array, strength: int) -> Array:
-        """Return counts of the clusters plus the common table times the strength, in 2^-20."""
+    def _counts(self, places_NV: Array, assigned_N: Array) -> Array:
+        """Return how many images of each cluster have each symbol."""
         counts_CR = np.zeros((self.clusters, len(self.common_R)), np.int64)
         for places_N, start, size in zip(places_NV.T, self.starts_V, self.sizes_V, strict=True):
             joint_N = assigned_N * size + (places_N - start)
             counts = np.bincount(joint_N, minlength=self.clusters * size)
             counts_CR[:, start : start + size] = counts.reshape(self.clusters, size)
+        return counts_CR
+
+    def _weights(self, counts_CR: Array, strength: int) -> Array:
+        """Return counts of the clusters plus the common table times the strength, in 2^-20."""
         common_R = np.maximum(1, (self.common_R * strength * 2**20).astype(np.int64))
         weights_CR: Array = counts_CR * 2**20 + common_R
         return weights_CR

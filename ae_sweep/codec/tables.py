@@ -26,8 +26,8 @@ Array: TypeAlias = np.ndarray[Any, Any]
 MOST_SYMBOLS = 2**16
 """Of a coordinate: symbols are 16-bit numbers."""
 MOST_CLUSTERS = 2**12
-BLOCK_IMAGES = 4_096
-"""Images whose lengths in all clusters are held at once."""
+BLOCK_LENGTHS = 2**15
+"""Lengths, images times clusters, that are held at once: they stay in a processor's cache."""
 
 
 def _count_levels() -> Array:
@@ -45,13 +45,19 @@ _BETWEEN_LEVELS = (COUNT_LEVELS[:-1] + COUNT_LEVELS[1:] + 1) // 2
 
 
 def as_levels(weights_S: Array) -> Array:
-    """Return integer weights of one table as bytes, the largest as the largest count.
+    """Return integer weights of tables as bytes, the largest of a table as the largest count.
 
     Every weight becomes a count of at least 1.
+
+    Parameters
+    ----------
+    weights_S
+        Of one table, or of several with the symbols on the last axis.
     """
-    largest = max(int(weights_S.max()), 1)
+    largest = np.maximum(weights_S.max(axis=-1, keepdims=True), 1)
     scaled_S = weights_S.astype(np.int64) * TOP_COUNT // largest
-    return np.searchsorted(_BETWEEN_LEVELS, scaled_S, side="right").astype(np.uint8)
+    levels_S: Array = np.searchsorted(_BETWEEN_LEVELS, scaled_S, side="right").astype(np.uint8)
+    return levels_S
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -163,8 +169,9 @@ def places_in_clusters(symbols_NK: Array, alphabet: Alphabet, coordinates_V: Arr
     """Return where symbols are among those of the coordinates that vary with the cluster."""
     starts_V = np.concatenate([[0], np.cumsum(alphabet.sizes[coordinates_V])[:-1]])
     shift_V = (starts_V - alphabet.low_K[coordinates_V]).astype(np.int64)
-    places_NV: Array = symbols_NK[:, coordinates_V] + shift_V
-    return places_NV
+    # A coordinate after the other, as they are read: a column of rows would miss the cache.
+    places_NV: Array = np.empty(symbols_NK[:, coordinates_V].shape, np.int64, order="F")
+    return np.add(symbols_NK[:, coordinates_V], shift_V, out=places_NV)
 
 
 def shortest_cluster(places_NV: Array, bits_RC: Array, index_C: Array) -> tuple[Array, Array]:
@@ -181,11 +188,12 @@ def shortest_cluster(places_NV: Array, bits_RC: Array, index_C: Array) -> tuple[
     """
     chosen_N = np.empty(len(places_NV), np.int32)
     bits_N = np.empty(len(places_NV))
-    for start in range(0, len(places_NV), BLOCK_IMAGES):
-        block = slice(start, start + BLOCK_IMAGES)
+    size = max(1, BLOCK_LENGTHS // len(index_C))
+    for start in range(0, len(places_NV), size):
+        block = slice(start, start + size)
         lengths_BC = np.tile(index_C, (len(places_NV[block]), 1)).astype(bits_RC.dtype)
         for places_B in places_NV[block].T:
-            lengths_BC += bits_RC[places_B]
+            lengths_BC += bits_RC.take(places_B, axis=0)
         chosen_N[block] = lengths_BC.argmin(axis=1)
         bits_N[block] = np.take_along_axis(lengths_BC, chosen_N[block, None], axis=1)[:, 0]
     return chosen_N, bits_N

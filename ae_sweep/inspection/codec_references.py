@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis
 from ae_sweep.analysis.byte_distortion import byte_distortion
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
-from ae_sweep.container import usable_cores
 from ae_sweep.data import image_codecs
 from ae_sweep.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
@@ -26,32 +25,38 @@ SINGLE_PIXELS = 2**21
 """Most pixels of the images that are coded singly at each quality."""
 
 
-def codec_curves(x_NCHW: Array, codecs: Sequence[ImageCodec]) -> tuple[RateCurve, ...]:
-    """Code images at every quality of each codec, and decode them again.
+def begin_codec_curves(
+    pool: ThreadPoolExecutor, x_NCHW: Array, codec: ImageCodec
+) -> Callable[[], tuple[RateCurve, ...]]:
+    """Begin to code images at every quality of a codec, and to decode them again.
 
     Where coding all images takes long, evenly spaced ones are taken; a curve says how many.
 
     Parameters
     ----------
+    pool
+        Threads that do it; Pillow's codecs let others run meanwhile.
     x_NCHW
-        Test images as bytes, whose shape every codec takes.
+        Test images as bytes, whose shape the codec takes.
 
     Returns
     -------
-    tuple of RateCurve
-        Of each codec one for the mosaic and one for single images. Qualities that give the same
-        bytes are one point.
+    callable
+        Waits for the curves: one for the mosaic and one for single images. Qualities that give the
+        same bytes are one point.
     """
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        waiting = [
-            (codec, arrangement, *_submit(pool, codec, arrangement, x_NCHW))
-            for codec in codecs
-            for arrangement in (MOSAIC, SINGLY)
-        ]
+    waiting = [
+        (arrangement, *_submit(pool, codec, arrangement, x_NCHW))
+        for arrangement in (MOSAIC, SINGLY)
+    ]
+
+    def curves() -> tuple[RateCurve, ...]:
         return tuple(
             _curve(codec, arrangement, chosen_NCHW, [future.result() for future in futures])
-            for codec, arrangement, chosen_NCHW, futures in waiting
+            for arrangement, chosen_NCHW, futures in waiting
         )
+
+    return curves
 
 
 def _submit(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,12 +18,12 @@ from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.codec import ans, artifact, fit, storage
 from ae_sweep.codec.codec_file import DIGEST_BYTES, FRAME_BYTES
 from ae_sweep.errors import ConfigError
+from ae_sweep.inspection.coded_points import Coded, measured_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
-    from ae_sweep.analysis.quantiser import UniformQuantiser
-    from ae_sweep.codec.artifact import Codec, OperatingPoint
+    from ae_sweep.codec.artifact import Codec
     from ae_sweep.data import ImageDataset
     from ae_sweep.models import TrainedAutoencoder
 
@@ -62,14 +62,6 @@ class CodedModel:
     def digest(self) -> str | None:
         """The digest by which files name the codec: half of its SHA-256, hexadecimal."""
         return None if self.codec is None else codec_digest(self.codec)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Coded:
-    """Some images, what they were encoded to, and nothing else of the model."""
-
-    images_NCHW: Array
-    latents_ND: Array
 
 
 def codec_digest(content: bytes) -> str:
@@ -123,7 +115,11 @@ def code_model(
     else:
         content = storage.to_bytes(codec)
         yield FITTING_SHARE
-        points = yield from _points(model, storage.from_bytes(content), test=test, val=val)
+        points: list[RatePoint] = []
+        codec = storage.from_bytes(content)
+        for found in measured_points(model, codec, test=test, val=val):
+            points += found
+            yield FITTING_SHARE + (1 - FITTING_SHARE) * len(points) / len(codec.points)
         curves.append(_curve(model, points, images=len(test.images_NCHW)))
     if model.has_posterior:
         curves.append(_bound(model, test=test, val=val))
@@ -142,6 +138,8 @@ def _fit(
         return fit.fit_token_codec(
             train_ND, model.codebook, model_sha256=model_sha256, image_shape=model.image_shape
         )
+    from ae_sweep.models.coding import coding_threads  # noqa: PLC0415 - torch
+
     steps, metric_DD = None, np.eye(model.latent_dim)
     if model.rounds_latents:
         # The model has a transform of its own, and its decoder is trained for a step of 1.
@@ -163,95 +161,8 @@ def _fit(
         squared_error=squared_error,
         model_sha256=model_sha256,
         image_shape=model.image_shape,
+        threads=coding_threads(),
     )
-
-
-def _points(
-    model: TrainedAutoencoder, codec: Codec, *, test: Coded, val: Coded
-) -> Generator[float, None, list[RatePoint]]:
-    """Code all images at every operating point, the points of a step one after the other."""
-    points: list[RatePoint] = []
-    test_y_NK, val_y_NK = _coordinates(codec, test), _coordinates(codec, val)
-    step: _Step | None = None
-    for index, operating in enumerate(codec.points):
-        # Points of one step differ in their tables alone: their symbols and images are the same.
-        if step is None or step.quantiser is not operating.quantiser:
-            quantise = _quantise(codec, index)
-            test_NK, val_NK = quantise(test_y_NK), quantise(val_y_NK)
-            step = _Step(
-                quantiser=operating.quantiser,
-                test_NK=test_NK,
-                val_NK=val_NK,
-                errors_N=_errors(model, codec, test, test_NK, index),
-                val_mse=float(_errors(model, codec, val, val_NK, index).mean()),
-            )
-        mse = float(step.errors_N.mean())
-        points.append(
-            RatePoint(
-                bits=_bits(operating, step.test_NK),
-                mse=mse,
-                psnr=analysis.psnr_db(mse),
-                mean_image_psnr=analysis.mean_image_psnr(step.errors_N),
-                setting=operating.name,
-                latent_dim=model.latent_dim,
-                table_bytes=codec.table_bytes(index) + codec.transform_bytes,
-                index=index,
-                val_bits=_bits(operating, step.val_NK),
-                val_mse=step.val_mse,
-            )
-        )
-        yield FITTING_SHARE + (1 - FITTING_SHARE) * (index + 1) / len(codec.points)
-    return points
-
-
-class _Step(NamedTuple):
-    """What the points of one quantiser have in common."""
-
-    quantiser: UniformQuantiser | None
-    test_NK: Array
-    val_NK: Array
-    errors_N: Array
-    """Of the test images."""
-    val_mse: float
-
-
-def _coordinates(codec: Codec, coded: Coded) -> Array:
-    return (
-        coded.latents_ND if codec.transform is None else codec.transform.forward(coded.latents_ND)
-    )
-
-
-def _quantise(codec: Codec, index: int) -> Callable[[Array], Array]:
-    """Return what makes symbols of coordinates, or of tokens."""
-    operating = codec.points[index]
-    if operating.quantiser is None:
-        return operating.tables.alphabet.clamp
-    return operating.quantiser.quantise
-
-
-def _bits(operating: OperatingPoint, symbols_NK: Array) -> float:
-    """Return the bits an image of a joint stream, once it has been decoded and compared.
-
-    Without a coder they are the code's length by its tables.
-    """
-    tables = operating.tables
-    if not ans.is_available():
-        return float(tables.code_lengths(symbols_NK).mean())
-    payload = ans.encode(symbols_NK, tables)
-    first = 0
-    for block_NK in ans.decode_blocks(payload, tables, len(symbols_NK)):
-        if not np.array_equal(block_NK, symbols_NK[first : first + len(block_NK)]):
-            raise RuntimeError(f"{operating.name} decodes to other symbols than it coded")
-        first += len(block_NK)
-    return 8 * len(payload) / len(symbols_NK)
-
-
-def _errors(
-    model: TrainedAutoencoder, codec: Codec, coded: Coded, symbols_NK: Array, index: int
-) -> Array:
-    """Return the mean squared error of each image, decoded from its symbols to bytes."""
-    rebuilt_ND = codec.dequantise(symbols_NK, index)
-    return analysis.byte_errors(coded.images_NCHW, model.decode_to_bytes(rebuilt_ND))
 
 
 def _curve(model: TrainedAutoencoder, points: list[RatePoint], *, images: int) -> RateCurve:

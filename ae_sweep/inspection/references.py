@@ -6,6 +6,7 @@ Each is measured once for a data set and kept in the user cache.
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ae_sweep.codec import ans
+from ae_sweep.container import usable_cores
 from ae_sweep.data import ImageDataset, image_codecs
 from ae_sweep.errors import ConfigError
 from ae_sweep.inspection import linear_references, reference_cache
-from ae_sweep.inspection.codec_references import SINGLE_PIXELS, codec_curves
+from ae_sweep.inspection.codec_references import SINGLE_PIXELS, begin_codec_curves
 from ae_sweep.inspection.linear_references import LinearReferences, PcaPoint
 from ae_sweep.locations import cache_dir
 from ae_sweep.messages import ignore, unknown_name
@@ -130,8 +132,12 @@ def references(
         cache=cache_dir() if cache is None else cache,
         announce=ignore if announce is None else announce,
     )
-    for name in wanted:
-        measured.add(name)
+    measured.begin(wanted)
+    try:
+        for name in wanted:
+            measured.add(name)
+    finally:
+        measured.stop()
     return References(curves=tuple(measured.curves), pca=measured.pca, notes=tuple(measured.notes))
 
 
@@ -154,6 +160,24 @@ class _Measured:
         self._cache = cache
         self._announce = announce
         self._linear = LinearReferences(dataset, dims)
+        self._pool = ThreadPoolExecutor(usable_cores())
+        self._begun: dict[str, Callable[[], tuple[RateCurve, ...]]] = {}
+
+    def begin(self, wanted: Sequence[str]) -> None:
+        """Begin to code with every codec that is wanted and not recalled.
+
+        All share the cores, so that none is idle while the last picture of a codec is coded. Those
+        without loss come first, because one of them takes longest.
+        """
+        for name in sorted(wanted, key=lambda name: name != "lossless"):
+            for codec in _codecs(name):
+                settings = self._codec_settings(codec)
+                if self._problem(codec) is None and self._recalled(_kind(codec), settings) is None:
+                    self._begun[_kind(codec)] = self._begin(codec)
+
+    def stop(self) -> None:
+        """Stop what was begun and not added."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def add(self, name: str) -> None:
         """Add a reference, or the reason why it is left out."""
@@ -165,11 +189,8 @@ class _Measured:
             self._add_gaussian()
         elif name == "zero":
             self.curves.append(self._linear.mean_image())
-        elif name == "lossless":
-            for codec in image_codecs.LOSSLESS:
-                self._add_codec(codec)
-        else:
-            self._add_codec(next(each for each in image_codecs.LOSSY if each.name == name))
+        for codec in _codecs(name):
+            self._add_codec(codec)
 
     def _add_pca(self) -> None:
         if self._dims:
@@ -203,26 +224,37 @@ class _Measured:
         )
 
     def _add_codec(self, codec: ImageCodec) -> None:
-        x_NCHW = self._dataset.test_NCHW
-        problem = image_codecs.missing(codec) or image_codecs.refusal(x_NCHW.shape, codec)
-        if problem:
+        if problem := self._problem(codec):
             self._note(problem)
             return
-        kind = codec.name if codec.qualities else f"{codec.name}-lossless"
+        kind = _kind(codec)
+
+        def measure() -> list[Document]:
+            curves = self._begun.get(kind) or self._begin(codec)
+            return [reference_cache.curve_document(curve) for curve in curves()]
+
         self.curves += self._kept(
             kind,
-            {
-                "options": dict(codec.options),
-                "qualities": list(codec.qualities),
-                "versions": image_codecs.versions(codec),
-                "images": [codec.mosaic_pixels, codec.single_images, SINGLE_PIXELS],
-            },
+            self._codec_settings(codec),
             reference_cache.curves_from,
-            lambda: [
-                reference_cache.curve_document(curve) for curve in codec_curves(x_NCHW, [codec])
-            ],
+            measure,
             about=f"coding the test images with {codec.title}",
         )
+
+    def _begin(self, codec: ImageCodec) -> Callable[[], tuple[RateCurve, ...]]:
+        return begin_codec_curves(self._pool, self._dataset.test_NCHW, codec)
+
+    def _problem(self, codec: ImageCodec) -> str | None:
+        shape = self._dataset.test_NCHW.shape
+        return image_codecs.missing(codec) or image_codecs.refusal(shape, codec)
+
+    def _codec_settings(self, codec: ImageCodec) -> Document:
+        return {
+            "options": dict(codec.options),
+            "qualities": list(codec.qualities),
+            "versions": image_codecs.versions(codec),
+            "images": [codec.mosaic_pixels, codec.single_images, SINGLE_PIXELS],
+        }
 
     def _kept(
         self,
@@ -234,6 +266,31 @@ class _Measured:
         about: str,
     ) -> Any:
         """Recall what was measured with these settings, or measure and keep it."""
+        found = self._recalled(name, settings, read)
+        if found is not None:
+            return found
+        self._announce(f"{about}, once for this data set")
+        results = measure()
+        path, settings = self._place(name, settings)
+        reference_cache.keep(path, settings, {"results": results})
+        return read(results)
+
+    def _recalled(
+        self,
+        name: str,
+        settings: Document,
+        read: Callable[[Any], Any] = reference_cache.curves_from,
+    ) -> Any:
+        """Return what was measured with these settings; None if there is nothing or damage."""
+        found = reference_cache.recall(*self._place(name, settings))
+        if found is None:
+            return None
+        try:
+            return read(found["results"])
+        except (KeyError, ValueError, TypeError):
+            return None
+
+    def _place(self, name: str, settings: Document) -> tuple[Path, Document]:
         settings = {
             "version": VERSION,
             "dataset": self._dataset.card.digest,
@@ -241,21 +298,22 @@ class _Measured:
             "numpy": metadata.version("numpy"),
             **settings,
         }
-        path = reference_cache.path_of(self._cache, name, settings)
-        found = reference_cache.recall(path, settings)
-        if found is not None:
-            try:
-                return read(found["results"])
-            except (KeyError, ValueError, TypeError):
-                pass  # damaged: measured anew
-        self._announce(f"{about}, once for this data set")
-        results = measure()
-        reference_cache.keep(path, settings, {"results": results})
-        return read(results)
+        return reference_cache.path_of(self._cache, name, settings), settings
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
+
+
+def _codecs(name: str) -> Sequence[ImageCodec]:
+    """Return the codecs of a reference; none of one that is no codec."""
+    if name == "lossless":
+        return image_codecs.LOSSLESS
+    return [codec for codec in image_codecs.LOSSY if codec.name == name]
+
+
+def _kind(codec: ImageCodec) -> str:
+    return codec.name if codec.qualities else f"{codec.name}-lossless"
 
 
 def _all_equal(x_NCHW: Array) -> bool:

@@ -6,13 +6,18 @@ Shapes: N images, B batch, C channels, H height, W width, D latents.
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ae_sweep.container import usable_cores
+from ae_sweep.models.narrow import NarrowConv2d
+from ae_sweep.threads import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 BATCHES_OF_INFERENCE = 5
 """A fifth of the images of an inference batch are decoded at a time: the features of 100 images of
 28×28 stay in a processor's cache, those of 500 do not, which takes 1.4 times as long an image."""
@@ -33,12 +41,44 @@ SEED = 20_171_207
 """Of the directions: the same metric on every call."""
 
 
+def coding_threads() -> int:
+    """Return how many threads encode and decode: torch's, but not more than there are cores."""
+    return max(1, min(torch.get_num_threads(), usable_cores()))
+
+
+def side_by_side(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None
+) -> Iterator[Result]:
+    """Yield the result for each item in order, some at a time, torch with a thread for each.
+
+    Two batches at a time, each with one thread, are decoded in 0.7 times the time of one after
+    the other with two.
+
+    Parameters
+    ----------
+    threads
+        ``coding_threads`` if left out.
+    """
+    before = torch.get_num_threads()
+    try:
+        yield from in_threads(
+            work,
+            items,
+            threads=threads or coding_threads(),
+            begin=functools.partial(torch.set_num_threads, 1),
+        )
+    finally:
+        # Set in a thread, it holds for all that start later.
+        torch.set_num_threads(before)
+
+
 def fused(network: Autoencoder) -> Autoencoder:
     """Return a network with the same weights that runs in about half the time.
 
-    Every normalisation that follows a convolution becomes part of it, and features have the layout
-    in which processors convolve. Numbers differ by 1e-7; an encoder or decoder that is no plain
-    sequence of layers stays as it is.
+    Every normalisation that follows a convolution becomes part of it, features have the layout in
+    which processors convolve, and a convolution to one channel is a matrix product (0.02 ms an
+    image of 28×28 for 0.05; with three channels it gains nothing). Numbers differ by 1e-7; an
+    encoder or decoder that is no plain sequence of layers stays as it is.
     """
     faster = copy.copy(network)
     faster._modules = dict(network._modules)  # noqa: SLF001 - a copy shares it otherwise
@@ -59,6 +99,10 @@ def _fused(layers: list[nn.Module]) -> list[nn.Module]:
             fuse: Any = fuse_conv_bn_eval
             joined = fuse(before, layer, transpose=transpose)
             found[-1] = joined.to(memory_format=torch.channels_last)
+        elif type(layer) is NarrowConv2d and layer.out_channels == 1:
+            by_taps = copy.copy(layer)
+            by_taps.always_by_taps = True
+            found.append(by_taps)
         else:
             found.append(layer)
     return found
@@ -103,16 +147,24 @@ def decoder_metric(network: Autoencoder, z_ND: Array) -> Array:
     batch = coding_batch(network)
     network = fused(network)
     signs = torch.Generator().manual_seed(SEED)
-    metric_DD = np.zeros((z_ND.shape[1],) * 2)
-    for start in range(0, directions, batch):
-        # A copy: torch warns of arrays that cannot be written, and latents may be a mapped file.
-        z_BD = torch.from_numpy(z_ND[chosen[start : start + batch]].astype(np.float32))
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, directions, batch):
+            # A copy: torch warns of arrays that cannot be written, and latents may be mapped.
+            z_BD = torch.from_numpy(z_ND[chosen[start : start + batch]].astype(np.float32))
+            shape = (len(z_BD), *network.image_shape)
+            yield z_BD, torch.randint(0, 2, shape, generator=signs, dtype=z_BD.dtype) * 2 - 1
+
+    def pull_back(batch: tuple[Tensor, Tensor]) -> Array:
+        z_BD, v_BCHW = batch
         z_BD.requires_grad_()
         with torch.enable_grad():
-            y_BCHW = network.decode(z_BD)
-            v_BCHW = torch.randint(0, 2, y_BCHW.shape, generator=signs, dtype=y_BCHW.dtype) * 2 - 1
-            (gradient_BD,) = torch.autograd.grad(y_BCHW, z_BD, v_BCHW)
-        pulled_BD = gradient_BD.numpy().astype(np.float64)
+            (gradient_BD,) = torch.autograd.grad(network.decode(z_BD), z_BD, v_BCHW)
+        pulled_BD: Array = gradient_BD.numpy().astype(np.float64)
+        return pulled_BD
+
+    metric_DD = np.zeros((z_ND.shape[1],) * 2)
+    for pulled_BD in side_by_side(pull_back, batches()):
         metric_DD += pulled_BD.T @ pulled_BD
     return metric_DD / directions
 

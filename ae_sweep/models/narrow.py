@@ -22,15 +22,18 @@ class NarrowConv2d(nn.Conv2d):
     Processors compute 16 output channels at a time, and with one channel most of that is wasted.
     So training on a CPU multiplies all pixels with all nine taps at once and adds up the shifted
     results, the same sum in another order: three times as fast forward and backward.
-    Elsewhere, and for inference, it is torch's own convolution.
+    Elsewhere, and for inference, it is torch's own convolution, unless ``always_by_taps``.
     """
+
+    always_by_taps = False
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, kernel_size=3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Convolve; B×O×H×W, in training on a CPU as float32 for any type of input."""
-        if x_BCHW.device.type != "cpu" or not torch.is_grad_enabled():
+        by_taps = torch.is_grad_enabled() or self.always_by_taps
+        if x_BCHW.device.type != "cpu" or not by_taps:
             return super().forward(x_BCHW)
         y_BOHW: Tensor = _TapProducts.apply(x_BCHW, self.weight.to(x_BCHW.dtype))
         return y_BOHW if self.bias is None else y_BOHW + self.bias[:, None, None]

@@ -18,6 +18,7 @@ from ae_sweep.models.coding import (
     decoder_metric,
     drawn_images,
     fused,
+    side_by_side,
 )
 from ae_sweep.models.tokens import TokenAutoencoder
 from ae_sweep.models.vae import VariationalAutoencoder
@@ -161,9 +162,14 @@ class TrainedAutoencoder:
             return self.tokens(x_NCHW)
         self._check_images(x_NCHW)
         network = fused(self.network)
-        return self._in_batches(
-            network.encode_unrounded, x_NCHW, convert=_pixels, size=coding_batch(network)
-        )
+
+        def encoded(x_BCHW: Array) -> Array:
+            with torch.inference_mode():
+                z_BD: Array = network.encode_unrounded(_pixels(x_BCHW)).contiguous().numpy()
+            return z_BD
+
+        parts = self._parts(x_NCHW, coding_batch(network))
+        return np.concatenate(list(side_by_side(encoded, parts)))
 
     def metric(self, z_ND: Array) -> Array:
         """Estimate the decoder's metric: the mean of JᵀJ over images, J its Jacobian there.
