@@ -1,17 +1,19 @@
 """Kills sweeps with SIGKILL at random moments and resumes them until they are whole.
 
-A sweep of its own store is killed and resumed until it ends by itself, then another, until there
+A sweep with its own store is killed and resumed until it ends by itself, then another, until there
 were enough kills. Each must hold what an undisturbed one holds, to the last digit. ``make torture``
 does it for long.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
 import signal
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-LONGEST_SECONDS = 4.0
-"""From a start to the kill, at most; a warm process needs about one to read its store."""
 RESUME = ("run", "--name", "small", "--resume", "--store", "store")
 NOT_STORED = 3
 """Exit code of a resumption where nothing was stored before the kill."""
@@ -60,87 +60,89 @@ def test_a_sweep_that_is_killed_at_any_moments_ends_as_one_that_was_not(
     tmp_path: Path,
     pytestconfig: pytest.Config,
 ) -> None:
+    process("--version", cwd=tmp_path)  # the server of commands is warm from here on
+    started = time.monotonic()
     done = process("run", *CONV, cwd=tmp_path, known_speed=True)
+    longest_seconds = time.monotonic() - started
     assert done.code == 0, done.err
     kills, seed = (int(pytestconfig.getoption(name)) for name in ("--kills", "--kill-seed"))
-    undisturbed = stored(tmp_path / "store")
-    tally = torture(server, tmp_path, undisturbed, kills=kills, seed=seed, workers=(1, 1, 2))
+    torture = Torture(
+        server=server,
+        undisturbed=stored(tmp_path / "store"),
+        kills=kills,
+        longest_seconds=longest_seconds,
+        moments=random.Random(seed),
+    )
+    tally = torture.run(tmp_path, workers=(1, 1, 2))
     logging.getLogger(__name__).info("%s", tally)
 
 
-def torture(
-    server: Server,
-    place: Path,
-    undisturbed: Stored,
-    *,
-    kills: int,
-    seed: int,
-    workers: Sequence[int] = (1,),
-) -> Tally:
-    """Kill and resume sweeps until there were enough kills, and check each at its end.
+@dataclass(frozen=True, kw_only=True)
+class Torture:
+    """What is done to sweeps."""
 
-    Parameters
-    ----------
-    undisturbed
-        What a sweep of ``CONV`` holds that nobody killed.
-    kills
-        How many at least.
-    workers
-        Of the sweeps, in turns. Of several workers, either all processes are killed or the driver
-        alone.
-    """
-    moments = random.Random(seed)
-    tally = Tally()
-    while tally.kills < kills:
-        count = workers[tally.sweeps % len(workers)]
-        directory = place / f"sweep-{tally.sweeps}"
-        directory.mkdir()
-        _until_whole(server, directory, moments, count, tally)
-        _check(directory / "store", undisturbed, pruning_may_differ=count > 1)
-        tally.sweeps += 1
-    return tally
+    server: Server
+    undisturbed: Stored
+    """What a sweep of ``CONV`` holds that nobody killed."""
+    kills: int
+    """How many at least."""
+    longest_seconds: float
+    """From a start to the kill, at most."""
+    moments: random.Random
+    tally: Tally = field(default_factory=Tally)
 
+    def run(self, place: Path, *, workers: Sequence[int]) -> Tally:
+        """Kill and resume sweeps until there were enough kills, and check each at its end.
 
-def _until_whole(
-    server: Server, directory: Path, moments: random.Random, workers: int, tally: Tally
-) -> None:
-    empty_store(directory)
-    options = ("--workers", str(workers)) if workers > 1 else ()
-    first, again = ("run", *CONV, *options), (*RESUME, *options)
-    words = first
-    while True:
-        tally.starts += 1
-        ended = _killed_at(server, directory, words, moments, tally)
-        if ended is None:
-            check_databases(directory / "store", whole=False)
-            words = again
-        elif ended.code == NOT_STORED and words == again:
-            words = first
-        else:
-            assert ended.code == 0, ended
-            return
+        Parameters
+        ----------
+        workers
+            Of the sweeps, in turns.
+        """
+        while self.tally.kills < self.kills or not self.tally.sweeps:
+            count = workers[self.tally.sweeps % len(workers)]
+            directory = place / f"sweep-{self.tally.sweeps}"
+            directory.mkdir()
+            self._until_whole(directory, workers=count)
+            _check(directory / "store", self.undisturbed, pruning_may_differ=count > 1)
+            self.tally.sweeps += 1
+        return self.tally
 
+    def _until_whole(self, directory: Path, *, workers: int) -> None:
+        empty_store(directory)
+        options = ("--workers", str(workers)) if workers > 1 else ()
+        first, again = ("run", *CONV, *options), (*RESUME, *options)
+        words = first
+        while True:
+            self.tally.starts += 1
+            ended = self._killed(directory, words)
+            if ended is None:
+                check_databases(directory / "store", whole=False)
+                words = again
+            elif ended.code == NOT_STORED and words == again:
+                words = first
+            else:
+                assert ended.code == 0, ended
+                return
 
-def _killed_at(
-    server: Server,
-    directory: Path,
-    words: Sequence[str],
-    moments: random.Random,
-    tally: Tally,
-) -> Done | None:
-    """Start a command and kill it at a moment; return how it ended if it was quicker."""
-    with server.start(*words, cwd=directory, known_speed=True) as command:
-        try:
-            command.wait(moments.uniform(0.0, LONGEST_SECONDS))
-        except subprocess.TimeoutExpired:
-            target = os.killpg if moments.random() < 0.5 else os.kill
-            target(command.pid, signal.SIGKILL)
-            command.wait()
-            tally.kills += 1
-            tally.moments[_last_report(command.communicate()[1])] += 1
+    def _killed(self, directory: Path, words: Sequence[str]) -> Done | None:
+        """Start a command and kill it at a moment; return how it ended if nothing killed it.
+
+        Either all its processes are killed, or the first alone.
+        """
+        with self.server.start(*words, cwd=directory, known_speed=True) as command:
+            if self.tally.kills < self.kills:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    command.wait(self.moments.uniform(0.0, self.longest_seconds))
+                if command.poll() is None:
+                    kill = os.killpg if self.moments.random() < 0.5 else os.kill
+                    kill(command.pid, signal.SIGKILL)
+            out, err = command.communicate()
+            if command.wait() != -signal.SIGKILL:
+                return Done(command.wait(), out, err)
+            self.tally.kills += 1
+            self.tally.moments[_last_report(err)] += 1
             return None
-        out, err = command.communicate()
-        return Done(command.wait(), out, err)
 
 
 def _last_report(said: str) -> str:
