@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ae_sweep.analysis.byte_distortion import byte_distortion
+from ae_sweep.analysis.byte_distortion import byte_distortion, byte_errors
 
 
 def test_the_error_of_bytes_is_that_of_their_pixels() -> None:
@@ -17,6 +17,14 @@ def test_the_error_of_bytes_is_that_of_their_pixels() -> None:
     assert found.psnr == pytest.approx(-10 * np.log10(errors_N.mean()))
     assert found.mean_image_psnr == pytest.approx((-10 * np.log10(errors_N)).mean())
     assert found.mean_image_psnr > found.psnr
+
+
+def test_errors_of_images_are_the_same_in_batches_of_any_size() -> None:
+    numbers = np.random.default_rng(1)
+    x_NCHW, y_NCHW = numbers.integers(0, 256, (2, 7, 3, 5, 4), np.uint8)
+    errors_N = byte_errors(x_NCHW, [y_NCHW[:3], y_NCHW[3:]])
+    np.testing.assert_array_equal(errors_N, byte_errors(x_NCHW, [y_NCHW]))
+    assert errors_N.mean() == pytest.approx(byte_distortion(x_NCHW, y_NCHW).mse, rel=1e-14)
 
 
 def test_a_perfect_image_has_no_psnr() -> None:

@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from rated_records import frontier_of, rated_trial, vae
 
+from ae_sweep.config import with_symbols
 from ae_sweep.errors import ConfigError
 from ae_sweep.plots import frontier_figure, point_positions, render
 from ae_sweep.plots.style import BLUE, GREEN
@@ -33,6 +34,19 @@ def test_points_lie_at_their_bits_and_the_error_that_these_carry() -> None:
     assert mse_axes.get_ylabel() == "test MSE per pixel at that rate"
     assert {text.get_text() for text in mse_axes.texts} >= {"d=8 β=0.1", "d=8 β=10"}
     render(figure, "png")
+
+
+def test_settings_have_their_symbols_in_figures() -> None:
+    trials = [
+        rated_trial(4 * price, f"ntc lmbda={price}", {"bits": 40 * price, "mse": 0.1 / price})
+        for price in (1, 2)
+    ]
+    figure = frontier_figure(frontier_of(trials))
+    assert {text.get_text() for text in figure.axes[0].texts} == {"d=4 λ=1", "d=8 λ=2"}
+    over_dims = frontier_figure(frontier_of(trials), over_dims=True)
+    assert {text.get_text() for text in over_dims.legends[0].get_texts()} >= {"ntc λ=1", "ntc λ=2"}
+    assert with_symbols("vqvae codebook=16 other=1") == "vqvae K=16 other=1"
+    assert with_symbols("beta") == "beta", "a name, not a setting"
 
 
 def test_a_collapsed_posterior_has_a_place_on_the_axis() -> None:

@@ -45,31 +45,30 @@ def byte_distortion(originals_NCHW: Array, rebuilt_NCHW: Array) -> ByteDistortio
         raise ValueError(f"images {originals_NCHW.shape}, reconstructions {rebuilt_NCHW.shape}")
     if {originals_NCHW.dtype, rebuilt_NCHW.dtype} != {np.dtype(np.uint8)}:
         raise ValueError(f"not bytes: {originals_NCHW.dtype}, {rebuilt_NCHW.dtype}")
-    numbers = math.prod(originals_NCHW.shape[1:])
     step = images_within(CHUNK_NUMBERS, originals_NCHW.shape)
-    sums = []
-    for start in range(0, len(originals_NCHW), step):
-        part = slice(start, start + step)
-        difference_NP = originals_NCHW[part].astype(np.int32) - rebuilt_NCHW[part]
-        sums.append(np.square(difference_NP).sum(axis=(1, 2, 3), dtype=np.int64))
-    sums_N = np.concatenate(sums)
-    mse = int(sums_N.sum()) / (255**2 * numbers * len(sums_N))
+    chunks = (rebuilt_NCHW[first : first + step] for first in range(0, len(originals_NCHW), step))
+    squares_N = _squares(originals_NCHW, chunks)
+    most = 255**2 * math.prod(originals_NCHW.shape[1:])
+    mse = int(squares_N.sum()) / (most * len(squares_N))
     return ByteDistortion(
-        mse=mse,
-        psnr=psnr_db(mse),
-        mean_image_psnr=mean_image_psnr(sums_N / (255**2 * numbers)),
+        mse=mse, psnr=psnr_db(mse), mean_image_psnr=mean_image_psnr(squares_N / most)
     )
 
 
 def byte_errors(images_NCHW: Array, batches: Iterable[Array]) -> Array:
     """Return the mean squared error of each image of bytes, of a scale of [0, 1], float64 N."""
-    errors, first = [], 0
+    return _squares(images_NCHW, batches) / math.prod(images_NCHW.shape[1:]) / 255**2
+
+
+def _squares(images_NCHW: Array, batches: Iterable[Array]) -> Array:
+    """Return the sum of squared differences of each image of bytes, int64 N."""
+    sums, first = [], 0
     for rebuilt_BCHW in batches:
         originals_BCHW = images_NCHW[first : first + len(rebuilt_BCHW)].astype(np.int32)
         squares_BCHW = np.square(originals_BCHW - rebuilt_BCHW)
-        errors.append(squares_BCHW.mean(axis=(1, 2, 3), dtype=np.float64) / 255**2)
+        sums.append(squares_BCHW.sum(axis=(1, 2, 3), dtype=np.int64))
         first += len(rebuilt_BCHW)
-    return np.concatenate(errors)
+    return np.concatenate(sums)
 
 
 def mean_image_psnr(errors_N: Array) -> float | None:

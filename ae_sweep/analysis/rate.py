@@ -83,7 +83,7 @@ def code_use(points: Sequence[FrontierPoint]) -> list[str]:
     if silent:
         findings.append(
             f"latents rounded to one number for all test images: {', '.join(silent)}; they cost "
-            "no bits, and a smaller lmbda uses more of them"
+            "no bits, and a smaller λ (--lmbda) uses more of them"
         )
     if dead:
         findings.append(f"codes that no test image uses: {', '.join(dead)}")

@@ -23,6 +23,7 @@ from ae_sweep.config.model import (
     SettingOption,
     model_family,
     model_settings,
+    with_symbols,
 )
 from ae_sweep.config.space import Domain, SearchSpace
 from ae_sweep.config.sweep import (
@@ -92,5 +93,6 @@ __all__ = [
     "model_settings",
     "names_own_images",
     "parse_image_size",
+    "with_symbols",
     "written_parameters",
 ]

@@ -94,6 +94,8 @@ class SettingOption:
     """How a model's setting is given to a sweep."""
 
     kind: type[int] | type[float]
+    symbol: str
+    """As figures write it."""
     metavar: str
     help: str
     default: str
@@ -107,6 +109,7 @@ class SettingOption:
 MODEL_SETTINGS: Mapping[str, SettingOption] = {
     "beta": SettingOption(
         kind=float,
+        symbol="β",
         metavar="B ... | LO:HI",
         help="Of vae: weights of the rate (KL divergence), one study each for every dim; of a "
         "range, five.",
@@ -116,6 +119,7 @@ MODEL_SETTINGS: Mapping[str, SettingOption] = {
     ),
     "codebook": SettingOption(
         kind=int,
+        symbol="K",
         metavar="K ...",
         help="Of vqvae and fsq: how many different tokens there are, one study each for every "
         "dim, which is the number of tokens.",
@@ -124,6 +128,7 @@ MODEL_SETTINGS: Mapping[str, SettingOption] = {
     ),
     "lmbda": SettingOption(
         kind=float,
+        symbol="λ",
         metavar="L ... | LO:HI",
         help="Of ntc: squared errors of an image (pixels in [0, 1]) that are worth a bit, one "
         "study each for every dim, which gives a point of the curve; of a range, five.",
@@ -138,6 +143,17 @@ MODEL_SETTINGS: Mapping[str, SettingOption] = {
 def model_family(model: str) -> str:
     """Return the name of a model in the registry: ``vae`` of ``vae beta=0.1``."""
     return model.partition(" ")[0]
+
+
+def with_symbols(text: str) -> str:
+    """Return a model or a condition as figures write it: ``d=8 β=0.1`` of ``d=8 beta=0.1``."""
+    return " ".join(map(_with_symbol, text.split(" ")))
+
+
+def _with_symbol(word: str) -> str:
+    name, equals, value = word.partition("=")
+    known = MODEL_SETTINGS.get(name) if equals else None
+    return word if known is None else f"{known.symbol}={value}"
 
 
 def model_settings(model: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
+from ae_sweep.config import with_symbols
 from ae_sweep.plots.frontier_axes import number
 from ae_sweep.plots.style import BLUE, GREY, INK, VERMILLION, plain, series_style
 
@@ -49,7 +50,10 @@ def frontier_legend(
     several = list(colours.items()) if len(colours) > 1 else []
     entries = [
         *([] if several else [_line_entry(best, BLUE)]),
-        *(_line_entry(plain(model), colour) for model, colour in several[:MOST_NAMED_LINES]),
+        *(
+            _line_entry(with_symbols(plain(model)), colour)
+            for model, colour in several[:MOST_NAMED_LINES]
+        ),
         _marker_entry("finished trial", "o", size=3.0, face=GREY, edge="none"),
     ]
     for place, each in enumerate(beside, start=1):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
+from ae_sweep.config import with_symbols
 from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREY, VERMILLION, paper_style, plain
 from ae_sweep.records import Outcome, Role
@@ -53,7 +54,7 @@ def history_figure(trials: Sequence[TrialRecord], *, title: str) -> Figure:
         for axes in panels[len(shown) :]:
             axes.remove()
         for axes, condition in zip(panels, shown, strict=False):
-            _draw(axes, by_condition[condition], name=plain(str(condition)))
+            _draw(axes, by_condition[condition], name=with_symbols(plain(str(condition))))
         for axes in panels[max(len(shown) - columns, 0) : len(shown)]:
             axes.tick_params(labelbottom=True)  # those with nothing below them
             axes.set_xlabel("search trial")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from ae_sweep.config import with_symbols
 from ae_sweep.errors import ConfigError
 from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import paper_style, plain
@@ -137,7 +138,7 @@ def _tile(rows: Sequence[ImageRow], grid: _Grid) -> Bytes:
 
 def _draw(tiles_HWC: Bytes, rows: Sequence[ImageRow], grid: _Grid, *, title: str) -> Figure:
     height, width, channels = tiles_HWC.shape
-    labels = [plain(row.label) for row in rows]
+    labels = [with_symbols(plain(row.label)) for row in rows]
     longest = max(map(len, labels))
     label_inches = 2 * MARGIN_INCHES + longest * INCHES_PER_LETTER
     inches = grid.inches_per_pixel

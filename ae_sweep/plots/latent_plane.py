@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from ae_sweep.config import with_symbols
 from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import BLUE, GREY, paper_style, plain
 
@@ -101,7 +102,7 @@ def latent_plane_figure(
         axes.set_ylabel(plain(names[1]), parse_math=False)
         if coordinates_N2.shape[1] == 1 and not all(map(str.isdecimal, classes.names or ["?"])):
             axes.set_yticks([])  # the classes' names are written at their rows
-        axes.set_title(plain(title), parse_math=False, loc="left")
+        axes.set_title(with_symbols(plain(title)), parse_math=False, loc="left")
         medians = [
             (
                 float(np.median(x_N[classes.index_N == index])),

@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.analysis.rate import efficient, mse_at_rate
+from ae_sweep.config import with_symbols
 from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import DARK_GREY, GREY, INK, paper_style, plain, series_style
 from ae_sweep.records import RATE_BITS, RATE_MSE
@@ -134,7 +135,7 @@ def _label(axes: Axes, frontier: Frontier) -> None:
             axes.transData.transform((_bits(point), _mse(point)))
         )[0]
         label = axes.annotate(
-            plain(str(point.condition)).replace("beta=", "β=").replace("codebook=", "K="),
+            with_symbols(plain(str(point.condition))),
             (_bits(point), _mse(point)),
             xytext=(4, 4) if across < LABELS_TURN else (-4, -8),
             ha="left" if across < LABELS_TURN else "right",
