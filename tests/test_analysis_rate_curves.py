@@ -9,7 +9,7 @@ import pytest
 from ae_sweep.analysis.distortion import NotApplicable
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.analysis.rd_document import rd_document
-from ae_sweep.analysis.time_sharing import lower_hull
+from ae_sweep.analysis.time_sharing import bits_for, lower_hull, mse_within
 
 
 def test_a_point_above_the_line_between_others_is_off_the_hull():
@@ -41,6 +41,44 @@ def test_hull_is_that_of_scipy_where_it_falls():
 def test_points_on_a_line_and_equal_ones_are_no_corners():
     assert lower_hull([(0, 4), (1, 3), (2, 2), (2, 2), (3, 2)]) == (0, 2)
     assert lower_hull([(1, 1), (1, 0.5), (0, 2)]) == (2, 1)
+
+
+def shared(*rows):
+    """A curve of rows of bits and MSE on test images, and of the same on validation images."""
+    points = tuple(
+        RatePoint(bits=bits, mse=mse, psnr=None, val_bits=val_bits, val_mse=val_mse)
+        for bits, mse, val_bits, val_mse in rows
+    )
+    return RateCurve(
+        name="code", description="code", kind=CurveKind.CODED, points=points,
+        image_shape=(1, 28, 28), images=100,
+    )  # fmt: skip
+
+
+def test_time_is_shared_between_the_points_around_a_rate():
+    curve = shared((10, 0.1, None, None), (30, 0.05, None, None), (60, 0.09, None, None))
+    assert mse_within(curve, bits=9.9) is None
+    assert mse_within(curve, bits=10) == 0.1
+    assert mse_within(curve, bits=20) == pytest.approx(0.075)
+    assert mse_within(curve, bits=99) == 0.05, "more bits need not be used"
+    assert bits_for(curve, mse=0.049) is None
+    assert bits_for(curve, mse=0.05) == 30
+    assert bits_for(curve, mse=0.06) == pytest.approx(26)
+    assert bits_for(curve, mse=0.2) == 10
+
+
+def test_validation_images_choose_between_which_points_time_is_shared():
+    # Lucky on test images: on validation images the middle point is above the line.
+    curve = shared((10, 0.1, 10, 0.1), (20, 0.02, 20, 0.08), (30, 0.04, 30, 0.04))
+    assert mse_within(curve, bits=20) == pytest.approx(0.07)
+    assert bits_for(curve, mse=0.07) == pytest.approx(20)
+
+
+def test_a_point_at_a_target_in_decibels_reaches_it():
+    mse = 10 ** (-22.1 / 10)
+    assert (
+        bits_for(shared((10, 0.1, None, None), (30, mse * (1 + 1e-15), None, None)), mse=mse) == 30
+    )
 
 
 def point(bits, mse, mean=None, **fields):

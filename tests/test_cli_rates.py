@@ -81,6 +81,8 @@ def test_bits_are_printed_compared_and_drawn(at: Callable[..., Any], tmp_path: P
     assert done.code == 0, done.err
     assert done.out.splitlines()[0].split()[:2] == ["Code", "Kind"]
     assert "Images" in done.out, "from how many images on it pays"
+    assert len(done.out.splitlines()) < 30, "not every point of every curve"
+    assert "operating points, with bytes of side information: --csv or --json" in done.err
     assert "BD-rate of other against learned: -20.0 %" in done.err
     assert "one seed each, so no interval" in done.err
     assert "BD-rate of learned against PCA + coder: " in done.err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 from rate_fakes import BITS, REFERENCES, comparison, curve, rate_point, sweep_rates
@@ -10,6 +12,7 @@ from rate_fakes import BITS, REFERENCES, comparison, curve, rate_point, sweep_ra
 from ae_sweep import tables
 from ae_sweep.analysis import (
     CurveKind,
+    NotApplicable,
     RateComparison,
     RateCurve,
     SweepRates,
@@ -18,6 +21,8 @@ from ae_sweep.analysis import (
 from ae_sweep.analysis import (
     sweep_rates as join,
 )
+from ae_sweep.analysis.curve_statistics import rate_statistics, reference_deltas_in_words
+from ae_sweep.analysis.targets import Target, TargetKind
 from ae_sweep.errors import NotStoredError
 
 
@@ -33,6 +38,56 @@ def test_every_point_has_its_side_information_in_columns_of_its_own() -> None:
     assert first["Bits of 10,000"] == pytest.approx(16 + 8 * 100.2045)
     assert len(table.rows) == len(BITS) + sum(len(each.points) for each in REFERENCES)
     assert "perfect" in table.texts()[-2]
+
+
+def test_a_short_table_has_the_quality_at_round_rates() -> None:
+    table = tables.quality_at_rates(comparison())
+    rates = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+    assert table.titles == ["Code", "Kind", "Seed", "Points", *(f"{each:,} bits" for each in rates)]
+    rows = {row[0]: row[1:] for row in table.texts()}
+    assert len(rows) == 1 + len(REFERENCES)
+    # Half of the images at 16 bits and half at 24.
+    shared_mse = (0.8 * 16**-1.1 + 0.8 * 24**-1.1) / 2
+    assert rows["digits"][:2] == ["coded", "0"]
+    assert rows["digits"][3:5] == ["-", f"{-10 * math.log10(shared_mse):.2f}"]
+    assert rows["digits"][-1] == rows["digits"][-4], "no better with more bits than it has"
+    assert rows["PNG, mosaic"][-3:] == ["-", "perfect", "perfect"]
+    assert set(rows["mean image"][3:]) == {"11.71"}
+
+
+def test_round_rates_follow_the_images_and_the_codes() -> None:
+    def rates(shape: tuple[int, int, int], bits: float) -> tuple[int, ...]:
+        code = replace(curve("code", [(bits, 0.01)]), image_shape=shape)
+        shown = comparison(SweepRates(sweep="code", frontiers=(code,)), references=())
+        return shown.round_rates()
+
+    assert rates((3, 64, 64), 5_000) == (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
+    assert rates((1, 28, 28), 4)[:3] == (2, 5, 10)
+    assert rates((1, 28, 28), 0)[-1] == 5000
+
+
+def test_the_smallest_rate_has_the_range_over_seeds_and_does_not_depend_on_steps() -> None:
+    at_22_db = Target(kind=TargetKind.PSNR, value=22)
+    found = rate_statistics(sweep_rates("digits", seeds=3), targets=[at_22_db])
+    assert found.findings[1].startswith("good enough: 22 dB: 130 bits, measured (90 bits does not")
+    assert found.findings[2].startswith("good enough, 22 dB: 102")
+    assert " bits over 3 seeds, by time sharing between the points of each" in found.findings[2]
+    assert "--repeats" not in found.findings[0], "there are repeats already"
+    beyond = Target(kind=TargetKind.PSNR, value=60)
+    found = rate_statistics(sweep_rates("digits", seeds=2), targets=[beyond])
+    assert found.findings[2] == "good enough, 60 dB: not reached by any of 2 seeds"
+
+
+def test_references_without_a_bd_rate_share_a_line() -> None:
+    reason, other = NotApplicable("no range"), NotApplicable("few points")
+    names = ("WebP, mosaic", "WebP, singly", "PCA + coder")
+    found = [*((name, reason) for name in names), ("AVIF, singly", other)]
+    (line,) = reference_deltas_in_words("digits", found)
+    assert line == (
+        "no BD-rate of digits against WebP (mosaic, singly), PCA + coder: no range; "
+        "AVIF (singly): few points"
+    )
+    assert reference_deltas_in_words("digits", []) == []
 
 
 def test_payoffs_are_listed_against_references_that_are_codes() -> None:

@@ -78,6 +78,7 @@ from ae_sweep.analysis.side_information import (
     side_bytes,
 )
 from ae_sweep.analysis.spectrum import Spectrum, spectrum
+from ae_sweep.analysis.time_sharing import bits_for, mse_within
 
 __all__ = [
     "SAMPLE_NUMBERS",
@@ -114,6 +115,7 @@ __all__ = [
     "amortised_bits",
     "as_bytes",
     "best_payoff",
+    "bits_for",
     "byte_errors",
     "choose_point",
     "code_use",
@@ -140,6 +142,7 @@ __all__ = [
     "listed_conditions",
     "mean_image_psnr",
     "mse_at_rate",
+    "mse_within",
     "neighbour_map",
     "participation_ratio",
     "payoff",

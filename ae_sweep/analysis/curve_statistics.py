@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,10 @@ from ae_sweep.analysis.knee_support import knee_support
 from ae_sweep.analysis.law_choice import choose_law
 from ae_sweep.analysis.laws import DIMENSION_LAWS, RATE_LAWS
 from ae_sweep.analysis.targets import Axis, TargetKind, good_enough
+from ae_sweep.analysis.time_sharing import bits_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ae_sweep.analysis.knee_support import KneeSupport
     from ae_sweep.analysis.law_choice import LawChoice
@@ -40,7 +42,8 @@ class CurveStatistics:
     targets: tuple[GoodEnough | NotApplicable, ...]
     """For each target that was asked for."""
     seed_rates: tuple[tuple[Target, tuple[float | None, ...]], ...] = ()
-    """Over bits, with repeated seeds: each target and the smallest rate of each seed."""
+    """Over bits, with repeated seeds: each target and the smallest rate of each seed, by time
+    sharing between its points, so that the steps of their quantisers make no difference."""
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -54,8 +57,7 @@ class CurveStatistics:
             what = found.reason if isinstance(found, NotApplicable) else found.sentence
             lines.append(f"good enough: {what}")
         for target, rates in self.seed_rates:
-            listed = ", ".join("none" if each is None else f"{each:.4g}" for each in rates)
-            lines.append(f"good enough by seed, bits for {target.text}: {listed}")
+            lines.append(f"good enough, {target.text}: {_over_seeds(rates)}")
         return tuple(lines)
 
     def document(self) -> dict[str, Any]:
@@ -128,8 +130,12 @@ def rate_statistics(
     if frontier is None:
         return NotApplicable(f"{rates.sweep} has no coded points")
     points = [point for point in frontier.points if point.bits > 0 and point.mse > 0]
+    several = len(rates.frontiers) > 1
     law = choose_law(
-        [point.bits for point in points], [[point.mse] for point in points], laws=RATE_LAWS
+        [point.bits for point in points],
+        [[point.mse] for point in points],
+        laws=RATE_LAWS,
+        one_seed="points of different seeds have different bits" if several else None,
     )
     found = []
     for target in targets:
@@ -143,14 +149,13 @@ def rate_statistics(
                 choice=_law_of(target, law),
             )
         )
-    several = len(rates.frontiers) > 1
     return CurveStatistics(
         axis=Axis.BITS,
         law=law,
         knee=None,
         targets=tuple(found),
         seed_rates=tuple(
-            (target, tuple(_smallest_rate(each, target) for each in rates.frontiers))
+            (target, tuple(bits_for(each, mse=target.error) for each in rates.frontiers))
             for target in targets
             if several and target.kind is not TargetKind.ACCURACY
         ),
@@ -204,6 +209,44 @@ def bd_in_words(name: str, anchor: str, found: BjontegaardDelta | NotApplicable)
     return line if found.warning is None else f"{line}; {found.warning}"
 
 
+def _over_seeds(rates: Sequence[float | None]) -> str:
+    """Write the smallest rates of seeds as a range."""
+    reached = [each for each in rates if each is not None]
+    how = "by time sharing between the points of each seed"
+    if not reached:
+        return f"not reached by any of {len(rates)} seeds"
+    line = f"{min(reached):.4g} to {max(reached):.4g} bits over {len(reached)} seeds, {how}"
+    missing = len(rates) - len(reached)
+    return f"{line}; {missing} of {len(rates)} seeds do not reach it" if missing else line
+
+
+def reference_deltas_in_words(
+    name: str, found: Iterable[tuple[str, BjontegaardDelta | NotApplicable]]
+) -> list[str]:
+    """Write comparisons with references: a line for each number, one for all without."""
+    lines: list[str] = []
+    without: dict[str, dict[str, list[str]]] = {}
+    for reference, delta in found:
+        if isinstance(delta, NotApplicable):
+            family, _, way = reference.partition(", ")
+            without.setdefault(delta.reason, {}).setdefault(family, []).append(way)
+        else:
+            lines.append(bd_in_words(name, reference, delta))
+    if without:
+        groups = "; ".join(
+            f"{', '.join(itertools.starmap(_family, families.items()))}: {reason}"
+            for reason, families in without.items()
+        )
+        lines.append(f"no BD-rate of {name} against {groups}")
+    return lines
+
+
+def _family(name: str, ways: Sequence[str]) -> str:
+    """Write the curves of a codec: ``WebP (mosaic, singly)``."""
+    named = [way for way in ways if way]
+    return f"{name} ({', '.join(named)})" if named else name
+
+
 def _values(
     target: Target, mses: Sequence[Sequence[float]], agreements: Sequence[float | None]
 ) -> Sequence[Sequence[float]]:
@@ -216,11 +259,6 @@ def _law_of(target: Target, law: LawChoice | NotApplicable) -> LawChoice | None:
     if target.kind is TargetKind.ACCURACY or isinstance(law, NotApplicable):
         return None
     return law
-
-
-def _smallest_rate(curve: RateCurve, target: Target) -> float | None:
-    reached = [point.bits for point in curve.points if point.mse <= target.error * (1 + 1e-12)]
-    return min(reached, default=None)
 
 
 def _law_in_words(law: LawChoice | NotApplicable) -> str:

@@ -126,6 +126,7 @@ def choose_law(
     mses: Sequence[Sequence[float]],
     *,
     laws: Sequence[Law] = DIMENSION_LAWS,
+    one_seed: str | None = None,
 ) -> LawChoice | NotApplicable:
     """Choose the law that describes distortion over dimensions or bits.
 
@@ -146,11 +147,17 @@ def choose_law(
         The errors of the seeds of each point, at least one.
     laws
         The candidates.
+    one_seed
+        Why there is one seed of each point, where repeating the trainings would not change that.
     """
     points = Points.of(x, [float(np.mean(each)) for each in mses], [len(each) for each in mses])
     if isinstance(points, NotApplicable):
         return points
-    found = seed_spread([mses[index] for index in np.argsort(x)])
+    found = (
+        seed_spread([mses[index] for index in np.argsort(x)])
+        if one_seed is None
+        else NotApplicable(one_seed)
+    )
     spread = found if isinstance(found, SeedSpread) else None
     refusal = _too_few(len(points.x_N), laws, known=spread is not None)
     if refusal is not None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ae_sweep.analysis.rate_curve import RateCurve
 
 BITS_OF_A_BYTE = 8
+LEAST_SHARE = 1_000
+"""Part of a raw image's bits from which on rates are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,28 @@ class RateComparison:
             yield from each.frontiers
             yield from each.bounds
         yield from self.references
+
+    def round_rates(self) -> tuple[int, ...]:
+        """Return round rates to compare codes at, ascending: 10, 20, 50, 100, …, 5,000 on MNIST.
+
+        They are those of one significant digit, 1, 2 or 5, from a thousandth of the raw image on;
+        from fewer bits where sweeps have no more.
+        """
+        coded = [
+            point.bits
+            for each in self.sweeps
+            for curve in each.frontiers + each.bounds
+            for point in curve.points
+            if point.bits >= 1
+        ]
+        low = min(self.raw_bits / LEAST_SHARE, max(coded, default=self.raw_bits) / 2)
+        high = self.raw_bits
+        rates = (
+            digit * 10**power
+            for power in range(math.ceil(math.log10(high)) + 1)
+            for digit in (1, 2, 5)
+        )
+        return tuple(rate for rate in rates if low <= rate <= high)
 
 
 def sweep_rates(sweep: str, curves: Iterable[RateCurve]) -> SweepRates:

@@ -11,10 +11,12 @@ from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.measuring import show_measuring
 from ae_sweep.cli.output_file import write_figure
+from ae_sweep.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ae_sweep.analysis import RateComparison
     from ae_sweep.api import Sweep
 
 
@@ -61,17 +63,13 @@ def show_bits(
     )
     path = out or Path(f"frontier-{opened[0].name}.png")
     write_figure(found.figure, path)
-    points = tables.rate_points(found.comparison)
     if json_output:
         print_json(found.document())
     elif csv:
+        points = tables.rate_points(found.comparison)
         typer.echo(tracking.table_csv(points.records()), nl=False)
     else:
-        print_table(points)
-        payoffs = tables.payoffs(found.comparison)
-        if payoffs.rows:
-            typer.echo()
-            print_table(payoffs)
+        _print_tables(found.comparison)
     for line in found.findings:
         say(line)
     if rd_json is not None:
@@ -82,3 +80,18 @@ def show_bits(
     if len(opened) == 1:
         log_or_say(opened[0], found)
     say(f"figure: {path}")
+
+
+def _print_tables(comparison: RateComparison) -> None:
+    """Print the quality at round rates, and from how many images on a code pays."""
+    from ae_sweep import tables
+
+    qualities = tables.quality_at_rates(comparison)
+    print_table(qualities)
+    payoffs = tables.payoffs(comparison)
+    if payoffs.rows:
+        typer.echo()
+        print_table(payoffs)
+    say(f"the table is of the {qualities.caption}")
+    count = sum(len(curve.points) for curve in comparison.curves())
+    say(f"all {counted(count, 'operating point')}, with bytes of side information: --csv or --json")

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis, plots
 from ae_sweep.analysis.bjontegaard import Interpolation
-from ae_sweep.analysis.curve_statistics import bd_against, bd_in_words, rate_statistics
+from ae_sweep.analysis.curve_statistics import (
+    bd_against,
+    bd_in_words,
+    rate_statistics,
+    reference_deltas_in_words,
+)
 from ae_sweep.analysis.distortion import NotApplicable
 from ae_sweep.analysis.targets import TargetKind
 from ae_sweep.config import dataset_title
@@ -54,7 +59,7 @@ class RateFrontier(Inspection):
         lines = [
             bd_in_words(name, first, found) for name, found in zip(others, self.deltas, strict=True)
         ]
-        lines += [bd_in_words(first, name, found) for name, found in self.reference_deltas]
+        lines += reference_deltas_in_words(first, self.reference_deltas)
         for each, found in zip(self.comparison.sweeps, self.statistics, strict=True):
             known = [found.reason] if isinstance(found, NotApplicable) else found.findings
             lines += [line if not others else f"{each.sweep}: {line}" for line in known]

@@ -3,7 +3,7 @@
 from ae_sweep.tables.dimensions import dimensions
 from ae_sweep.tables.images import image_facts, spectrum
 from ae_sweep.tables.inspected import copy_test, latent_spaces, overlaps
-from ae_sweep.tables.rates import laws, left_out, payoffs, rate_points
+from ae_sweep.tables.rates import laws, left_out, payoffs, quality_at_rates, rate_points
 from ae_sweep.tables.stored import (
     codes,
     files,
@@ -15,10 +15,11 @@ from ae_sweep.tables.stored import (
     sweeps,
     trials,
 )
-from ae_sweep.tables.table import Column, Share, Table
+from ae_sweep.tables.table import Column, Decibels, Share, Table
 
 __all__ = [
     "Column",
+    "Decibels",
     "Share",
     "Table",
     "codes",
@@ -35,6 +36,7 @@ __all__ = [
     "pairs",
     "payoffs",
     "points",
+    "quality_at_rates",
     "rate_points",
     "spectrum",
     "started",

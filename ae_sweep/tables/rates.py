@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import analysis
-from ae_sweep.tables.table import Column, Table
+from ae_sweep.tables.table import Column, Decibels, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ae_sweep.analysis import RateComparison, RateCurve, RatePoint
     from ae_sweep.analysis.law_choice import LawChoice
     from ae_sweep.analysis.targets import Axis
     from ae_sweep.tables.table import Row
 
+AT_RATES = (
+    "PSNR of the mean MSE, in dB, with at most so many bits per image; between operating points by "
+    "time sharing"
+)
 CODE = Column(key="code", title="Code", kind=str)
 
 
@@ -75,6 +79,42 @@ def _point_row(curve: RateCurve, point: RatePoint) -> Row:
         **{
             f"bits_of_{count}": analysis.amortised_bits(curve, point, images=count)
             for count in analysis.SIDE_COUNTS
+        },
+    }
+
+
+def quality_at_rates(comparison: RateComparison) -> Table:
+    """Return the PSNR of every curve at a few round rates, one curve per row.
+
+    It is the best with at most so many bits, by time sharing between the operating points.
+    """
+    rates = comparison.round_rates()
+    return Table(
+        caption=AT_RATES,
+        columns=(
+            CODE,
+            Column(key="kind", title="Kind", kind=str),
+            Column(key="seed", title="Seed", kind=int),
+            Column(key="points", title="Points", kind=int),
+            *(
+                Column(key=f"psnr_at_{bits}", title=f"{bits:,} bits", kind=Decibels)
+                for bits in rates
+            ),
+        ),
+        rows=tuple(_quality_row(curve, rates) for curve in comparison.curves()),
+    )
+
+
+def _quality_row(curve: RateCurve, rates: Sequence[int]) -> Row:
+    within = {bits: analysis.mse_within(curve, bits=bits) for bits in rates}
+    return {
+        "code": curve.name,
+        "kind": str(curve.kind),
+        "seed": curve.seed,
+        "points": len(curve.points),
+        **{
+            f"psnr_at_{bits}": None if mse is None else Decibels(analysis.psnr_db(mse))
+            for bits, mse in within.items()
         },
     }
 

@@ -22,6 +22,15 @@ class Share(NamedTuple):
         return f"{self.part}/{self.whole}"
 
 
+class Decibels(NamedTuple):
+    """A PSNR, which a perfect reconstruction has none of."""
+
+    psnr: float | None
+
+    def __str__(self) -> str:
+        return "perfect" if self.psnr is None else f"{self.psnr:.2f}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """A column of a table."""
@@ -29,7 +38,7 @@ class Column:
     key: str
     """Its values' key in the rows."""
     title: str
-    kind: type[str] | type[int] | type[float] | type[Share] = float
+    kind: type[str] | type[int] | type[float] | type[Share] | type[Decibels] = float
     """Type of its values."""
     form: str = "{}"
     """Format of a value where it is printed."""
