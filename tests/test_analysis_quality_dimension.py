@@ -33,6 +33,14 @@ def test_components_that_become_active_raise_the_dimension_with_the_quality() ->
     assert dimensions[-1] > 2 * dimensions[0]
 
 
+def test_steps_of_a_quantiser_are_near_enough_for_a_slope() -> None:
+    mse = 0.05 * 10 ** -np.arange(0.09, 1.5, 0.17)
+    bits = 6 * np.log2(0.05 / mse)
+    found = quality_dimensions(curve("stepped", list(zip(bits, mse, strict=True))))
+    assert [each.psnr for each in found] == list(range(16, 27, 2))
+    assert [each.dimension for each in found] == pytest.approx([12] * len(found))
+
+
 @pytest.mark.parametrize(
     "pairs",
     [[(10, 0.01)], [(10, 0.01), (20, 0.005)], [(10, 0.01), (20, 0.001), (90, 0.0)]],
@@ -41,7 +49,7 @@ def test_components_that_become_active_raise_the_dimension_with_the_quality() ->
 def test_too_few_points_give_a_reason_instead(pairs) -> None:
     found = quality_dimensions(curve("short", pairs))
     assert isinstance(found, NotApplicable)
-    assert found.reason == "short has no 3 points within 1.5 dB of any quality"
+    assert found.reason == "short has no 3 points within 3 dB of any quality"
 
 
 def test_a_falling_curve_has_no_dimension() -> None:

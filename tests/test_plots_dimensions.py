@@ -90,9 +90,15 @@ def test_the_frontier_over_dims_has_marks_of_both_estimates() -> None:
         (ratio,) = [line for line in axes.lines if line.get_gid() == "ratio"]
         assert list(ratio.get_xdata()) == [30.7, 30.7]
         assert [patch.get_gid() for patch in axes.patches] == ["band"]
+    mse_axes, psnr_axes = figure.axes
+    (by_psnr,) = [line for line in psnr_axes.lines if line.get_gid() == "quality"]
+    assert (list(by_psnr.get_xdata()), list(by_psnr.get_ydata())) == ([38, 40], [18, 20])
+    (by_mse,) = [line for line in mse_axes.lines if line.get_gid() == "quality"]
+    np.testing.assert_allclose(by_mse.get_ydata(), [10**-1.8, 10**-2])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels[-2:] == [
+    assert labels[-3:] == [
         "participation ratio: 30.7", "at least 12.3 to 13.8 (nearest neighbours)",
+        "at a quality: 6.02 · dR/dPSNR",
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rate_fakes import BITS, REFERENCES, comparison, curve, falling, sweep_rates
 
-from ae_sweep.analysis import CurveKind, SweepRates
+from ae_sweep.analysis import CurveKind, QualityDimension, SweepRates
 from ae_sweep.plots import rate_curves_figure, render
 
 if TYPE_CHECKING:
@@ -117,6 +117,32 @@ def test_labels_lie_neither_on_points_nor_on_each_other(shown) -> None:
         inside = axes.get_window_extent()
         assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
         assert all(inside.y0 <= box.y0 and box.y1 <= inside.y1 for box in boxes)
+
+
+def test_the_dimension_at_a_quality_is_marked_on_the_panel_whose_slope_it_is() -> None:
+    marked = tuple(
+        QualityDimension(psnr=psnr, bits=bits, dimension=3.0 * psnr, points=3)
+        for psnr, bits in ((16, 23.8), (26, 193.0))
+    )
+    figure = rate_curves_figure(comparison(references=()), heading="digits", qualities=[marked])
+    psnr_axes, mse_axes = figure.axes
+    (marks,) = lines(psnr_axes, "quality")
+    assert (list(marks.get_xdata()), list(marks.get_ydata())) == ([23.8, 193], [16, 26])
+    assert {text.get_text() for text in labels(psnr_axes)} >= {"m=48", "m=78"}
+    assert lines(mse_axes, "quality") == []
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named[-1] == "m = 6.02 · dR/dPSNR, a dimension"
+
+
+@pytest.mark.parametrize(("least", "count"), [(1.5, 4), (200, 5)])
+def test_there_are_ticks_on_both_axes_of_bits_however_narrow_they_are(least, count) -> None:
+    pairs = [(least, 0.02), (least * 1.2, 0.01)]
+    code = SweepRates(sweep="code", frontiers=(curve("code", pairs),))
+    figure = rate_curves_figure(comparison(code, references=()), heading="code")
+    figure.draw_without_rendering()
+    for axes in (figure.axes[0], *figure.axes[0].child_axes):
+        low, high = axes.get_xlim()
+        assert sum(low <= tick <= high for tick in axes.xaxis.get_majorticklocs()) >= count - 1
 
 
 @pytest.mark.slow

@@ -70,12 +70,12 @@ def test_the_smallest_rate_has_the_range_over_seeds_and_does_not_depend_on_steps
     at_22_db = Target(kind=TargetKind.PSNR, value=22)
     found = rate_statistics(sweep_rates("digits", seeds=3), targets=[at_22_db])
     assert found.findings[1].startswith("good enough: 22 dB: 90 bits, measured (60 bits does not")
-    assert found.findings[2].startswith("good enough, 22 dB: 8")
+    assert found.findings[2].startswith("good enough: 22 dB: 8")
     assert " bits over 3 seeds, by time sharing between the points of each" in found.findings[2]
     assert "--repeats" not in found.findings[0], "there are repeats already"
     beyond = Target(kind=TargetKind.PSNR, value=60)
     found = rate_statistics(sweep_rates("digits", seeds=2), targets=[beyond])
-    assert found.findings[2] == "good enough, 60 dB: not reached by any of 2 seeds"
+    assert found.findings[2] == "good enough: 60 dB: not reached by any of 2 seeds"
 
 
 def test_references_without_a_bd_rate_share_a_line() -> None:

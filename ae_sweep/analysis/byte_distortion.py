@@ -57,7 +57,8 @@ def byte_distortion(originals_NCHW: Array, rebuilt_NCHW: Array) -> ByteDistortio
 
 def byte_errors(images_NCHW: Array, batches: Iterable[Array]) -> Array:
     """Return the mean squared error of each image of bytes, of a scale of [0, 1], float64 N."""
-    return _squares(images_NCHW, batches) / math.prod(images_NCHW.shape[1:]) / 255**2
+    errors_N: Array = _squares(images_NCHW, batches) / math.prod(images_NCHW.shape[1:]) / 255**2
+    return errors_N
 
 
 def _squares(images_NCHW: Array, batches: Iterable[Array]) -> Array:

@@ -53,11 +53,17 @@ class CurveStatistics:
             support = self.knee
             what = support.reason if isinstance(support, NotApplicable) else support.sentence
             lines.append(what if what.startswith("the knee") else f"the knee: {what}")
+        return (*lines, *(f"good enough: {line}" for line in self.targets_in_words))
+
+    @property
+    def targets_in_words(self) -> tuple[str, ...]:
+        """The smallest codes that are good enough, one line each."""
+        lines = []
         for found in self.targets:
             what = found.reason if isinstance(found, NotApplicable) else found.sentence
-            lines.append(f"good enough: {what}")
+            lines.append(what)
         for target, rates in self.seed_rates:
-            lines.append(f"good enough, {target.text}: {_over_seeds(rates)}")
+            lines.append(f"{target.text}: {_over_seeds(rates)}")
         return tuple(lines)
 
     def document(self) -> dict[str, Any]:

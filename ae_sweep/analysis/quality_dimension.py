@@ -17,12 +17,17 @@ import numpy as np
 from ae_sweep.analysis.distortion import NotApplicable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ae_sweep.analysis.rate_curve import RateCurve
 
 DB_PER_BIT = 20 / math.log2(10)
 """6.02: dB of PSNR for each bit of each component."""
 WINDOW_DB = 1.5
 """The slope at a quality is that of a line through the points at most this far from it."""
+WIDEST_DB = 3.0
+"""How far the three nearest may lie where that window has fewer; operating points are mostly 1.5 to
+2 dB apart."""
 LEAST_POINTS = 3
 LEAST_SPREAD_DB = 1.0
 """Least distance of the outermost of those points."""
@@ -47,7 +52,8 @@ class QualityDimension:
 def quality_dimensions(curve: RateCurve) -> tuple[QualityDimension, ...] | NotApplicable:
     """Compute the dimension at every even number of dB that the curve has points around.
 
-    The slope is that of the least-squares line of bits over PSNR, through the points within 1.5 dB.
+    The slope is that of the least-squares line of bits over PSNR through the points within 1.5 dB,
+    or through the three nearest ones within 3 dB.
 
     Returns
     -------
@@ -66,13 +72,23 @@ def quality_dimensions(curve: RateCurve) -> tuple[QualityDimension, ...] | NotAp
                 found.append(measured)
     if not found:
         return NotApplicable(
-            f"{curve.name} has no {LEAST_POINTS} points within {WINDOW_DB} dB of any quality"
+            f"{curve.name} has no {LEAST_POINTS} points within {WIDEST_DB:g} dB of any quality"
         )
     return tuple(found)
 
 
+def qualities_in_words(found: Sequence[QualityDimension] | NotApplicable) -> str:
+    """Write the dimension at each quality in one line."""
+    name = "dimension at a quality, 6.02 · dR/dPSNR"
+    if isinstance(found, NotApplicable):
+        return f"{name}: none; {found.reason}"
+    return f"{name}: {', '.join(f'{at.dimension:.1f} at {at.psnr:g} dB' for at in found)}"
+
+
 def _at(quality: float, psnr_N: np.ndarray, bits_N: np.ndarray) -> QualityDimension | None:
-    near_N = np.abs(psnr_N - quality) <= WINDOW_DB
+    distance_N = np.abs(psnr_N - quality)
+    nearest = np.sort(distance_N)[:LEAST_POINTS][-1]
+    near_N = distance_N <= (WINDOW_DB if nearest <= WINDOW_DB else min(nearest, WIDEST_DB))
     near = psnr_N[near_N]
     if (
         len(near) < LEAST_POINTS

@@ -14,9 +14,10 @@ from ae_sweep.cli.output_file import write_figure
 from ae_sweep.messages import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ae_sweep.analysis import RateComparison
+    from ae_sweep.analysis.targets import Target
     from ae_sweep.api import Sweep
 
 
@@ -24,8 +25,9 @@ def show_bits(
     opened: Sequence[Sweep],
     *,
     which: Sequence[str],
-    targets: Mapping[str, float],
+    targets: Sequence[Target],
     interpolation: str,
+    mark_dimensions: bool,
     out: Path | None,
     csv: bool,
     json_output: bool,
@@ -42,22 +44,24 @@ def show_bits(
     which
         Names of references.
     targets
-        Qualities that are good enough, by their kind.
+        Qualities that are good enough.
     interpolation
         Of curves whose BD-rates are computed.
+    mark_dimensions
+        Whether the dimension at each quality is marked.
     rd_json
         Directory for one file per curve; None writes none.
     """
     from ae_sweep import inspection, tables, tracking
     from ae_sweep.analysis.bjontegaard import Interpolation
-    from ae_sweep.analysis.targets import Target, TargetKind
     from ae_sweep.cli.rd_files import write_rd_files
 
     found = inspection.rate_frontier(
         opened,
         which=which,
-        targets=[Target(kind=TargetKind(kind), value=value) for kind, value in targets.items()],
+        targets=targets,
         interpolation=Interpolation(interpolation),
+        mark_dimensions=mark_dimensions,
         measure=lambda sweep: show_measuring(inspection.iter_measured_rates(sweep)),
         announce=say,
     )

@@ -11,8 +11,9 @@ from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.output_file import write_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from ae_sweep.analysis.targets import Target
     from ae_sweep.api import Sweep
 
 
@@ -21,7 +22,7 @@ def show_dims(
     *,
     over_dims: bool,
     which: Sequence[str],
-    targets: Mapping[str, float],
+    targets: Sequence[Target],
     mark_dimensions: bool,
     out: Path | None,
     csv: bool,
@@ -38,12 +39,11 @@ def show_dims(
     which
         Names of references: principal components, or none.
     targets
-        Qualities that are good enough, by their kind.
+        Qualities that are good enough.
     mark_dimensions
         Whether the dimensions of the images are estimated and marked.
     """
     from ae_sweep import analysis, inspection, plots, tables, tracking
-    from ae_sweep.analysis.targets import Target, TargetKind
     from ae_sweep.cli.frontier_text import comparison, findings
 
     curve, *others = (sweep.frontier for sweep in opened)
@@ -60,8 +60,7 @@ def show_dims(
         over_dims=over_dims,
     )
     write_figure(figure, path)
-    wanted = [Target(kind=TargetKind(kind), value=value) for kind, value in targets.items()]
-    statistics = [inspection.curve_statistics(sweep, wanted, announce=say) for sweep in opened]
+    statistics = [inspection.curve_statistics(sweep, targets, announce=say) for sweep in opened]
     first = statistics[0]
     if json_output:
         known = {} if isinstance(first, analysis.NotApplicable) else first.document()

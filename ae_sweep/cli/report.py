@@ -14,6 +14,12 @@ from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.logged import log_or_say
 from ae_sweep.cli.options import DataDirOption, MovedOption, StoreOption, SweepArgument
 from ae_sweep.cli.output_file import check_out, write_out
+from ae_sweep.cli.targets import (
+    TargetAccuracyOption,
+    TargetMseOption,
+    TargetPsnrOption,
+    given_targets,
+)
 from ae_sweep.cli.ui import DEFAULT_PORT
 from ae_sweep.errors import StoreError
 from ae_sweep.messages import visible
@@ -36,26 +42,34 @@ def report(
             "--out", metavar="FILE", help="Where the page goes. [default: report-SWEEP.html here]"
         ),
     ] = None,
+    target_psnr: TargetPsnrOption = None,
+    target_mse: TargetMseOption = None,
+    target_accuracy: TargetAccuracyOption = None,
     dataset: MovedOption = None,
     data_dir: DataDirOption = None,
     store: StoreOption = None,
 ) -> None:
     """Write all results of a sweep on one HTML page that needs no network.
 
-    Summary, curve, reconstructions, latent space, identity test, the search, and how to reproduce
-    it. The pictures are also logged to the sweep's run in MLflow. Links lead to the runs where
-    ae-sweep ui shows them. A section whose models or images cannot be read gives the reason; the
-    page is written all the same, and the exit code is 3.
+    Summary, curve, rates in bits if they were measured, reconstructions, latent space, identity
+    test, the search, and how to reproduce it. The pictures are also logged to the sweep's run in
+    MLflow. Links lead to the runs where ae-sweep ui shows them. A section whose models or images
+    cannot be read gives the reason; the page is written all the same, and the exit code is 3.
 
     Example: ae-sweep report
     """
     check_out(out, endings=ENDINGS)
+    targets = given_targets(psnr=target_psnr, mse=target_mse, accuracy=target_accuracy)
 
     from ae_sweep import report as page
 
     opened = load_sweep(sweep, store=store, dataset=dataset, data_dir=data_dir, announce=say)
+    if target_accuracy is not None:
+        from ae_sweep.inspection.agreement import check_classes
+
+        check_classes(opened.dataset)
     address = _ui_address(opened.store.tracking_override)
-    made = page.sections(opened, announce=say, ui_address=address)
+    made = page.sections(opened, announce=say, ui_address=address, targets=targets)
     model, title = opened.frontier.model, opened.frontier.dataset or ""
     html = page.render_page(
         title=opened.name,

@@ -16,6 +16,7 @@ from ae_sweep.analysis.curve_statistics import (
     reference_deltas_in_words,
 )
 from ae_sweep.analysis.distortion import NotApplicable
+from ae_sweep.analysis.quality_dimension import qualities_in_words
 from ae_sweep.analysis.targets import TargetKind
 from ae_sweep.config import dataset_title
 from ae_sweep.inspection.agreement import coded_agreements
@@ -27,7 +28,7 @@ from ae_sweep.locations import cache_dir
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ae_sweep.analysis import RateComparison, RateCurve
+    from ae_sweep.analysis import QualityDimension, RateComparison, RateCurve
     from ae_sweep.analysis.bjontegaard import BjontegaardDelta
     from ae_sweep.analysis.curve_statistics import CurveStatistics
     from ae_sweep.analysis.targets import Target
@@ -51,6 +52,18 @@ class RateFrontier(Inspection):
     reference_deltas: tuple[tuple[str, BjontegaardDelta | NotApplicable], ...] = ()
     """Those of the first sweep against each reference that is a code with several points."""
     dataset: str | None = None
+    mark_dimensions: bool = False
+    """Whether the dimension at each quality is marked and listed."""
+
+    @functools.cached_property
+    def qualities(self) -> tuple[tuple[QualityDimension, ...] | NotApplicable, ...]:
+        """The dimension at each quality of each sweep's curve."""
+        return tuple(
+            NotApplicable(f"{each.sweep} has no coded points")
+            if each.frontier is None
+            else analysis.quality_dimensions(each.frontier)
+            for each in self.comparison.sweeps
+        )
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -63,6 +76,9 @@ class RateFrontier(Inspection):
         for each, found in zip(self.comparison.sweeps, self.statistics, strict=True):
             known = [found.reason] if isinstance(found, NotApplicable) else found.findings
             lines += [line if not others else f"{each.sweep}: {line}" for line in known]
+        if self.mark_dimensions:
+            for each, at_quality in zip(self.comparison.sweeps, self.qualities, strict=True):
+                lines.append(f"{each.sweep}: {qualities_in_words(at_quality)}")
         return (*lines, *self.comparison.notes)
 
     @functools.cached_property
@@ -70,7 +86,11 @@ class RateFrontier(Inspection):
         """PSNR and MSE over bits per image."""
         names = [each.sweep for each in self.comparison.sweeps]
         return plots.rate_curves_figure(
-            self.comparison, heading=" · ".join(filter(None, [", ".join(names), self.dataset]))
+            self.comparison,
+            heading=" · ".join(filter(None, [", ".join(names), self.dataset])),
+            qualities=[() if isinstance(each, NotApplicable) else each for each in self.qualities]
+            if self.mark_dimensions
+            else (),
         )
 
     def document(self) -> dict[str, Any]:
@@ -88,7 +108,19 @@ class RateFrontier(Inspection):
             {"name": names[0], "anchor": name, **dataclasses.asdict(found)}
             for name, found in self.reference_deltas
         ]
+        marked = {
+            "at_quality": [
+                {
+                    "sweep": name,
+                    "dimensions": []
+                    if isinstance(each, NotApplicable)
+                    else [dataclasses.asdict(at) for at in each],
+                }
+                for name, each in zip(names, self.qualities, strict=True)
+            ]
+        }
         return analysis.rates_document(self.comparison, dataset=self.dataset) | {
+            **(marked if self.mark_dimensions else {}),
             "statistics": [
                 {"sweep": name, **each} for name, each in zip(names, statistics, strict=True)
             ],
@@ -111,6 +143,7 @@ def rate_frontier(
     which: Sequence[str] = (ALL,),
     targets: Sequence[Target] = (),
     interpolation: Interpolation = Interpolation.PCHIP,
+    mark_dimensions: bool = False,
     measure: Callable[[Sweep], MeasuredRates] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> RateFrontier:
@@ -126,6 +159,8 @@ def rate_frontier(
         Qualities that are good enough, of which the smallest rates are found.
     interpolation
         Of curves whose BD-rates are computed.
+    mark_dimensions
+        Whether the dimension at each quality, 6.02·dR/dPSNR, is marked and listed.
     measure
         Measures the rates of one sweep, for a display of your own; `measured_rates` if left out.
     announce
@@ -146,14 +181,30 @@ def rate_frontier(
         which=which,
         targets=targets,
         interpolation=interpolation,
+        mark_dimensions=mark_dimensions,
         announce=announce,
     )
 
 
-def stored_rate_frontier(sweep: Sweep) -> RateFrontier | None:
-    """Return the frontier in bits without references; None if rates were not measured yet."""
+def stored_rate_frontier(
+    sweep: Sweep,
+    *,
+    targets: Sequence[Target] = (),
+    announce: Callable[[str], None] | None = None,
+) -> RateFrontier | None:
+    """Return the frontier in bits without references; None if rates were not measured yet.
+
+    Raises
+    ------
+    StoreError, DataError
+        If the sweep, or for a target of accuracy a model or the images, cannot be read.
+    """
     found = stored_rates(sweep)
-    return None if found is None else _of_measured([sweep], [found], which=())
+    if found is None:
+        return None
+    return _of_measured(
+        [sweep], [found], which=(), targets=targets, mark_dimensions=True, announce=announce
+    )
 
 
 def stored_rates(sweep: Sweep) -> MeasuredRates | None:
@@ -175,6 +226,7 @@ def _of_measured(
     which: Sequence[str],
     targets: Sequence[Target] = (),
     interpolation: Interpolation = Interpolation.PCHIP,
+    mark_dimensions: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> RateFrontier:
     """Put measured sweeps beside references and beside each other."""
@@ -208,6 +260,7 @@ def _of_measured(
             if len(curve.points) > 1 and not analysis.is_bound(curve)
         ),
         dataset=None if title is None else dataset_title(title),
+        mark_dimensions=mark_dimensions,
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ae_sweep.plots.export import Figure
-from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, VERMILLION, paper_style, plain
+from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, PURPLE, paper_style, plain
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 FIGURE_INCHES = (7.0, 3.2)
 MARKERS = ("s", "^", "D", "v", "P", "X")
 BAND_ALPHA = 0.18
+QUALITY: dict[str, Any] = {
+    "color": PURPLE, "linestyle": ":", "linewidth": 0.9, "marker": "X", "markersize": 4.0,
+    "markeredgewidth": 0,
+}  # fmt: skip
+"""How the dimension at a quality is drawn."""
 
 
 def dimensions_figure(estimates: DimensionEstimates, *, heading: str) -> Figure:
@@ -73,6 +78,18 @@ def mark_dimensions(axes: Axes, estimates: DimensionEstimates) -> None:
         axes.axvspan(low, high, color=BLUE, alpha=BAND_ALPHA, linewidth=0, zorder=0.5, gid="band")
 
 
+def mark_qualities(axes: Axes, estimates: DimensionEstimates, *, as_psnr: bool) -> None:
+    """Draw the dimension at each quality of a measured code over an axis of latent dims."""
+    if estimates.qualities:
+        heights = [
+            each.psnr if as_psnr else 10 ** (-each.psnr / 10) for each in estimates.qualities
+        ]
+        axes.plot(
+            [each.dimension for each in estimates.qualities], heights, zorder=3, gid="quality",
+            **QUALITY,
+        )  # fmt: skip
+
+
 def dimension_entries(estimates: DimensionEstimates) -> list[Artist]:
     """Return the legend of what `mark_dimensions` draws."""
     ratio = f"participation ratio: {estimates.participation_ratio:.1f}"
@@ -81,6 +98,8 @@ def dimension_entries(estimates: DimensionEstimates) -> list[Artist]:
         low, high = estimates.at_least
         label = f"at least {low:.1f} to {high:.1f} (nearest neighbours)"
         entries.append(Patch(color=BLUE, alpha=BAND_ALPHA, linewidth=0, label=label))
+    if estimates.qualities:
+        entries.append(Line2D([], [], label="at a quality: 6.02 · dR/dPSNR", **QUALITY))
     return entries
 
 
@@ -112,8 +131,9 @@ def _draw_quality(axes: Axes, estimates: DimensionEstimates) -> None:
     axes.plot(
         [each.psnr for each in estimates.qualities],
         [each.dimension for each in estimates.qualities],
-        color=VERMILLION, marker="o", markersize=4, linewidth=1.1, gid="quality",
-    )  # fmt: skip
+        gid="quality",
+        **QUALITY,
+    )
     axes.set_xlabel("test PSNR of the measured code (dB)")
 
 
@@ -127,7 +147,4 @@ def _legend(estimates: DimensionEstimates) -> list[Artist]:
             entries.append(
                 Line2D([], [], color=BLUE, marker=marker, markersize=3, alpha=0.7, label=label)
             )
-    if estimates.qualities:
-        label = "at a quality: 6.02 · dR/dPSNR"
-        entries.append(Line2D([], [], color=VERMILLION, marker="o", markersize=4, label=label))
     return entries

@@ -9,7 +9,7 @@ import numpy as np
 
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import ConfigError
-from ae_sweep.plots.dimensions import dimension_entries, mark_dimensions
+from ae_sweep.plots.dimensions import dimension_entries, mark_dimensions, mark_qualities
 from ae_sweep.plots.export import Figure
 from ae_sweep.plots.frontier_axes import (
     draw_latent_dims,
@@ -74,7 +74,8 @@ def frontier_figure(
         Numbers of principal components and their MSE, drawn over latent_dim.
     estimates
         How many dimensions the images have: the participation ratio is marked by a line, the
-        range of the nearest neighbours' estimates by a band.
+        range of the nearest neighbours' estimates by a band, the dimension at each quality of a
+        measured code by points.
     over_dims
         Whether the axis is latent_dim even where all codes have a rate in bits.
 
@@ -99,6 +100,7 @@ def frontier_figure(
             draw_latent_dims(axes, frontier, beside)
             if estimates is not None:
                 mark_dimensions(axes, estimates)
+                mark_qualities(axes, estimates, as_psnr=axes is psnr_axes)
         _draw_linear(mse_axes, linear)
         _draw_linear(psnr_axes, [(dim, psnr_db(mse) or math.nan) for dim, mse in linear])
         _draw_mse(mse_axes, frontier, beside)

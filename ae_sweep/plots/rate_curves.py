@@ -6,7 +6,8 @@ n samples cannot exceed log2 n bits (docs/rate-distortion.md).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -20,11 +21,11 @@ from ae_sweep.plots.labels import Label, place_labels
 from ae_sweep.plots.style import DARK_GREY, GREY, paper_style, plain, series_style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
+    from ae_sweep.analysis.quality_dimension import QualityDimension
     from ae_sweep.analysis.rate_comparison import RateComparison
     from ae_sweep.analysis.rate_curve import RateCurve, RatePoint
 
@@ -35,15 +36,27 @@ LEGEND_COLUMNS = 3
 LEAST_BITS = 1.0
 """Left end of the axis at most; fewer bits are marked at the edge."""
 SIDE_MARGIN = 1.3
+FEW_DECADES = 2.2
+"""Of bits, up to which there are ticks between the powers of ten."""
 RAW_LABEL_HEIGHTS = (0.5, 0.3, 0.7, 0.15, 0.85, 0.05, 0.95)
 """Shares of the panel's height."""
 DASHED = (0, (4, 2))
+QUALITY: dict[str, Any] = {
+    "linestyle": "none", "marker": "D", "markersize": 4.4, "markerfacecolor": "white",
+    "markeredgewidth": 0.8,
+}  # fmt: skip
+"""How the dimension at a quality is marked."""
 MUTED = ("#9a8c78", "#7d9a8c", "#9a86a4", "#b08a8a", "#6f8fa6", "#8c8c8c", "#a3a15f", "#6b7f6b")
 """Of the references by family; sweeps have full colours."""
-MUTED_MARKERS = ("d", "p", "h", "*", "8", ">", "H", "<")
+MUTED_MARKERS = ("d", "p", "h", "P", "8", ">", "H", "<")
 
 
-def rate_curves_figure(comparison: RateComparison, *, heading: str) -> Figure:
+def rate_curves_figure(
+    comparison: RateComparison,
+    *,
+    heading: str,
+    qualities: Sequence[Sequence[QualityDimension]] = (),
+) -> Figure:
     """Draw every sweep's frontier in bits and the references, as PSNR and as MSE.
 
     Bits per image are below, bits per pixel above. The frontier of a sweep's first seed is a full
@@ -59,13 +72,16 @@ def rate_curves_figure(comparison: RateComparison, *, heading: str) -> Figure:
         Sweeps and references that were measured on the same images.
     heading
         Line above the figure.
+    qualities
+        The dimension at each quality of each sweep's curve, marked on the panel of PSNR, whose
+        slope it is; none if left out.
 
     Returns
     -------
     Figure
         7 inches wide, with two axes.
     """
-    legend = _legend(comparison)
+    legend = [*_legend(comparison), *_quality_entry(qualities)]
     rows = -(-len(legend) // LEGEND_COLUMNS)
     with paper_style():
         figure = Figure(
@@ -78,6 +94,7 @@ def rate_curves_figure(comparison: RateComparison, *, heading: str) -> Figure:
         _set_up_distortion(psnr_axes, mse_axes, comparison)
         for axes, as_psnr in ((psnr_axes, True), (mse_axes, False)):
             _draw(axes, comparison, as_psnr=as_psnr)
+        _mark_qualities(psnr_axes, qualities)
         figure.suptitle(
             "\n".join([plain(heading, limit=110), *_footnotes(comparison)]),
             x=0.01, ha="left", fontsize=7.0, color=DARK_GREY,
@@ -88,7 +105,11 @@ def rate_curves_figure(comparison: RateComparison, *, heading: str) -> Figure:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for axes, as_psnr in ((psnr_axes, True), (mse_axes, False)):
-            labels = [_raw_label(axes, comparison), *_dim_labels(comparison, as_psnr=as_psnr)]
+            labels = [
+                _raw_label(axes, comparison),
+                *_dim_labels(comparison, as_psnr=as_psnr),
+                *(_quality_labels(qualities) if as_psnr else ()),
+            ]
             place_labels(axes, labels, size=5.5)
         return figure
 
@@ -100,7 +121,9 @@ def _set_up_bits(axes: Axes, comparison: RateComparison) -> None:
     axes.set_xscale("log")
     low = min(drawn, default=LEAST_BITS) / SIDE_MARGIN
     axes.set_xlim(low, max(*bits, comparison.raw_bits) * SIDE_MARGIN)
-    _label_ticks(axes.xaxis)
+    high = axes.get_xlim()[1]
+    subs = (1.0,) if math.log10(high / low) > FEW_DECADES else (1.0, 2.0, 5.0)
+    _label_ticks(axes.xaxis, subs)
     axes.set_xlabel("rate $R$ (bits per image)")
     pixels = height * width
     above = axes.secondary_xaxis(
@@ -110,13 +133,13 @@ def _set_up_bits(axes: Axes, comparison: RateComparison) -> None:
             lambda bpp: np.asarray(bpp, dtype=float) * pixels,
         ),
     )
-    _label_ticks(above.xaxis)
+    _label_ticks(above.xaxis, subs)
     above.set_xlabel("bits per pixel")
     axes.grid(visible=True, color=GREY, alpha=0.25, linewidth=0.5)
 
 
-def _label_ticks(axis: object) -> None:
-    axis.set_major_locator(LogLocator(subs=(1.0,), numticks=12))  # type: ignore[attr-defined]
+def _label_ticks(axis: object, subs: Sequence[float]) -> None:
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))  # type: ignore[attr-defined]
     axis.set_minor_locator(NullLocator())  # type: ignore[attr-defined]
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))  # type: ignore[attr-defined]
 
@@ -186,7 +209,7 @@ def _styles(comparison: RateComparison) -> Iterator[tuple[RateCurve, dict[str, A
                 "linewidth": 0.8,
                 "linestyle": DASHED if is_bound(curve) else "-",
                 "marker": "" if is_bound(curve) else MUTED_MARKERS[place % len(MUTED_MARKERS)],
-                "markersize": 2.8,
+                "markersize": 3.2,
                 "markerfacecolor": "white" if "singl" in curve.name else colour,
                 "markeredgewidth": 0.7,
                 "zorder": 2,
@@ -258,6 +281,32 @@ def _legend(comparison: RateComparison) -> list[Line2D]:
     # Sweeps first: they are drawn last, above the references.
     models = len(entries) - len(comparison.references)
     return [*entries[len(entries) - models :], *entries[: len(entries) - models]]
+
+
+def _mark_qualities(axes: Axes, qualities: Sequence[Sequence[QualityDimension]]) -> None:
+    for place, marked in enumerate(qualities):
+        colour, _ = series_style(place)
+        axes.plot(
+            [at.bits for at in marked],
+            [at.psnr for at in marked],
+            color=colour,
+            gid="quality",
+            zorder=5,
+            **QUALITY,
+        )
+
+
+def _quality_entry(qualities: Sequence[Sequence[QualityDimension]]) -> list[Line2D]:
+    if not any(qualities):
+        return []
+    return [Line2D([], [], color=DARK_GREY, label="m = 6.02 · dR/dPSNR, a dimension", **QUALITY)]
+
+
+def _quality_labels(qualities: Sequence[Sequence[QualityDimension]]) -> Iterator[Label]:
+    for place, marked in enumerate(qualities):
+        colour, _ = series_style(place)
+        for at in marked:
+            yield Label(f"m={at.dimension:.3g}", [(at.bits, at.psnr)], colour)
 
 
 def _raw_label(axes: Axes, comparison: RateComparison) -> Label:

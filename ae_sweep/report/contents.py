@@ -13,6 +13,7 @@ from ae_sweep.report.curve import frontier_section, points_table
 from ae_sweep.report.page import Section
 from ae_sweep.report.rates import measured_before, rates_section
 from ae_sweep.report.search import history_section, setup_section
+from ae_sweep.report.targets import targets_section
 from ae_sweep.report.views import (
     identity_section,
     latent_section,
@@ -24,13 +25,20 @@ from ae_sweep.report.words import psnr, sentence
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ae_sweep.analysis.targets import Target
     from ae_sweep.api import Sweep
 
 MOST_FOUND = 2
 """Of a section's findings in the summary: the last."""
 
 
-def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str) -> list[Section]:
+def sections(
+    opened: Sweep,
+    *,
+    announce: Callable[[str], None],
+    ui_address: str,
+    targets: Sequence[Target] = (),
+) -> list[Section]:
     """Make all sections of a sweep's report.
 
     A section that cannot be made, because a model or the images cannot be read, gives the reason
@@ -42,6 +50,8 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
         Called with the title of each section before it is made.
     ui_address
         Where the MLflow UI answers, for the links to the runs.
+    targets
+        Qualities that are good enough, of which the smallest codes are listed.
 
     Raises
     ------
@@ -54,6 +64,14 @@ def sections(opened: Sweep, *, announce: Callable[[str], None], ui_address: str)
     rates: list[tuple[str, str, Callable[[], Section]]] = []
     if measured is not None:
         rates = [("rates", "Rate in bits", lambda: rates_section(measured))]
+    if targets:
+        rates.append(
+            (
+                "targets",
+                "What is good enough",
+                lambda: targets_section(opened, targets, announce),
+            )
+        )
     makers: list[tuple[str, str, Callable[[], Section]]] = [
         ("frontier", "Rate and distortion", lambda: frontier_section(opened, link)),
         *rates,

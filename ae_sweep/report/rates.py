@@ -53,6 +53,9 @@ def rates_section(found: RateFrontier) -> Section:
                 caption="Bits per image below, bits per pixel above.",
             )
         ],
-        tables=[make_table(tables.rate_points(found.comparison), folded=True)],
+        tables=[
+            make_table(tables.quality_at_rates(found.comparison)),
+            make_table(tables.rate_points(found.comparison), folded=True),
+        ],
         found=[found],
     )

@@ -16,6 +16,7 @@ from ae_sweep.tables.stored import (
     trials,
 )
 from ae_sweep.tables.table import Column, Decibels, Share, Table
+from ae_sweep.tables.targets import good_enough
 
 __all__ = [
     "Column",
@@ -27,6 +28,7 @@ __all__ = [
     "dimensions",
     "files",
     "frontier_table",
+    "good_enough",
     "image_facts",
     "importances",
     "latent_spaces",
