@@ -124,7 +124,7 @@ def test_the_dimension_at_a_quality_is_marked_on_the_panel_whose_slope_it_is() -
         QualityDimension(psnr=psnr, bits=bits, dimension=3.0 * psnr, points=3)
         for psnr, bits in ((16, 23.8), (26, 193.0))
     )
-    figure = rate_curves_figure(comparison(references=()), heading="digits", qualities=[marked])
+    figure = rate_curves_figure(comparison(references=()), heading="digits", qualities=marked)
     psnr_axes, mse_axes = figure.axes
     (marks,) = lines(psnr_axes, "quality")
     assert (list(marks.get_xdata()), list(marks.get_ydata())) == ([23.8, 193], [16, 26])

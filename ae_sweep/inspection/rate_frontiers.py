@@ -85,12 +85,12 @@ class RateFrontier(Inspection):
     def figure(self) -> plots.Figure:
         """PSNR and MSE over bits per image."""
         names = [each.sweep for each in self.comparison.sweeps]
+        first = self.qualities[0]
+        at_quality = () if isinstance(first, NotApplicable) or not self.mark_dimensions else first
         return plots.rate_curves_figure(
             self.comparison,
             heading=" · ".join(filter(None, [", ".join(names), self.dataset])),
-            qualities=[() if isinstance(each, NotApplicable) else each for each in self.qualities]
-            if self.mark_dimensions
-            else (),
+            qualities=at_quality,
         )
 
     def document(self) -> dict[str, Any]:

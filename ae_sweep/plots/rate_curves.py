@@ -18,7 +18,7 @@ from ae_sweep.analysis.rate_comparison import is_bound, is_lossless
 from ae_sweep.plots.export import Figure
 from ae_sweep.plots.frontier_axes import set_mse_range, set_psnr_range
 from ae_sweep.plots.labels import Label, place_labels
-from ae_sweep.plots.style import DARK_GREY, GREY, paper_style, plain, series_style
+from ae_sweep.plots.style import DARK_GREY, GREY, INK, paper_style, plain, series_style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,20 +42,20 @@ RAW_LABEL_HEIGHTS = (0.5, 0.3, 0.7, 0.15, 0.85, 0.05, 0.95)
 """Shares of the panel's height."""
 DASHED = (0, (4, 2))
 QUALITY: dict[str, Any] = {
-    "linestyle": "none", "marker": "D", "markersize": 4.4, "markerfacecolor": "white",
+    "linestyle": "none", "marker": "D", "markersize": 3.0, "markerfacecolor": "white",
     "markeredgewidth": 0.8,
 }  # fmt: skip
 """How the dimension at a quality is marked."""
 MUTED = ("#9a8c78", "#7d9a8c", "#9a86a4", "#b08a8a", "#6f8fa6", "#8c8c8c", "#a3a15f", "#6b7f6b")
 """Of the references by family; sweeps have full colours."""
-MUTED_MARKERS = ("d", "p", "h", "P", "8", ">", "H", "<")
+MUTED_MARKERS = ("d", "p", "h", "v", "8", ">", "H", "<")
 
 
 def rate_curves_figure(
     comparison: RateComparison,
     *,
     heading: str,
-    qualities: Sequence[Sequence[QualityDimension]] = (),
+    qualities: Sequence[QualityDimension] = (),
 ) -> Figure:
     """Draw every sweep's frontier in bits and the references, as PSNR and as MSE.
 
@@ -73,7 +73,7 @@ def rate_curves_figure(
     heading
         Line above the figure.
     qualities
-        The dimension at each quality of each sweep's curve, marked on the panel of PSNR, whose
+        The dimension at each quality of the first sweep's curve, marked on the panel of PSNR, whose
         slope it is; none if left out.
 
     Returns
@@ -107,8 +107,8 @@ def rate_curves_figure(
         for axes, as_psnr in ((psnr_axes, True), (mse_axes, False)):
             labels = [
                 _raw_label(axes, comparison),
-                *_dim_labels(comparison, as_psnr=as_psnr),
                 *(_quality_labels(qualities) if as_psnr else ()),
+                *_dim_labels(comparison, as_psnr=as_psnr),
             ]
             place_labels(axes, labels, size=5.5)
         return figure
@@ -283,30 +283,26 @@ def _legend(comparison: RateComparison) -> list[Line2D]:
     return [*entries[len(entries) - models :], *entries[: len(entries) - models]]
 
 
-def _mark_qualities(axes: Axes, qualities: Sequence[Sequence[QualityDimension]]) -> None:
-    for place, marked in enumerate(qualities):
-        colour, _ = series_style(place)
-        axes.plot(
-            [at.bits for at in marked],
-            [at.psnr for at in marked],
-            color=colour,
-            gid="quality",
-            zorder=5,
-            **QUALITY,
-        )
+def _mark_qualities(axes: Axes, qualities: Sequence[QualityDimension]) -> None:
+    axes.plot(
+        [at.bits for at in qualities],
+        [at.psnr for at in qualities],
+        color=INK,
+        gid="quality",
+        zorder=5,
+        **QUALITY,
+    )
 
 
-def _quality_entry(qualities: Sequence[Sequence[QualityDimension]]) -> list[Line2D]:
-    if not any(qualities):
+def _quality_entry(qualities: Sequence[QualityDimension]) -> list[Line2D]:
+    if not qualities:
         return []
-    return [Line2D([], [], color=DARK_GREY, label="m = 6.02 · dR/dPSNR, a dimension", **QUALITY)]
+    return [Line2D([], [], color=INK, label="m = 6.02 · dR/dPSNR, a dimension", **QUALITY)]
 
 
-def _quality_labels(qualities: Sequence[Sequence[QualityDimension]]) -> Iterator[Label]:
-    for place, marked in enumerate(qualities):
-        colour, _ = series_style(place)
-        for at in marked:
-            yield Label(f"m={at.dimension:.3g}", [(at.bits, at.psnr)], colour)
+def _quality_labels(qualities: Sequence[QualityDimension]) -> Iterator[Label]:
+    for at in qualities:
+        yield Label(f"m={at.dimension:.3g}", [(at.bits, at.psnr)], INK)
 
 
 def _raw_label(axes: Axes, comparison: RateComparison) -> Label:
