@@ -55,7 +55,7 @@ def require_coder() -> None:
     if not is_available():
         raise EntropyCoderError(
             "encode and decode need the package constriction, which is not installed: it is "
-            f"published for {PLATFORMS}; where that is your platform, install constriction, else "
+            f"published for {PLATFORMS}; there, `pip install 'constriction>=0.5,<0.6'`, else "
             "encode and decode on such a machine; code lengths are estimated without it"
         )
 

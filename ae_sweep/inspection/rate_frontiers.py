@@ -232,6 +232,11 @@ def _of_measured(
     """Put measured sweeps beside references and beside each other."""
     notes = [line for each in measured for line in each.findings]
     compared = [analysis.sweep_rates(each.sweep, each.curves) for each in measured]
+    notes += [
+        f"the rates of {each.sweep} are estimates: constriction is not installed, so no coder ran"
+        for each in compared
+        if any(curve.kind is analysis.CurveKind.ESTIMATED for curve in each.frontiers)
+    ]
     statistics = [
         rate_statistics(
             rates, targets=targets, agreements=_agreements(sweep, each, rates, targets, announce)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import inspection, tables
+from ae_sweep.analysis import CurveKind
 from ae_sweep.errors import AeSweepError
 from ae_sweep.report.page import Section, make_picture, make_table
 from ae_sweep.report.words import sentence
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from ae_sweep.api import Sweep
     from ae_sweep.inspection import RateFrontier
 
-TEXT = (
-    "The bits are those of a stream from which all test images were decoded again, and the error "
-    "is of images rounded to bytes. Operating points were chosen on validation images."
+CODED = "The bits are those of a stream from which all test images were decoded again."
+ESTIMATED = (
+    "The bits are estimates, code lengths by the entropy model's tables: constriction was not "
+    "installed, so no coder ran."
 )
+TEXT = "The error is of images rounded to bytes. Operating points were chosen on validation images."
 NO_LOWER_BOUND = (
     "No lower bound is drawn: the rate-distortion function of images is unknown, and what is "
     "estimated from n samples cannot exceed log2 n bits."
@@ -40,10 +43,12 @@ def rates_section(found: RateFrontier) -> Section:
         for point in curve.points
         if point.psnr is not None
     ]
+    frontiers = [curve for each in found.comparison.sweeps for curve in each.frontiers]
+    estimated = any(curve.kind is CurveKind.ESTIMATED for curve in frontiers)
     return Section(
         name="rates",
         title="Rate in bits",
-        text=[TEXT, NO_LOWER_BOUND],
+        text=[f"{ESTIMATED if estimated else CODED} {TEXT}", NO_LOWER_BOUND],
         findings=[*map(sentence, found.findings)],
         pictures=[
             make_picture(
