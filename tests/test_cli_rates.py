@@ -212,9 +212,14 @@ def test_a_real_sweep_is_measured_once_and_has_its_answers_everywhere(
     dimensions = cli("dimensions", "--sweep", "seeds", "--json", "--store", str(coded))
     assert dimensions.code == 0, dimensions.err
     assert json.loads(dimensions.out)["sweep"] == "seeds"
-    report = cli("report", "seeds", "--store", str(coded), "--out", "page.html")
+    report = cli("report", "seeds", "--target-mse", "0.5", "--target-accuracy", "0.3",
+                 "--store", str(coded), "--out", "page.html")  # fmt: skip
     assert report.code == 0, report.err
-    assert 'id="rates"' in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert 'id="rates"' in page
+    assert "Latent dimensions: an MSE of 0.5: d=2, measured" in page
+    assert "Bits per image: an agreement of 0.3: " in page
+    assert "dimension at a quality, 6.02 · dR/dPSNR" in page
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ae_sweep.tables.table import Row
 
 AT_RATES = (
-    "PSNR of the mean MSE, in dB, with at most so many bits per image; between operating points by "
+    "PSNR of the mean MSE, in dB, within a number of bits per image; between operating points by "
     "time sharing"
 )
 CODE = Column(key="code", title="Code", kind=str)
@@ -86,7 +86,7 @@ def _point_row(curve: RateCurve, point: RatePoint) -> Row:
 def quality_at_rates(comparison: RateComparison) -> Table:
     """Return the PSNR of every curve at a few round rates, one curve per row.
 
-    It is the best with at most so many bits, by time sharing between the operating points.
+    It is the best within that number of bits, by time sharing between the operating points.
     """
     rates = comparison.round_rates()
     return Table(
