@@ -7,11 +7,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rate_fakes import sweep_rates
 
 from ae_sweep import inspection, tables
 from ae_sweep.analysis import NotApplicable
-from ae_sweep.analysis.curve_statistics import CurveStatistics, rate_statistics
+from ae_sweep.analysis.curve_statistics import CurveStatistics
 from ae_sweep.analysis.laws import Law
 from ae_sweep.analysis.targets import Axis, GoodEnough, Target, TargetKind
 from ae_sweep.messages import ignore
@@ -31,8 +30,9 @@ TARGETS = [
 
 def found(target: Target, **changes: Any) -> GoodEnough:
     fields = {"measured": None, "below": None, "measured_interval": None, "fitted": None,
-              "fitted_interval": None, "law": Law.POWER, "notes": ()}  # fmt: skip
-    return GoodEnough(target=target, axis=Axis.LATENT_DIM, **fields | changes)
+              "fitted_interval": None, "law": Law.POWER, "notes": (),
+              "axis": Axis.LATENT_DIM}  # fmt: skip
+    return GoodEnough(target=target, **fields | changes)
 
 
 @pytest.fixture
@@ -49,9 +49,15 @@ def over_dims() -> CurveStatistics:
 
 @pytest.fixture
 def over_bits() -> CurveStatistics:
-    found = rate_statistics(sweep_rates("digits", seeds=2), targets=TARGETS)
-    assert isinstance(found, CurveStatistics)
-    return found
+    reached = found(
+        TARGETS[0], measured=90.0, below=60.0, fitted=81.6, fitted_interval=(80.0, 83.0),
+        axis=Axis.BITS,
+    )  # fmt: skip
+    return CurveStatistics(
+        axis=Axis.BITS, law=NotApplicable("made up"), knee=None,
+        targets=(reached, found(TARGETS[1], axis=Axis.BITS)),
+        seed_rates=((TARGETS[0], (84.0, 86.5)), (TARGETS[1], (None, None))),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -78,8 +84,8 @@ def test_a_target_has_a_row_on_each_axis_from_points_and_fit(
     assert dims["95 % over seeds"] == "d=32 to more than measured"
     assert (dims["By the fit"], dims["95 % of the fit"]) == ("d=35", "less than measured to d=36")
     assert (bits["Measured"], bits["Does not reach it"]) == ("90 bits", "60 bits")
-    assert bits["95 % over seeds"].endswith(" bits (all 2 seeds)")
-    assert bits["By the fit"].endswith(" bits")
+    assert bits["95 % over seeds"] == "84 bits to 86.5 bits (all 2 seeds)"
+    assert (bits["By the fit"], bits["95 % of the fit"]) == ("81.6 bits", "80 bits to 83 bits")
     assert beyond["Measured"] is None
     assert tables.good_enough([over_bits]).texts()[1][1] == "not reached"
 
