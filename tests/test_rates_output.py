@@ -66,6 +66,7 @@ def test_round_rates_follow_the_images_and_the_codes() -> None:
     assert rates((1, 28, 28), 0)[-1] == 5000
 
 
+@pytest.mark.slow
 def test_the_smallest_rate_has_the_range_over_seeds_and_does_not_depend_on_steps() -> None:
     at_22_db = Target(kind=TargetKind.PSNR, value=22)
     found = rate_statistics(sweep_rates("digits", seeds=3), targets=[at_22_db])
