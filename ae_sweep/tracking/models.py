@@ -19,6 +19,8 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
+from ae_sweep.errors import StoreError
+from ae_sweep.messages import visible
 from ae_sweep.tracking import names
 from ae_sweep.tracking.model_source import model_source
 
@@ -94,10 +96,15 @@ def fetch_weights(
     Raises
     ------
     StoreError
-        If the stored location lies outside of the store's artifacts.
+        If the stored location lies outside of the store's artifacts, or is not a file.
     """
     location = client.get_logged_model(model_id).artifact_location
     found = place.find(location, f"data/{WEIGHTS_FILE}")
+    if isinstance(found, Path) and found.exists() and not found.is_file():
+        raise StoreError(  # a pipe would be waited for
+            f"{visible(found)} is not a regular file; delete that run in the MLflow UI and resume "
+            "the sweep, which trains it again"
+        )
     return Path(
         mlflow.artifacts.download_artifacts(
             artifact_uri=found.as_uri() if isinstance(found, Path) else found,
