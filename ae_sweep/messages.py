@@ -66,6 +66,15 @@ def unknown_name(what: str, name: str, names: Collection[str]) -> ConfigError:
     return ConfigError(f"there is no {what} {shorten(name)}, only {', '.join(names)}{hint}")
 
 
+def split_advice(message: object, limit: int = 600) -> tuple[str, str]:
+    """Return what an error's message says happened, and what it advises; the latter may be empty.
+
+    A message has its advice behind its last semicolon.
+    """
+    what, semicolon, advice = visible(message, limit).rpartition("; ")
+    return (what, advice) if semicolon else (advice, "")
+
+
 def in_words(seconds: float) -> str:
     """Write a duration: 8 s, 7 min, 2 h 05 min."""
     if seconds < 90:

@@ -51,6 +51,11 @@ def remembered_precision(
     return precision
 
 
+def setting_of(hardware: str, model: str, image_shape: tuple[int, ...], batch_size: int) -> str:
+    """Name all that a calibration depends on; ``hardware`` is what `training.hardware` returns."""
+    return f"{hardware} {model} {image_shape} batch={batch_size}"
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))

@@ -57,6 +57,11 @@ class StoredRuns:
         self._refusal = refusal
         self._artifacts = artifacts
 
+    @property
+    def refusal(self) -> StoreError | None:
+        """Why nothing can be written here; None if it can."""
+        return self._refusal
+
     @contextlib.contextmanager
     def model_file(self, run_id: str) -> Iterator[Path]:
         """Provide the weights of a finished trial as a file, for the length of a ``with`` block.
