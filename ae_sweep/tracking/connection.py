@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -175,7 +175,10 @@ def _database_port(parts: SplitResult) -> int | None:
 
 
 def _knock(uri: str) -> None:
-    address = f"{uri.rstrip('/')}/health"
+    parts = urlsplit(uri)
+    # urllib takes a user and a password for a part of the host's name. MLflow sends them.
+    place = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    address = f"{place.rstrip('/')}/health"
     try:
         urllib.request.urlopen(address, timeout=REACH_SECONDS).close()  # noqa: S310
     except urllib.error.HTTPError as error:
