@@ -122,7 +122,7 @@ def _log_of(file: Path) -> Path:
 
 
 def problems(file: ReadableFile, *, most: int = 3) -> list[str]:
-    """Return what SQLite finds damaged in a file, at most so many lines; it reads all of it.
+    """Return what SQLite finds damaged in a file, in at most ``most`` lines; it reads all of it.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -34,7 +35,7 @@ CHECKS = {
 def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the machine as one with nothing else to do, and its precision as known."""
     monkeypatch.setattr(doctor, "remembered_precision", lambda *_, **__: training.FP32)
-    monkeypatch.setattr(doctor.os, "getloadavg", lambda: (0.1, 0.1, 0.1))
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 0.1, 0.1))
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_all_is_well_on_an_idle_machine_without_a_store(
 def test_a_person_reads_a_line_for_each_finding_and_its_remedy_below(
     cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.os, "getloadavg", lambda: (99.0, 1.0, 1.0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 1.0, 1.0))
     done = cli("doctor")
     assert done.code == 0, "a warning stops nothing"
     assert re.search(r"^warn  threads .*load 99\.0\n +wait for other", done.out, re.MULTILINE)
@@ -163,14 +164,14 @@ def test_a_full_disk_and_little_memory_stop_a_sweep(
     ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=10**7))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**7))
     monkeypatch.setattr(container, "usable_memory_bytes", lambda: 5 * 10**8)
     code, found = ask()
     assert code == 3
     assert {name: each["status"] for name, each in found.items()} == {
         "store": "stop", "temporary files": "stop", "memory": "stop",
     }  # fmt: skip
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**9))
     monkeypatch.setattr(container, "usable_memory_bytes", lambda: 10**10)
     code, found = ask()
     assert (code, found["store"]["status"]) == (0, "warn")
