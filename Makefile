@@ -9,7 +9,7 @@ PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 ONE := --lr 4e-3 --epochs 2 --repeats 2
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast lint types imports docs-check docs sweeps figures golden check dist bench torture clean
+.PHONY: help sweep test test-fast lint audit types imports docs-check docs sweeps figures golden check dist bench torture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,9 +24,13 @@ test: test-fast ## set up, run all tests, the fast ones first; JOBS=n for n proc
 test-fast: .venv/dev.stamp ## run the fast tests only: offline, no browser
 	$(PYTEST) -m "not slow" --durations=10
 
-lint: .venv/dev.stamp ## check style and formatting
+lint: .venv/dev.stamp ## check style, formatting and unsafe calls
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive ae_sweep cli.py benchmarks docs .ci
+
+audit: .venv/dev.stamp ## look installed packages up in the advisory database, if it can be reached
+	$(BIN)/python .ci/audit.py
 
 types: .venv/dev.stamp ## check types
 	$(BIN)/mypy

@@ -1,4 +1,10 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and that are the user's own.
+
+What ae-sweep keeps (stores, caches) is readable by this user alone: directories that it makes have
+mode 0700, files 0600, less what the umask takes. A directory that is there already keeps its mode:
+whoever shares a store or a cache opens it with ``chmod``. Data sets, which are public, and files
+that a user names, such as ``--out``, have the modes of any new file.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,42 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None) -> None:
+_BINARY = getattr(os, "O_BINARY", 0)
+PRIVATE_DIRECTORY = 0o700
+PRIVATE_FILE = 0o600
+PUBLIC_FILE = 0o666
+"""The mode of any new file, before the umask."""
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory, and those that it is in; what is there already stays as it is.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    if directory.is_dir():
+        return
+    if directory.parent != directory:
+        make_private(directory.parent)
+    directory.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file, unless there is one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, PRIVATE_FILE))
+
+
+def write_atomically(
+    path: Path, content: bytes, *, scratch: Path | None = None, mode: int = PRIVATE_FILE
+) -> None:
     """Write a file so that it is never seen in part, in place of an earlier one.
 
     A process that is killed, or a power cut, leaves the old file, none, or the new one. Processes
@@ -22,6 +63,8 @@ def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None)
     scratch
         An existing directory on the file system of ``path`` for the unfinished file; the
         directory of ``path`` if left out.
+    mode
+        Permissions, of which the umask takes some away.
 
     Raises
     ------
@@ -31,8 +74,8 @@ def write_atomically(path: Path, content: bytes, *, scratch: Path | None = None)
     folder = path.parent if scratch is None else scratch
     unfinished = folder / f".{path.name}.{secrets.token_hex(8)}"
     try:
-        # With the permissions of any new file: others may share a cache.
-        with unfinished.open("xb") as file:
+        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY, mode)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from ae_sweep.errors import AeSweepError, ConfigError, DataError, StoreError
-from ae_sweep.messages import shorten
+from ae_sweep.messages import redacted, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT_STORE = Path("mlruns")
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
-PASSWORD_PATTERN = re.compile(r"(:/{1,2}[^/@:]*:)[^/@]*@")
-"""In an address, as in ``https://user:password@host``; `pathlib` makes one slash of two."""
 ADDRESS_PATTERN = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """The beginning of a URI."""
 SQLITE_PREFIX = "sqlite:///"
@@ -53,8 +51,8 @@ class Store:
 
     @property
     def redacted_tracking_uri(self) -> str:
-        """MLflow's tracking URI as it may be shown: a password in it is not."""
-        return PASSWORD_PATTERN.sub(r"\1***@", self.tracking_uri)
+        """MLflow's tracking URI as it may be shown: credentials in it are not."""
+        return redacted(self.tracking_uri)
 
     @property
     def runs_place(self) -> str:
@@ -137,8 +135,8 @@ def open_at(
     root = _directory(Path(store), "--store", StoreError)
     if address:
         (announce or logging.getLogger(__name__).warning)(
-            f"using the store {root}; {TRACKING_VARIABLE} is set too, to {_hidden(address)}, and "
-            "an explicit --store wins"
+            f"using the store {root}; {TRACKING_VARIABLE} is set too, to "
+            f"{shorten(address, 200)}, and an explicit --store wins"
         )
     return Store(root)
 
@@ -213,7 +211,7 @@ def _is_address(path: Path | str) -> bool:
 
 def _refuse_address(value: Path | str, takes: str, *, advice: str) -> None:
     if _is_address(value):
-        raise ConfigError(f"{takes}, and {_hidden(str(value))} is an address; {advice}")
+        raise ConfigError(f"{takes}, and {shorten(str(value), 200)} is an address; {advice}")
 
 
 def _tracking_address(address: str) -> str:
@@ -222,14 +220,14 @@ def _tracking_address(address: str) -> str:
         return address
     if not _is_address(address):
         raise StoreError(
-            f"{TRACKING_VARIABLE} is {_hidden(address)}, which is not an address such as "
+            f"{TRACKING_VARIABLE} is {shorten(address, 200)}, which is not an address such as "
             "http://127.0.0.1:5000 or sqlite:////home/me/mlflow.db; to keep the runs in a "
             "directory, unset it and name the directory with --store"
         )
     if address.lower().startswith("file:"):
         raise StoreError(
-            f"{TRACKING_VARIABLE} is {_hidden(address)}, and MLflow no longer keeps runs in plain "
-            "files; unset it and name a directory with --store"
+            f"{TRACKING_VARIABLE} is {shorten(address, 200)}, and MLflow no longer keeps runs in "
+            "plain files; unset it and name a directory with --store"
         )
     file, mark, options = address.removeprefix(SQLITE_PREFIX).partition("?")
     if address.startswith(SQLITE_PREFIX) and file and not file.startswith(("/", ":", "file:")):
@@ -256,8 +254,3 @@ def _directory(path: Path, option: str, error: type[AeSweepError]) -> Path:
             f"{option} cannot be {shorten(str(path), 200)}: {reason}; name another {option}"
         ) from problem
     return absolute
-
-
-def _hidden(address: str) -> str:
-    """Quote an address for a message, its password hidden."""
-    return shorten(PASSWORD_PATTERN.sub(r"\1***@", address), 200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 from ae_sweep.errors import ConfigError
@@ -11,19 +12,48 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 
+CREDENTIALS = (
+    # https://user:password@host; `pathlib` makes one slash of two.
+    (re.compile(r"(:/{1,2}[^/@:\s]*:)[^/@\s]*@"), r"\1***@"),
+    # https://token@host: a web address has no other use for it.
+    (re.compile(r"(\bhttps?:/{1,2})[^/@:\s]+@", re.IGNORECASE), r"\1***@"),
+    # ?password=…, &X-Amz-Signature=…
+    (
+        re.compile(
+            r"([?&][\w.-]*(?:passw|pwd|token|secret|key|sig|credential)[\w.-]*=)[^&#\s]+?"
+            r"(?=[&#\s]|['\"]?[;,.)]*(?:\s|$))",
+            re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+)
+"""Patterns of credentials in addresses, and what is shown instead."""
+
+
+def redacted(text: str) -> str:
+    """Return a text without the passwords, tokens and keys of the addresses in it."""
+    if "@" in text or "=" in text:
+        for pattern, shown in CREDENTIALS:
+            text = pattern.sub(shown, text)
+    return text
+
+
 def shorten(text: str, limit: int = 60) -> str:
-    """Quote ``text`` for a message: one line, visible characters, at most ``limit`` of them."""
-    quoted = ascii(text)
+    """Quote ``text`` for a message: one line, visible characters, at most ``limit`` of them.
+
+    Credentials of addresses in it are not shown.
+    """
+    quoted = ascii(redacted(text))
     return quoted if len(quoted) <= limit else f"{quoted[: limit - 5]}...' ({len(text)} characters)"
 
 
 def visible(text: object, limit: int = 300) -> str:
     """Put foreign text on one line without control characters, at most ``limit`` characters long.
 
-    Paths and the output of other programs may hold newlines and terminal codes; letters of any
-    language are left as they are.
+    Paths and the output of other programs may hold newlines, terminal codes and addresses with
+    credentials; letters of any language are left as they are.
     """
-    line = " ".join(str(text).split())
+    line = " ".join(redacted(str(text)).split())
     line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
@@ -34,6 +64,15 @@ def unknown_name(what: str, name: str, names: Collection[str]) -> ConfigError:
     near = difflib.get_close_matches(name[:100].lower(), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return ConfigError(f"there is no {what} {shorten(name)}, only {', '.join(names)}{hint}")
+
+
+def split_advice(message: object, limit: int = 600) -> tuple[str, str]:
+    """Return what an error's message says happened, and what it advises; the latter may be empty.
+
+    A message has its advice behind its last semicolon.
+    """
+    what, semicolon, advice = visible(message, limit).rpartition("; ")
+    return (what, advice) if semicolon else (advice, "")
 
 
 def in_words(seconds: float) -> str:

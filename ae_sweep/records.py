@@ -214,3 +214,26 @@ class SweepRecord:
     """Trials by how they ended."""
     linear_mse: dict[int, float] = field(default_factory=dict)
     """Test MSE of principal components by their number; empty where it was not measured."""
+
+
+class Status(StrEnum):
+    """What a check of this machine or of a store means for a sweep."""
+
+    OK = "ok"
+    WARN = "warn"
+    """A sweep runs, with less than could be had."""
+    STOP = "stop"
+    """A sweep would not run, or would lose results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    """What was checked, in a word or two."""
+    status: Status
+    what: str
+    """In words, with the values."""
+    remedy: str = ""
+    """What to do next; empty where nothing is to be done."""

@@ -119,3 +119,30 @@ def _merged_copy(file: Path, version: str) -> Path:  # noqa: ARG001 - another ve
 
 def _log_of(file: Path) -> Path:
     return file.with_name(f"{file.name}-wal")
+
+
+def problems(file: ReadableFile, *, most: int = 3) -> list[str]:
+    """Return what SQLite finds damaged in a file, in at most ``most`` lines; it reads all of it.
+
+    Raises
+    ------
+    sqlite3.Error
+        If it cannot be read at all.
+    """
+    with contextlib.closing(file.connect()) as connection:
+        rows = connection.execute(f"PRAGMA integrity_check({int(most)})").fetchall()
+    found = [str(row[0]) for row in rows]
+    return [] if found == ["ok"] else found
+
+
+def schema_version(file: ReadableFile) -> str | None:
+    """Return the revision of a database's tables that Alembic keeps; None if there is none.
+
+    Raises
+    ------
+    sqlite3.Error
+        If it cannot be read.
+    """
+    with contextlib.closing(file.connect()) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if row is None else str(row[0])

@@ -35,6 +35,7 @@ COMMANDS = (
     "list",
     "show",
     "data",
+    "doctor",
 )
 ESCAPE = "\x1b"
 LAUNCHERS = {

@@ -302,6 +302,13 @@ def test_counts_that_would_fill_the_memory_are_refused(count: int) -> None:
         ("https://host:5000/a@b", "https://host:5000/a@b"),
         ("sqlite:////data/a:b@c/mlflow.db", "sqlite:////data/a:b@c/mlflow.db"),
         ("http://[::1", "http://[::1"),
+        ("https://dapi-token@host/x", "https://***@host/x"),
+        ("postgresql://ada@host/db", "postgresql://ada@host/db"),
+        (
+            "postgresql://host/db?user=ada&password=se'cret&sslmode=on",
+            "postgresql://host/db?user=ada&password=***&sslmode=on",
+        ),
+        ("s3://b/?X-Amz-Signature=0ab&x=1#y", "s3://b/?X-Amz-Signature=***&x=1#y"),
     ],
 )
 def test_the_place_of_the_runs_is_told_without_a_password(

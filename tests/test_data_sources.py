@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import io
@@ -215,6 +216,38 @@ def test_a_mirror_without_the_files_is_a_reason_on_one_line(
         TorchvisionMirrors(find_class=mirror(address)).bring(tiny_set(), tmp_path)
     assert "Error downloading train-images-idx3-ubyte.gz" in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+def test_a_mirror_that_sends_without_end_is_given_up(tmp_path: Path) -> None:
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"\0" * (1 << 16))
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            source = TorchvisionMirrors(find_class=mirror(f"http://127.0.0.1:{server.server_port}"))
+            with pytest.raises(SourceError, match=r"train-images.*sends more than 66,\d{3} bytes"):
+                source.bring(tiny_set(), tmp_path)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_mirror_that_names_a_file_of_this_machine_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"secret")
+    source = TorchvisionMirrors(find_class=mirror(tmp_path.as_uri()))
+    with pytest.raises(SourceError, match="not a web address"):
+        source.bring(tiny_set(), tmp_path / "scratch")
 
 
 def test_a_mirror_that_stays_silent_is_given_up_and_the_timeout_restored(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def test_the_file_map_is_the_tree() -> None:
 def test_the_top_level_holds_what_the_design_allows_and_nothing_else() -> None:
     allowed = {
         "pyproject.toml", "README.md", "ae_sweep", "cli.py", "mlruns", "tests", "Makefile",
-        ".gitignore", ".ci", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "docs", "benchmarks",
+        ".gitignore", ".ci", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "SECURITY.md", "docs",
+        "benchmarks",
     }  # fmt: skip
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -22,12 +22,39 @@ def test_a_file_is_written_in_place_of_an_earlier_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path], "nothing is left beside it"
 
 
-def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
-    """Several users may share a cache."""
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_public_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    """Several users may share a directory of data sets."""
     (tmp_path / "plain").write_bytes(b"")
-    files.write_atomically(tmp_path / "final", b"")
-    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "final")]
-    assert modes[0] == modes[1]
+    files.write_atomically(tmp_path / "final", b"", mode=files.PUBLIC_FILE)
+    assert mode_of(tmp_path / "final") == mode_of(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_what_is_kept_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        files.make_private(tmp_path / "a" / "b")
+        files.write_atomically(tmp_path / "a" / "file", b"")
+        files.create_private(tmp_path / "a" / "database")
+    finally:
+        os.umask(before)
+    assert [mode_of(tmp_path / name) for name in ("a", "a/b")] == [0o700, 0o700]
+    assert [mode_of(tmp_path / "a" / name) for name in ("file", "database")] == [0o600, 0o600]
+
+
+def test_a_directory_that_is_shared_already_stays_so(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o775)
+    files.make_private(tmp_path / "shared")
+    assert mode_of(tmp_path / "shared") == 0o775
+    files.create_private(tmp_path / "shared" / "file")
+    (tmp_path / "shared" / "file").chmod(0o664)
+    files.create_private(tmp_path / "shared" / "file")
+    assert mode_of(tmp_path / "shared" / "file") == 0o664
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])

@@ -28,18 +28,48 @@ def test_the_ui_is_for_this_machine_alone(tmp_path: Path) -> None:
     options = dict(itertools.pairwise(command))
     assert command[1:4] == ["-m", "mlflow", "server"]
     assert options["--host"] == "127.0.0.1"
-    assert options["--allowed-hosts"] == "127.0.0.1:5000,localhost:5000"
-    assert options["--backend-store-uri"] == f"sqlite:///{tmp_path}/mlflow.db"
     assert "--no-serve-artifacts" in command
+    environment = tracking.ui_environment({}, Store(tmp_path), port=5000)
+    assert environment["MLFLOW_SERVER_ALLOWED_HOSTS"] == "127.0.0.1:5000,localhost:5000"
+    assert environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:5000"
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
 
 
-def test_no_setting_of_mlflow_reaches_the_server_from_outside() -> None:
-    base = {"PATH": "/bin", "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true"}
-    environment = tracking.ui_environment(base)
+def test_no_setting_of_mlflow_reaches_the_server_from_outside(tmp_path: Path) -> None:
+    base = {
+        "PATH": "/bin",
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
+        "MLFLOW_ENABLE_REMOTE_ASSISTANT": "true",
+        "MLFLOW_UVICORN_OPTS": "--host 0.0.0.0",
+        "GUNICORN_CMD_ARGS": "--bind 0.0.0.0:80",
+        "WEB_CONCURRENCY": "9",
+    }
+    environment = tracking.ui_environment(base, Store(tmp_path), port=5000)
     assert environment["PATH"] == "/bin"
-    assert "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE" not in environment
+    assert not set(base) - {"PATH", "MLFLOW_ENABLE_REMOTE_ASSISTANT"} & set(environment)
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
-    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_what_runs_commands_or_calls_other_services_is_off(tmp_path: Path) -> None:
+    import mlflow.environment_variables as known
+
+    environment = tracking.ui_environment({}, Store(tmp_path), port=5000)
+    off = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ENABLE_AI_GATEWAY": "false",
+        "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
+        "MLFLOW_ENABLE_ASSISTANT_SANDBOX": "true",
+        "MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS": "false",
+    }
+    assert {name: environment[name] for name in off} == off
+    assert [name for name in off if not hasattr(known, name)] == [], "MLflow reads them no longer"
+
+
+def test_a_password_of_the_store_is_in_no_list_of_processes(tmp_path: Path) -> None:
+    store = Store(tmp_path, tracking_override="postgresql://ada:secret@host/db")
+    assert "secret" not in " ".join(tracking.ui_command(store, port=5000))
+    environment = tracking.ui_environment({}, store, port=5000)
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql://ada:secret@host/db"
 
 
 def test_a_taken_port_is_told_with_another_one(tmp_path: Path) -> None:

@@ -146,11 +146,50 @@ def test_other_web_pages_can_change_nothing(ui: Ui) -> None:
     assert get(f"{ui.url}/api/2.0/mlflow-artifacts/artifacts")[0] == 503
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}.evil.com", "evil.com:{port}", "0.0.0.0:{port}"])
+def test_a_rebound_name_reads_and_changes_nothing(ui: Ui, host: str) -> None:
+    """A page of evil.com, whose name now means 127.0.0.1, is of one origin with the server."""
+    forged = {"Host": host.format(port=ui.port), "Origin": f"http://{host.format(port=ui.port)}"}
+    search = f"{ui.url}/ajax-api/2.0/mlflow/experiments/search"
+    assert post(search, {"max_results": 1}, **forged) == 403
+    assert get(f"{search}?max_results=1", **forged)[0] == 403
+    create = f"{ui.url}/api/2.0/mlflow/experiments/create"
+    assert post(create, {"name": "rebound"}, **forged) == 403
+    assert post(search, {"max_results": 1}) == 200, "the same request by its own name"
+
+
+ASSISTANT = "ajax-api/3.0/mlflow/assistant"
+
+
+def test_the_assistant_which_runs_commands_is_not_there(ui: Ui) -> None:
+    for path in ("providers", "config", "sessions/1/stream"):
+        assert get(f"{ui.url}/{ASSISTANT}/{path}")[0] == 404
+    assert post(f"{ui.url}/{ASSISTANT}/message", {"message": "run it"}) in (404, 405)
+
+
+def test_the_gateway_and_the_jobs_are_off(ui: Ui) -> None:
+    features = json.loads(get(f"{ui.url}/ajax-api/3.0/mlflow/server-info")[1])
+    assert features["features_enabled"] == {"gateway": False}
+    assert get(f"{ui.url}/ajax-api/3.0/mlflow/gateway/supported-providers")[0] == 501
+    assert post(f"{ui.url}/gateway/x/mlflow/invocations", {}) in (404, 405)
+    assert post(f"{ui.url}/ajax-api/3.0/jobs/", {"job_name": "x", "params": {}}) in (404, 405)
+
+
+def test_the_command_of_no_process_names_the_database(ui: Ui) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("this system has no /proc")
+    commands = [
+        Path(f"/proc/{pid}/cmdline").read_bytes() for pid in support.group_members(ui.group)
+    ]
+    assert commands
+    assert not [command for command in commands if b"mlflow.db" in command]
+
+
 def test_the_server_is_itself_and_one_worker(ui: Ui) -> None:
     if not Path("/proc/self").exists():
         pytest.skip("this system has no /proc")
     members = support.group_members(ui.group)
-    assert len(members) == 2, "no runner of jobs"
+    assert len(members) == 3, "MLflow, its web server, one worker; no runner of jobs"
     environment = Path(f"/proc/{ui.group}/environ").read_bytes().split(b"\0")
     assert b"MLFLOW_DISABLE_TELEMETRY=true" in environment
 

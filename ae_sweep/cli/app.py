@@ -15,6 +15,7 @@ from ae_sweep.cli.argv import ListCommand
 from ae_sweep.cli.data import data
 from ae_sweep.cli.decode import decode
 from ae_sweep.cli.dimensions import dimensions
+from ae_sweep.cli.doctor import doctor
 from ae_sweep.cli.encode import encode
 from ae_sweep.cli.error_handler import DEBUG_VARIABLE
 from ae_sweep.cli.frontier import frontier
@@ -56,6 +57,7 @@ app.command(cls=ListCommand)(identity)
 app.command("list", cls=ListCommand)(list_sweeps)
 app.command(cls=ListCommand)(show)
 app.command(cls=ListCommand)(data)
+app.command(cls=ListCommand)(doctor)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ae_sweep.messages import visible
+from ae_sweep.messages import redacted, visible
 
 if TYPE_CHECKING:
     from ae_sweep import tables
@@ -26,8 +26,8 @@ def stderr() -> Console:
 
 
 def say(message: str) -> None:
-    """Print a message to stderr."""
-    stderr().print(Text(message))
+    """Print a message to stderr; credentials of addresses in it are not shown."""
+    stderr().print(Text(redacted(message)))
 
 
 def print_json(document: object) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from ae_sweep.cli.console import say
 from ae_sweep.errors import AeSweepError, StoreError
-from ae_sweep.messages import visible
+from ae_sweep.messages import redacted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a message
             if os.environ.get(DEBUG_VARIABLE):
-                traceback.print_exc()
+                sys.stderr.write(redacted(traceback.format_exc()))
             raise typer.Exit(_report(error)) from None
         except KeyboardInterrupt:
             say("interrupted")

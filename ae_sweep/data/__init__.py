@@ -6,6 +6,7 @@ part that downloads, and the only one that opens a user's pictures.
 
 from __future__ import annotations
 
+from ae_sweep.data.cached import check_cached
 from ae_sweep.data.dataset import check_no_data_dir, fetch, load, names
 from ae_sweep.data.exact import exact_images, write_picture
 from ae_sweep.data.image_dataset import ImageDataset
@@ -28,6 +29,7 @@ __all__ = [
     "Located",
     "LocatedFile",
     "Prepared",
+    "check_cached",
     "check_no_data_dir",
     "exact_images",
     "fetch",

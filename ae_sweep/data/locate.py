@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ae_sweep.data.image_set import SourceError
 from ae_sweep.data.verify import MissingFileError, mode, read_all
 from ae_sweep.errors import DataError
-from ae_sweep.files import write_atomically
+from ae_sweep.files import PUBLIC_FILE, write_atomically
 from ae_sweep.messages import ignore, visible
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _keep(
     try:
         for file in files:
             name = file.resource.pinned_name
-            write_atomically(directory / name, file.pinned, scratch=scratch)
+            write_atomically(directory / name, file.pinned, scratch=scratch, mode=PUBLIC_FILE)
     except OSError as error:
         raise DataError(_not_writable(directory, error)) from error
     return tuple(replace(file, path=directory / file.resource.pinned_name) for file in files)

@@ -13,7 +13,7 @@ from ae_sweep import analysis
 from ae_sweep.api.models import load_model
 from ae_sweep.codec import storage
 from ae_sweep.errors import ConfigError
-from ae_sweep.files import write_atomically
+from ae_sweep.files import make_private, write_atomically
 from ae_sweep.inspection.rates import codec_of
 from ae_sweep.messages import ignore, visible
 
@@ -81,7 +81,7 @@ def classifier_of(
     (announce or ignore)(f"training a classifier of {visible(dataset.card.name)} once")
     made = analysis.fit_classifier(dataset.train_NCHW, dataset.train_labels_N)
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         write_atomically(path, save(made.arrays()))
     return made
 

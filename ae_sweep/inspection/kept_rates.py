@@ -13,7 +13,7 @@ from ae_sweep import tracking
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.codec import ans
 from ae_sweep.errors import ConfigError
-from ae_sweep.files import write_atomically
+from ae_sweep.files import make_private, write_atomically
 from ae_sweep.inspection.result import RunFindings
 from ae_sweep.locations import cache_dir
 from ae_sweep.tracking import names
@@ -162,7 +162,7 @@ def write_cache(kept: KeptRates, codec: bytes | None) -> None:
     """Keep a rate in the user cache, unless that cannot be written: it is measured again then."""
     folder = _folder(kept.model_sha256, kept.dataset_digest)
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         if codec is not None:
             write_atomically(folder / names.CODEC_FILE, codec)
         write_atomically(folder / names.CODED_DOCUMENT, _json(kept.document()))

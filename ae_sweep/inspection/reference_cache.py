@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
 from ae_sweep.errors import ConfigError
-from ae_sweep.files import write_atomically
+from ae_sweep.files import make_private, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ def keep(path: Path, settings: Mapping[str, Any], document: Mapping[str, Any]) -
     """
     content = json.dumps({"settings": settings, "document": document}, allow_nan=False)
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         write_atomically(path, content.encode())
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
+import torch
 
 from ae_sweep.config import Condition
 from ae_sweep.errors import ConfigError, DataError
@@ -14,6 +15,7 @@ from ae_sweep.messages import shorten
 from ae_sweep.models import registry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ae_sweep.models.autoencoder import Autoencoder
@@ -56,6 +58,8 @@ def load(path: Path, *, expected: Condition | None = None) -> Autoencoder:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()[METADATA_KEY])
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        _check_shapes(shapes, architecture)
         model = registry.build(
             architecture["model"],
             latent_dim=architecture["latent_dim"],
@@ -70,6 +74,7 @@ def load(path: Path, *, expected: Condition | None = None) -> Autoencoder:
         TypeError,
         ValueError,
         RuntimeError,
+        RecursionError,
         safetensors.SafetensorError,
     ) as error:
         raise DataError(f"{path} holds no model of ae-sweep: {error}") from error
@@ -80,3 +85,26 @@ def load(path: Path, *, expected: Condition | None = None) -> Autoencoder:
             f"{expected.model} of {expected.latent_dim}: the file was exchanged; restore it"
         )
     return model.eval()
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], architecture: Mapping[str, Any]) -> None:
+    """Refuse an architecture that the weights are not of, before any memory is taken for it.
+
+    Raises
+    ------
+    ValueError
+        With the first tensor that differs.
+    """
+    with torch.device("meta"):
+        described = registry.build(
+            architecture["model"],
+            latent_dim=architecture["latent_dim"],
+            image_shape=tuple(architecture["image_shape"]),
+        ).state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in described.items()}
+    for name in sorted(shapes.keys() | expected.keys()):
+        if shapes.get(name) != expected.get(name):
+            raise ValueError(
+                f"its tensor {shorten(name)} is of shape {shapes.get(name)}, its description says "
+                f"{expected.get(name)}"
+            )

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import training
-from ae_sweep.files import write_atomically
+from ae_sweep.files import make_private, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,11 @@ def remembered_precision(
     return precision
 
 
+def setting_of(hardware: str, model: str, image_shape: tuple[int, ...], batch_size: int) -> str:
+    """Name all that a calibration depends on; ``hardware`` is what `training.hardware` returns."""
+    return f"{hardware} {model} {image_shape} batch={batch_size}"
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
@@ -60,5 +65,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, known: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     write_atomically(path, json.dumps(known, indent=1).encode())

@@ -13,7 +13,7 @@ from ae_sweep import data, models, training
 from ae_sweep.config import IMAGE_OPTIONS, PARAMETERS, ImageOptions, bounds
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.locations import cache_dir
-from ae_sweep.runner.precision_cache import remembered_precision
+from ae_sweep.runner.precision_cache import remembered_precision, setting_of
 from ae_sweep.runner.schedule import with_schedule
 from ae_sweep.runner.worker_process import WorkerSpec
 
@@ -260,7 +260,7 @@ def _precision(
     device = training.resolve_device(device_name)
     for batch_size in sorted(set(bounds(config.space["batch_size"]))):
         precision = remembered_precision(
-            f"{training.hardware(device)} {config.model} {card.image_shape} batch={batch_size}",
+            setting_of(training.hardware(device), config.model, card.image_shape, batch_size),
             partial(
                 training.choose_precision,
                 device,

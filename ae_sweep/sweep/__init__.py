@@ -11,6 +11,7 @@ from ae_sweep.sweep.driver import (
     TrialValidated,
 )
 from ae_sweep.sweep.forecast import Forecast
+from ae_sweep.sweep.health import check_studies
 from ae_sweep.sweep.importance import importances
 from ae_sweep.sweep.plan import ExpectedTrial, Plan, count_filled, finished_repeats, make_plan
 from ae_sweep.sweep.processes import ProcessWorker
@@ -41,6 +42,7 @@ __all__ = [
     "Work",
     "Worker",
     "check_conflict",
+    "check_studies",
     "count_filled",
     "filled_slots",
     "finished_repeats",

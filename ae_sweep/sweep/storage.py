@@ -16,7 +16,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from ae_sweep import sqlite_files
+from ae_sweep import files, sqlite_files
 from ae_sweep.errors import StoreError
 from ae_sweep.messages import visible
 from ae_sweep.store_advice import advice_on
@@ -48,7 +48,7 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     has_studies(path)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_private(path.parent)
         if not path.exists():
             _create_with_log(path)
         try:
@@ -130,7 +130,8 @@ def sweep_of(study: str) -> str:
 
 
 def _create_with_log(path: Path) -> None:
-    """Make the file with a write-ahead log, which stays in it."""
+    """Make the file with a write-ahead log, which stays in it and has the file's permissions."""
+    files.create_private(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
 

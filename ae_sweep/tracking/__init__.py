@@ -10,6 +10,7 @@ from ae_sweep.isolation import mlflow_settings
 with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.addresses import run_url, sweep_url, view_url
     from ae_sweep.tracking.connection import open_for_reading, open_for_writing
+    from ae_sweep.tracking.health import check_runs
     from ae_sweep.tracking.reader import finished_points
     from ae_sweep.tracking.runs import table_csv, table_json
     from ae_sweep.tracking.store import TrackingStore
@@ -33,6 +34,7 @@ __all__ = [
     "UiServer",
     "View",
     "check_port",
+    "check_runs",
     "finished_points",
     "open_for_reading",
     "open_for_writing",

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -18,8 +18,8 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from ae_sweep.errors import StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.tracking import database, names
+from ae_sweep.tracking.artifact_place import ArtifactPlace
 from ae_sweep.tracking.errors import first_line, nothing_stored, store_error, translated
-from ae_sweep.tracking.models import Relocation
 from ae_sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
@@ -59,7 +59,12 @@ def open_for_writing(store: Store) -> TrackingStore:
         raise moved
     with translated(place):
         _mark(client, experiment)
-    return TrackingStore(client, store=store, experiment_id=experiment.experiment_id)
+    return TrackingStore(
+        client,
+        store=store,
+        experiment_id=experiment.experiment_id,
+        artifacts=_artifacts(experiment, store),
+    )
 
 
 def open_for_reading(store: Store) -> TrackingStore:
@@ -90,8 +95,8 @@ def open_for_reading(store: Store) -> TrackingStore:
         client,
         store=store,
         experiment_id=experiment.experiment_id,
+        artifacts=_artifacts(experiment, store),
         refusal=_read_only(found, place) or _moved(experiment, store),
-        relocation=_relocation(experiment, store),
     )
 
 
@@ -170,7 +175,10 @@ def _database_port(parts: SplitResult) -> int | None:
 
 
 def _knock(uri: str) -> None:
-    address = f"{uri.rstrip('/')}/health"
+    parts = urlsplit(uri)
+    # urllib takes a user and a password for a part of the host's name. MLflow sends them.
+    place = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    address = f"{place.rstrip('/')}/health"
     try:
         urllib.request.urlopen(address, timeout=REACH_SECONDS).close()  # noqa: S310
     except urllib.error.HTTPError as error:
@@ -228,7 +236,8 @@ def _refuse_deleted(experiment: Experiment, store: Store) -> None:
 
 def _moved(experiment: Experiment, store: Store) -> StoreError | None:
     """Make the error of writing to a moved store: MLflow knows artifacts by absolute paths."""
-    if _relocation(experiment, store) is None:
+    place = _artifacts(experiment, store)
+    if place.here == place.stored:
         return None
     stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
     return StoreError(
@@ -237,11 +246,12 @@ def _moved(experiment: Experiment, store: Store) -> StoreError | None:
     )
 
 
-def _relocation(experiment: Experiment, store: Store) -> Relocation | None:
-    """Return how the artifacts of a moved or copied store are found; None where they are."""
+def _artifacts(experiment: Experiment, store: Store) -> ArtifactPlace:
+    """Return where the artifacts are: below the store, also where it was moved or copied."""
+    stored = experiment.artifact_location
     if store.artifact_root is None:
-        return None
-    stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
-    if stored.resolve() == store.artifact_root.resolve():
-        return None
-    return Relocation(stored=experiment.artifact_location, here=store.artifact_root.as_uri())
+        return ArtifactPlace(stored=stored, here=stored)
+    known = Path(local_file_uri_to_path(stored))  # type: ignore[no-untyped-call]
+    if known.resolve() == store.artifact_root.resolve():
+        return ArtifactPlace(stored=stored, here=stored)
+    return ArtifactPlace(stored=stored, here=store.artifact_root.as_uri())

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 
 from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
-from ae_sweep.files import publish
+from ae_sweep.files import PRIVATE_FILE, make_private, publish
 from ae_sweep.locations import SQLITE_PREFIX
 from ae_sweep.store_advice import advice_on
 from ae_sweep.tracking import names
@@ -101,11 +101,13 @@ def create(store: Store, file: Path) -> None:
     """
     artifact_root = store.artifact_root
     assert artifact_root is not None, "a tracking server makes its own database"  # noqa: S101
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_private(file.parent)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-new-") as scratch:
         fresh = Path(scratch) / file.name
         _fill(fresh, artifact_root)
+        fresh.chmod(PRIVATE_FILE)
         _publish(fresh, file)
+    make_private(artifact_root)
 
 
 def _fill(file: Path, artifact_root: Path) -> None:

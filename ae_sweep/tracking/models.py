@@ -9,10 +9,8 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import mlflow.artifacts
 import mlflow.pyfunc
@@ -20,8 +18,9 @@ import numpy as np
 from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from mlflow.utils.file_utils import local_file_uri_to_path
 
+from ae_sweep.errors import StoreError
+from ae_sweep.messages import visible
 from ae_sweep.tracking import names
 from ae_sweep.tracking.model_source import model_source
 
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlflow import MlflowClient
+
+    from ae_sweep.tracking.artifact_place import ArtifactPlace
 
 WEIGHTS_FILE = "model.safetensors"
 PINNED_PACKAGES = ("mlflow", "numpy", "safetensors", "torch")
@@ -85,66 +86,54 @@ def log_model(
     return str(logged.model_id)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Relocation:
-    """Where the artifacts of a moved or copied store are: MLflow stores absolute locations."""
-
-    stored: str
-    """The artifact location that MLflow knows."""
-    here: str
-    """The URI of the directory where they are."""
-
-    def __call__(self, location: str) -> str:
-        """Return where an artifact is that MLflow has at a location."""
-        prefix = f"{self.stored.rstrip('/')}/"
-        if not location.startswith(prefix):
-            return location
-        return f"{self.here.rstrip('/')}/{location.removeprefix(prefix)}"
-
-
 def fetch_weights(
-    client: MlflowClient, *, model_id: str, scratch: Path, relocation: Relocation | None = None
+    client: MlflowClient, *, model_id: str, scratch: Path, place: ArtifactPlace
 ) -> Path:
     """Return the path of a logged model's weights: those of a remote store are put in ``scratch``.
 
     Local ones stay where they are.
+
+    Raises
+    ------
+    StoreError
+        If the stored location lies outside of the store's artifacts, or is not a file.
     """
     location = client.get_logged_model(model_id).artifact_location
-    if relocation is not None:
-        location = relocation(location)
+    found = place.find(location, f"data/{WEIGHTS_FILE}")
+    if isinstance(found, Path) and found.exists() and not found.is_file():
+        raise StoreError(  # a pipe would be waited for
+            f"{visible(found)} is not a regular file; delete that run in the MLflow UI and resume "
+            "the sweep, which trains it again"
+        )
     return Path(
         mlflow.artifacts.download_artifacts(
-            artifact_uri=f"{location.rstrip('/')}/data/{WEIGHTS_FILE}",
+            artifact_uri=found.as_uri() if isinstance(found, Path) else found,
             tracking_uri=client.tracking_uri,
-            dst_path=None if urlsplit(location).scheme in ("", "file") else str(scratch),
+            dst_path=None if isinstance(found, Path) else str(scratch),
         )
     )
 
 
 def fetch_file(
-    client: MlflowClient,
-    *,
-    run_id: str,
-    name: str,
-    scratch: Path,
-    relocation: Relocation | None = None,
+    client: MlflowClient, *, run_id: str, name: str, scratch: Path, place: ArtifactPlace
 ) -> Path | None:
     """Return the path of a run's file, or None if it has none of that name.
 
     One of a remote store is put in ``scratch``; a local one stays where it is.
+
+    Raises
+    ------
+    StoreError
+        If the stored location lies outside of the store's artifacts.
     """
-    location = client.get_run(run_id).info.artifact_uri
-    if relocation is not None:
-        location = relocation(location)
-    address = f"{location.rstrip('/')}/{name}"
-    if urlsplit(location).scheme in ("", "file"):
-        path = Path(local_file_uri_to_path(address))  # type: ignore[no-untyped-call]
-        return path if path.is_file() else None
+    found = place.find(client.get_run(run_id).info.artifact_uri, name)
+    if isinstance(found, Path):
+        return found if found.is_file() else None
     if name not in [entry.path for entry in client.list_artifacts(run_id)]:
         return None
     return Path(
         mlflow.artifacts.download_artifacts(
-            artifact_uri=address, tracking_uri=client.tracking_uri, dst_path=str(scratch)
+            artifact_uri=found, tracking_uri=client.tracking_uri, dst_path=str(scratch)
         )
     )
 

@@ -255,14 +255,27 @@ def table_tag(file: str) -> str:
     return json.dumps([{"path": file, "type": "table"}])
 
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""With which a spreadsheet takes a cell for a formula, which may run commands."""
+
+
 def table_csv(table: Sequence[Mapping[str, object]]) -> str:
-    """Return a table as CSV; None and NaN are empty cells."""
+    """Return a table as CSV; None and NaN are empty cells.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
     text = io.StringIO(newline="")
     columns = list(table[0]) if table else []
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([[_cell(row.get(column)) for column in columns] for row in table])
+    writer.writerow([_csv_cell(column) for column in columns])
+    writer.writerows([[_csv_cell(row.get(column)) for column in columns] for row in table])
     return text.getvalue()
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(FORMULA_SIGNS):
+        return f"'{value}"
+    return _cell(value)
 
 
 def _cell(value: object) -> object:

@@ -98,6 +98,7 @@ class TrackingStore(StoredRuns):
         """
         with translated(self._place):
             run = self._runs.parent(config.name)
+            self._artifacts.find(run.info.artifact_uri)
             _refuse_other(reader.sweep_record(run), config, card)
             self._add_views()
             reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)

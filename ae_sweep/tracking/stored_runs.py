@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from ae_sweep.locations import Store
+    from ae_sweep.tracking.artifact_place import ArtifactPlace
 
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's codes for an id that no run has, and for one that no run can have."""
@@ -45,8 +46,8 @@ class StoredRuns:
         *,
         store: Store,
         experiment_id: str,
+        artifacts: ArtifactPlace,
         refusal: StoreError | None = None,
-        relocation: models.Relocation | None = None,
     ) -> None:
         self._client = client
         self._store = store
@@ -54,7 +55,12 @@ class StoredRuns:
         self._experiment_id = experiment_id
         self._runs = SweepRuns(client=client, store=store, experiment_id=experiment_id)
         self._refusal = refusal
-        self._relocation = relocation
+        self._artifacts = artifacts
+
+    @property
+    def refusal(self) -> StoreError | None:
+        """Why nothing can be written here; None if it can."""
+        return self._refusal
 
     @contextlib.contextmanager
     def model_file(self, run_id: str) -> Iterator[Path]:
@@ -83,7 +89,7 @@ class StoredRuns:
                     self._client,
                     model_id=logged[-1].model_id,
                     scratch=Path(scratch),
-                    relocation=self._relocation,
+                    place=self._artifacts,
                 )
             yield file
 
@@ -115,7 +121,7 @@ class StoredRuns:
                 run_id=run_id,
                 name=name,
                 scratch=Path(scratch),
-                relocation=self._relocation,
+                place=self._artifacts,
             )
             if file is None:
                 return None
@@ -192,10 +198,12 @@ class StoredRuns:
         ------
         StoreError
             If it cannot be written: the store is read-only, or was moved or copied, and files
-            would go where it was.
+            would go where it was, or anywhere else.
         """
         if self._refusal is not None:
             raise self._refusal
+        with translated(self._place):
+            self._artifacts.find(self._client.get_run(run_id).info.artifact_uri)
         if curves:
             with translated(self._place):
                 write_curves(

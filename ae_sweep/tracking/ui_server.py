@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 from ae_sweep import config
 from ae_sweep.errors import PortError, StoreError
 from ae_sweep.isolation import MLFLOW_SETTINGS, child_environment
-from ae_sweep.messages import shorten
+from ae_sweep.messages import shorten, visible
 from ae_sweep.sqlite_files import is_writable
 from ae_sweep.tracking.database import sqlite_file
 
@@ -34,8 +34,20 @@ STOP_SECONDS = 5.0
 POLL_SECONDS = 0.1
 LOG_TAIL_CHARACTERS = 2_000
 PORTS_TO_SUGGEST_FROM = 50
-SERVER_PREFIXES = ("MLFLOW_", "_MLFLOW", "UVICORN_", "GUNICORN_", "FLASK_")
+SERVER_PREFIXES = ("MLFLOW_", "_MLFLOW", "UVICORN_", "GUNICORN_", "FLASK_", "WEB_CONCURRENCY")
 """Of environment variables that MLflow, its web server and its web framework read."""
+SWITCHED_OFF: Mapping[str, str] = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS": "false",
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",
+    # MLflow's Flask application, which gunicorn serves, has no assistant. Should a later one have
+    # it: no other machine reaches it, and its shell has no host to run on.
+    "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
+    "MLFLOW_ENABLE_ASSISTANT_SANDBOX": "true",
+}
+"""Parts of the server that run commands or code on this machine, or call other services."""
+GUNICORN_OPTIONS = "--worker-class gthread --threads 8 --timeout 300 --graceful-timeout 2"
+"""One worker that answers a page's many requests at once; a large file may take minutes."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,7 @@ def running_ui(
         If the store is read-only, or the server does not start.
     """
     command = ui_command(store, port=port, host=host)
+    variables = ui_environment(environment, store, port=port, host=host)
     _refuse_read_only(store)
     check_port(port, host=host)
     url = f"http://{host}:{port}"
@@ -87,7 +100,8 @@ def running_ui(
         process = subprocess.Popen(
             command,
             cwd=empty,  # the web server makes the working directory an import path
-            env=ui_environment(environment),
+            # The web server's control socket belongs to this run, not to the user's session.
+            env={**variables, "XDG_RUNTIME_DIR": empty},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -116,15 +130,13 @@ def ui_command(store: Store, *, port: int, host: str = HOST) -> list[str]:
         )
     return [
         *(sys.executable, "-m", "mlflow", "server"),
-        *("--backend-store-uri", store.tracking_uri),
+        # With gunicorn MLflow serves its Flask application: without the assistant, which runs
+        # commands on this machine, without the gateway's and the jobs' routes.
+        *("--gunicorn-opts", GUNICORN_OPTIONS),
         # Runs hold absolute paths, so the server reads artifacts itself; its proxy for uploads
-        # and downloads stays off. The root is only for experiments that others make in the UI.
-        *("--default-artifact-root", (store.artifact_root or store.root / "artifacts").as_uri()),
+        # and downloads stays off.
         "--no-serve-artifacts",
         *("--host", host, "--port", str(port), "--workers", "1"),
-        # MLflow's default lets 10.* and the like pass, which 10.evil.com matches.
-        *("--allowed-hosts", ",".join(_allowed_hosts(host, port))),
-        *("--cors-allowed-origins", f"http://{host}:{port}"),
     ]
 
 
@@ -138,18 +150,32 @@ def _refuse_read_only(store: Store) -> None:
         )
 
 
-def ui_environment(base: Mapping[str, str]) -> dict[str, str]:
+def ui_environment(
+    base: Mapping[str, str], store: Store, *, port: int, host: str = HOST
+) -> dict[str, str]:
     """Return the server's environment: ``base`` without settings of servers, and ours.
 
     A setting of the user's could switch the checks of hosts off, or move the server elsewhere.
-    A file of the working directory, such as ``mlflow.py``, is not imported.
+    A file of the working directory, such as ``mlflow.py``, is not imported. The store's address,
+    which may hold a password, is here and not in the command, which every user of the machine can
+    list.
     """
     kept = {
         key: value
         for key, value in child_environment(base).items()
         if not key.startswith(SERVER_PREFIXES)
     }
-    return {**kept, **MLFLOW_SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return {
+        **kept,
+        **MLFLOW_SETTINGS,
+        **SWITCHED_OFF,
+        "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,
+        # Only for experiments that others make in the UI.
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": (store.artifact_root or store.root / "artifacts").as_uri(),
+        # MLflow's default lets 10.* and the like pass, which 10.evil.com matches.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(_allowed_hosts(host, port)),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"http://{host}:{port}",
+    }
 
 
 def check_port(port: int, *, host: str = HOST) -> None:
@@ -259,7 +285,7 @@ def _tail(log: IO[bytes] | None) -> str:
     size = log.seek(0, os.SEEK_END)
     log.seek(max(0, size - LOG_TAIL_CHARACTERS))
     lines = log.read().decode(errors="replace").strip().splitlines()
-    return f": {lines[-1].strip()}" if lines else ""
+    return f": {visible(lines[-1])}" if lines else ""
 
 
 def _signal_group(process: subprocess.Popen[bytes], signal_number: int) -> bool:

@@ -22,7 +22,7 @@ from ae_sweep.data.file_map import open_map
 from ae_sweep.data.own.facts import ImageFacts
 from ae_sweep.data.own.pixel_file import HASH_BYTES, not_writable
 from ae_sweep.errors import DataError
-from ae_sweep.files import write_atomically
+from ae_sweep.files import make_private, write_atomically
 from ae_sweep.messages import visible
 
 if sys.platform != "win32":
@@ -154,7 +154,7 @@ def making(cache_dir: Path) -> Iterator[Path]:
     parent = images_dir(cache_dir)
     scratch = parent / f"{MAKING}{secrets.token_hex(8)}"
     try:
-        scratch.mkdir(parents=True)
+        make_private(scratch)
         lock = (scratch / LOCK).open("x")
     except OSError as error:
         raise not_writable(scratch, error) from error
