@@ -54,6 +54,7 @@ sweeps: .venv/run.stamp ## run the sweeps that README, docs and notebook show: a
 figures: .venv/dev.stamp ## draw the pictures of README, docs and notebook from what make sweeps has stored
 	$(BIN)/ae-sweep frontier digits --out docs/images/frontier-mnist.png
 	$(BIN)/ae-sweep frontier vae --beside vqvae --out docs/images/rate-mnist.png
+	$(BIN)/ae-sweep frontier digits --rate bits --references all --out docs/images/bits-mnist.png
 	$(BIN)/ae-sweep reconstruct digits --out docs/images/reconstructions-mnist.png
 	$(BIN)/ae-sweep latent digits --dim 2 --out docs/images/latent-mnist.png
 	$(BIN)/ae-sweep manifold digits --dim 2 --side 15 --out docs/images/manifold-mnist.png
