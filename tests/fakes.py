@@ -70,7 +70,14 @@ def trial_config(**changes: Any) -> TrialConfig:
     return TrialConfig(**with_hyperparameters({"latent_dim": 2, **changes}))
 
 
-def tiny_images(*, train: int = 40, val: int = 12, test: int = 12, side: int = 8) -> Any:
+def tiny_images(
+    *,
+    train: int = 40,
+    val: int = 12,
+    test: int = 12,
+    side: int = 8,
+    most_bytes: int | None = None,
+) -> Any:
     """The middle of some drawn shapes, placed on the CPU; at 28 the whole images."""
     import torch
 
@@ -101,7 +108,7 @@ def tiny_images(*, train: int = 40, val: int = 12, test: int = 12, side: int = 8
         test_NCHW=cut(dataset.test_NCHW, test),
         test_labels_N=dataset.test_labels_N[:test],
     )
-    return training.place(small, torch.device("cpu"))
+    return training.place(small, torch.device("cpu"), most_bytes=most_bytes)
 
 
 @functools.cache

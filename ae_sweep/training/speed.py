@@ -19,8 +19,9 @@ from ae_sweep.config import Hyperparameters, TrialConfig
 from ae_sweep.records import QUARTERS
 from ae_sweep.training.evaluate import mean_squared_error, rate, validation
 from ae_sweep.training.failures import environment_errors
+from ae_sweep.training.loop import MOST_EPOCHS_VALIDATED
 from ae_sweep.training.precision import FP32, Precision
-from ae_sweep.training.trainer import MOST_EPOCHS_VALIDATED, Trainer
+from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
