@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.records import EpochResult, TrialResult
 from ae_sweep.training.checkpoints import Checkpoints, Pace
 from ae_sweep.training.loop import TrainingLoop
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     import pytest
 
     from ae_sweep import training
+    from ae_sweep.records import EpochResult, TrialResult
 
 ALWAYS = Pace(share=float("inf"), seconds_between=0.0)
 """Saves after every step."""

@@ -106,6 +106,7 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
     if request.stored_options is not None:
         setup = with_stored_options(setup, request.stored_options)
         config = setup.config
+    setup = setup.saved_in(store.running(config.name))
     trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
     plan = sweep.make_plan(
         config,
@@ -183,7 +184,9 @@ def _train(
     estimate: Estimate, writer: SweepWriter, *, shield: Shield
 ) -> Generator[SweepEvent, None, None]:
     setup, engine = estimate.setup, estimate.engine
-    config = setup.config
+    config, checkpoints = setup.config, setup.checkpoints
+    if checkpoints is not None:
+        checkpoints.tidy()
     with contextlib.closing(engine.open()) as worker:
         driver = sweep.Driver(
             config,
@@ -199,9 +202,12 @@ def _train(
                 finished=estimate.finished,
             ),
             shield=shield,
+            forget=None if checkpoints is None else checkpoints.forget,
         )
         with contextlib.closing(driver.run()) as events:
             yield from events
+    if checkpoints is not None:
+        checkpoints.close()
 
 
 def _publish(

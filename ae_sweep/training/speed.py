@@ -65,6 +65,11 @@ class Speed:
             epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
         )
 
+    def longest_silence_seconds(self, epochs: int) -> float:
+        """Estimate the longest time between two results of a training of some epochs."""
+        stretch = math.ceil(epochs / MOST_EPOCHS_VALIDATED) * self.epoch_seconds
+        return max(stretch + self.validation_seconds, self.test_seconds)
+
     def slowed(self, factor: float) -> Speed:
         """Return the speed where everything takes ``factor`` times as long."""
         return replace(
