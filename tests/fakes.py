@@ -224,7 +224,7 @@ class FakeWorker:
             and self.dies(self.configs[job])
         ):
             worker.stop(job)
-            return JobFailed(job, "its worker process was ended by signal 9 (SIGKILL)")
+            return JobFailed(job, "its worker process was ended by signal 9 (SIGKILL)", killed=True)
         if isinstance(event, JobValidated):
             self.jobs[job] = worker  # at the end of the queue
         return event
@@ -343,13 +343,14 @@ def run_sweep(
     events: int | None = None,
     killed: bool = False,
     worker: FakeWorker | None = None,
+    forget: Callable[[TrialConfig], None] | None = None,
 ) -> list[Any]:
     """Run a sweep to its end, or give it up after some events, as a caller or a killed process."""
     from ae_sweep import sweep
 
     studies = sweep.open_studies(path, config, identity=config.identity())
     worker = worker or sweep.InlineWorker(training)
-    driver = sweep.Driver(config, studies=studies, worker=worker, tracker=tracker)
+    driver = sweep.Driver(config, studies=studies, worker=worker, tracker=tracker, forget=forget)
     with contextlib.closing(driver.run()) as running:
         told = list(itertools.islice(running, events))
         if killed:

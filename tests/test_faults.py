@@ -167,6 +167,7 @@ def test_each_fault_in_turn_leaves_the_old_file_or_the_new_one_and_a_message_of_
         assert not [path for path in folder.rglob(".*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_any_moment_of_preparing_images_leaves_no_half_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
