@@ -325,6 +325,7 @@ def open_pair(place: Path, name: str) -> Any:
     return work
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_ended_and_only_its_job_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
