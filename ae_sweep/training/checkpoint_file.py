@@ -135,4 +135,4 @@ def _checksum(document: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _bytes(tensor: Tensor) -> memoryview:
     flat: np.ndarray[Any, Any] = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-    return memoryview(flat)
+    return flat.data

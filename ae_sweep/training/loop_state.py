@@ -77,7 +77,8 @@ def restore(module: nn.Module, optimiser: MuonAndAdam, taken: Snapshot) -> LoopS
         module.load_training_state(_part(taken, MODEL))
     values = dict(taken.values)
     values["history"] = tuple(EpochResult(**each) for each in values["history"])
-    return LoopState(**values, **_part(taken, LOOP))
+    own = _part(taken, LOOP)
+    return LoopState(**values, losses_N=own["losses_N"], order=own["order"], noise=own["noise"])
 
 
 def _kept_by(module: nn.Module) -> dict[str, Tensor]:
