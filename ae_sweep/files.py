@@ -9,12 +9,16 @@ that a user names, such as ``--out``, have the modes of any new file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
+"""What file systems answer that cannot synchronise a directory."""
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -69,7 +73,8 @@ def write_atomically(
     Raises
     ------
     OSError
-        If it cannot be written. The unfinished file is removed.
+        If it cannot be written. The unfinished file is removed. The old file is there, or, if
+        only its durability is in doubt, the new one.
     """
     folder = path.parent if scratch is None else scratch
     unfinished = folder / f".{path.name}.{secrets.token_hex(8)}"
@@ -118,10 +123,15 @@ def publish(finished: Path, path: Path) -> bool:
 
 
 def _sync(directory: Path) -> None:
-    # A name is durable once its directory is; not every system can open one.
-    with contextlib.suppress(OSError):
+    # A name is durable once its directory is; not every system can open or synchronise one.
+    try:
         descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)

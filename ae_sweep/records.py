@@ -116,6 +116,12 @@ class EpochResult:
     """Seconds per epoch at that speed."""
     val_penalty: float = 0.0
     """What the model's training objective adds to ``val_mse``, on the validation images."""
+    restored: bool = False
+    """Whether it was measured before an interruption and is handed over once more, since the trial
+    goes on from a checkpoint."""
+    note: str = ""
+    """What the user should read about the trial's checkpoint: that the trial goes on from it, that
+    it is of no use, or that it could not be written."""
 
     @property
     def val_objective(self) -> float:

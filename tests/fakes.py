@@ -70,7 +70,14 @@ def trial_config(**changes: Any) -> TrialConfig:
     return TrialConfig(**with_hyperparameters({"latent_dim": 2, **changes}))
 
 
-def tiny_images(*, train: int = 40, val: int = 12, test: int = 12, side: int = 8) -> Any:
+def tiny_images(
+    *,
+    train: int = 40,
+    val: int = 12,
+    test: int = 12,
+    side: int = 8,
+    most_bytes: int | None = None,
+) -> Any:
     """The middle of some drawn shapes, placed on the CPU; at 28 the whole images."""
     import torch
 
@@ -101,7 +108,7 @@ def tiny_images(*, train: int = 40, val: int = 12, test: int = 12, side: int = 8
         test_NCHW=cut(dataset.test_NCHW, test),
         test_labels_N=dataset.test_labels_N[:test],
     )
-    return training.place(small, torch.device("cpu"))
+    return training.place(small, torch.device("cpu"), most_bytes=most_bytes)
 
 
 @functools.cache
@@ -217,7 +224,7 @@ class FakeWorker:
             and self.dies(self.configs[job])
         ):
             worker.stop(job)
-            return JobFailed(job, "its worker process was ended by signal 9 (SIGKILL)")
+            return JobFailed(job, "its worker process was ended by signal 9 (SIGKILL)", killed=True)
         if isinstance(event, JobValidated):
             self.jobs[job] = worker  # at the end of the queue
         return event
@@ -336,13 +343,14 @@ def run_sweep(
     events: int | None = None,
     killed: bool = False,
     worker: FakeWorker | None = None,
+    forget: Callable[[TrialConfig], None] | None = None,
 ) -> list[Any]:
     """Run a sweep to its end, or give it up after some events, as a caller or a killed process."""
     from ae_sweep import sweep
 
     studies = sweep.open_studies(path, config, identity=config.identity())
     worker = worker or sweep.InlineWorker(training)
-    driver = sweep.Driver(config, studies=studies, worker=worker, tracker=tracker)
+    driver = sweep.Driver(config, studies=studies, worker=worker, tracker=tracker, forget=forget)
     with contextlib.closing(driver.run()) as running:
         told = list(itertools.islice(running, events))
         if killed:

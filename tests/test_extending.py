@@ -152,7 +152,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "    def __post_init__(self) -> None:\n        for name, parameter in PARAMETERS",
             indent(PARAMETER_ROW, 4) + "\n{0}",
         ),
-        "training/trainer.py": (
+        "training/loop.py": (
             "        return peak * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)\n",
             indent(TRAINER_LINES, 8),
         ),

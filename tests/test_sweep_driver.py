@@ -14,6 +14,7 @@ from fakes import (
     BreakingTracker,
     FakeTracker,
     FakeTraining,
+    FakeWorker,
     careless_sqlite,
     difficulty,
     epoch_result,
@@ -293,6 +294,37 @@ def test_a_failed_trial_leaves_the_sweep_going_and_its_slot_open(storage: Any) -
     run_sweep(None, config, training=training, tracker=tracker)
     assert len(finished(tracker)) == 12
     assert max(finished(tracker).values()) == 1
+
+
+def test_what_has_ended_is_forgotten_and_what_was_killed_or_interrupted_may_go_on(
+    storage: Any,
+) -> None:
+    """Of d=2 every training fails by itself, of d=8 the first is killed."""
+    ended: list[Any] = []
+    killed: list[Any] = []
+    failure = TrainingFailedError("no memory")
+    training = FakeTraining(error=lambda each: failure if each.latent_dim == 2 else None)
+
+    def dies(each: Any) -> bool:
+        if not killed and each.latent_dim == 8:
+            killed.append(each)
+        return each in killed
+
+    config = sweep_config(dims=(2, 8, 32), trials=3, pruner="median", space=CONTINUOUS)
+    told = run_sweep(
+        storage,
+        config,
+        training=training,
+        tracker=FakeTracker(),
+        worker=FakeWorker(training, dies=dies),
+        forget=ended.append,
+        events=30,
+    )
+    outcomes = {each.trial.config: each.outcome for each in told if isinstance(each, TrialEnded)}
+    assert outcomes[killed[0]] is Outcome.FAILED
+    assert {Outcome.FAILED, Outcome.FINISHED} <= set(outcomes.values())
+    assert ended == [each for each in outcomes if each not in killed]
+    assert len(training.started) > len(outcomes), "some were interrupted"
 
 
 def test_a_configuration_that_failed_is_not_tried_in_another_slot(

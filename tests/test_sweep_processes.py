@@ -12,6 +12,7 @@ import time
 import traceback
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from fakes import trial_config
 from process_fakes import open_fake, train, wait_for, wait_until_gone
 
 from ae_sweep.errors import DeviceLostError, TrainingFailedError, WorkerError
-from ae_sweep.sweep import Child, InlineWorker, ProcessWorker, run_together
+from ae_sweep.sweep import Child, InlineWorker, ProcessWorker, processes, run_together
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
@@ -322,3 +323,35 @@ def open_pair(place: Path, name: str) -> Any:
         return {mark.name.partition("-")[2] for mark in place.glob(f"{job}-*")}
 
     return work
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_ended_and_only_its_job_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "SLICE_SECONDS", 0.05)
+    seconds = {1: 600.0, 2: 1.5, 3: 600.0}
+    with ProcessWorker(
+        [partial(open_fake, tmp_path)], patience_seconds=lambda config: seconds[config.seed]
+    ) as worker:
+        for seed in (1, 2, 3):  # the first one waits for the process to start
+            worker.submit(seed, trial_config(seed=seed, model="hangs" if seed == 2 else "conv"))
+            last = events(worker, 1)[-1]
+            assert last.job == seed
+            if seed != 2:
+                assert isinstance(last, JobFinished)
+                continue
+            assert isinstance(last, JobFailed)
+            assert last.killed
+            assert "signal 9 (SIGKILL) by ae-sweep: it hung, with no result for 2 s" in last.reason
+            assert wait_until_gone([wait_for(tmp_path / "2-1")], 0) == []
+
+
+def test_a_machine_that_was_stopped_for_a_night_has_not_hung(
+    one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0, 10**5)
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(one, "_patience_seconds", lambda _config: 600.0)
+    one.submit(0, new_config())
+    assert isinstance(events(one, 1)[-1], JobFinished)

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep.messages import in_words
-from ae_sweep.runner.event_text import ended, state
+from ae_sweep.runner.event_text import ended, note, state
 from ae_sweep.runner.execution import SweepPlanned
 from ae_sweep.sweep import TrialEnded, TrialValidated
 
@@ -72,6 +72,8 @@ class Progress(Silent):
         left = f"about {in_words(self._forecast.seconds_left)} left"
         match event:
             case TrialValidated(trial=trial):
+                if line := note(event):
+                    self.announce(line)
                 self._bar.set_postfix_str(f"{trial.name}: {state(event)}; {left}")
             case TrialEnded(trial=trial):
                 self.announce(f"{trial.name}: {ended(event)}; {left}")

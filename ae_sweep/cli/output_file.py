@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 import typer
 
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
+from ae_sweep.files import write_atomically
 from ae_sweep.locations import out_at
 from ae_sweep.messages import shorten
 
@@ -175,7 +178,7 @@ def write_figure(figure: Figure, path: Path) -> bytes:
 
 
 def write_out(content: bytes, path: Path, *, what: str) -> None:
-    """Write a command's result to the file that the user named.
+    """Write a command's result to the file that the user named; an earlier one stays until then.
 
     Raises
     ------
@@ -183,9 +186,20 @@ def write_out(content: bytes, path: Path, *, what: str) -> None:
         If it cannot be written.
     """
     try:
-        path.write_bytes(content)
+        _write(content, path)
     except OSError as error:
         raise StoreError(
             f"the {what} cannot be written to {shorten(str(path), 200)}: {error.strerror}; "
             "choose another --out"
         ) from error
+
+
+def _write(content: bytes, path: Path) -> None:
+    in_place = path.is_symlink() or (path.exists() and not path.is_file())
+    if in_place or not os.access(path.parent, os.W_OK):
+        path.write_bytes(content)  # a link, a pipe or a device stays what it is
+        return
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    write_atomically(path, content)
+    if mode is not None:
+        path.chmod(mode)

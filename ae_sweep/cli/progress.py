@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ae_sweep.cli.console import stderr
 from ae_sweep.messages import in_words
-from ae_sweep.runner.event_text import ended, settings, state
+from ae_sweep.runner.event_text import ended, note, settings, state
 from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class _Lines:
             case TrialStarted(trial=trial):
                 self._console.print(Text(f"{trial.name}: {settings(trial)}"))
             case TrialValidated(trial=trial):
-                self._console.print(Text(f"{trial.name}: {state(event)}"))
+                for line in filter(None, (note(event), f"{trial.name}: {state(event)}")):
+                    self._console.print(Text(line))
             case TrialEnded(trial=trial):
                 self._ended += 1
                 self._console.print(
@@ -100,6 +101,8 @@ class _Live:
                     trial.name, total=trial.config.hyperparameters.epochs, note=settings(trial)
                 )
             case TrialValidated(result=result):
+                if line := note(event):
+                    self._progress.console.print(Text(line))
                 self._progress.update(
                     self._tasks[trial.name],  # type: ignore[arg-type]
                     completed=min(result.epoch, trial.config.hyperparameters.epochs),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import torch
 
@@ -118,6 +118,22 @@ class Autoencoder(nn.Module):
             Number of the step that follows, from 0.
         total_steps
             Length of the schedule.
+        """
+
+    def training_state(self) -> dict[str, Tensor]:
+        """Return what the model keeps between steps beside its parameters and persistent buffers.
+
+        A checkpoint holds it, so that an interrupted training ends as an undisturbed one would.
+        """
+        return {}
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `training_state` returned, on any device.
+
+        Raises
+        ------
+        KeyError
+            If something is missing.
         """
 
     def training_pass(self, x_BCHW: Tensor, noise: torch.Generator) -> TrainingPass:  # noqa: ARG002

@@ -18,7 +18,7 @@ from ae_sweep.models.conv import conv_decoder, conv_encoder
 from ae_sweep.models.logistic_mixture import LogisticMixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 PLAIN_SHARE = 0.4
 """Share of the schedule in which the model is trained as a plain autoencoder (docs/LOG.md)."""
@@ -99,6 +99,15 @@ class TransformCoder(Autoencoder):
         if step == switch and self._moments is not None:
             self._set_transform(self._moments)
             self._moments = None
+
+    def training_state(self) -> dict[str, Tensor]:
+        """Return what was measured of the latents so far."""
+        return {} if self._moments is None else self._moments._asdict()
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on measuring the latents."""
+        names = Moments._fields
+        self._moments = Moments(*(tensors[name].clone() for name in names)) if tensors else None
 
     def encode_unrounded(self, x_BCHW: Tensor) -> Tensor:
         """Compress images in [0, 1] to latents before they are rounded, in steps, B×D."""

@@ -22,6 +22,11 @@ def state(event: TrialValidated) -> str:
     return f"{where}, val MSE {event.result.val_mse:.5f}"
 
 
+def note(event: TrialValidated) -> str:
+    """Write what is to be known of a trial's checkpoint; empty in most cases."""
+    return f"{event.trial.name}: {event.result.note}" if event.result.note else ""
+
+
 def ended(event: TrialEnded) -> str:
     """Write how a trial ended, with its errors or the reason."""
     text = f"{event.outcome} ({settings(event.trial)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,7 +20,7 @@ from ae_sweep.runner.setup import prepare, with_stored_options
 from ae_sweep.runner.tracker import MlflowTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
     from ae_sweep.analysis import Frontier
     from ae_sweep.config import Condition
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ae_sweep.runner.setup import SweepSetup
     from ae_sweep.sweep import Shield, SweepEvent
     from ae_sweep.tracking import SweepWriter, TrackingStore
+
+LISTED_REASONS = 3
+"""Of failed trials, in the error of a sweep without results."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
     if request.stored_options is not None:
         setup = with_stored_options(setup, request.stored_options)
         config = setup.config
+    setup = setup.saved_in(store.running(config.name))
     trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
     plan = sweep.make_plan(
         config,
@@ -157,8 +162,12 @@ def execute(
         writer = _open_sweep(request, estimate, runs)
         try:
             held.close()
-            yield from _train(estimate, writer, shield=shield)
-            return _publish(request, runs, writer, setup=estimate.setup)
+            reasons: list[str] = []
+            yield from _noting_failures(_train(estimate, writer, shield=shield), reasons)
+            try:
+                return _publish(request, runs, writer, setup=estimate.setup)
+            except NotStoredError as error:
+                raise _with_reasons(error, reasons) from error
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
             # A store that cannot be written is not why it ended.
@@ -183,7 +192,9 @@ def _train(
     estimate: Estimate, writer: SweepWriter, *, shield: Shield
 ) -> Generator[SweepEvent, None, None]:
     setup, engine = estimate.setup, estimate.engine
-    config = setup.config
+    config, checkpoints = setup.config, setup.checkpoints
+    if checkpoints is not None:
+        checkpoints.tidy()
     with contextlib.closing(engine.open()) as worker:
         driver = sweep.Driver(
             config,
@@ -199,9 +210,32 @@ def _train(
                 finished=estimate.finished,
             ),
             shield=shield,
+            forget=None if checkpoints is None else checkpoints.forget,
         )
         with contextlib.closing(driver.run()) as events:
             yield from events
+    if checkpoints is not None:
+        checkpoints.close()
+
+
+def _noting_failures(
+    events: Generator[SweepEvent, None, None], reasons: list[str]
+) -> Generator[SweepEvent, None, None]:
+    """Pass events on, and add the reason of each failed trial to a list."""
+    with contextlib.closing(events):
+        for event in events:
+            if isinstance(event, sweep.TrialEnded) and event.reason:
+                reasons.append(event.reason)
+            yield event
+
+
+def _with_reasons(error: NotStoredError, reasons: Sequence[str]) -> NotStoredError:
+    """Return an error of missing results that says why trials failed, the most frequent first."""
+    counts = Counter(reasons).most_common()
+    listed = [f"{count} × {reason}" for reason, count in counts[:LISTED_REASONS]]
+    if len(counts) > LISTED_REASONS:
+        listed.append(f"{len(counts) - LISTED_REASONS} more reasons")
+    return NotStoredError("\n  - ".join([str(error), *listed]))
 
 
 def _publish(

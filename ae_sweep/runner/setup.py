@@ -49,6 +49,8 @@ class SweepSetup:
     """Hyperparameters whose values were chosen by the number of images."""
     image_memory: int | None = None
     """Bytes of memory that the images may take in a process; None decides by what there is."""
+    checkpoints: training.Checkpoints | None = None
+    """Where unfinished trials are saved; None saves none."""
 
     @property
     def card(self) -> DatasetCard:
@@ -68,6 +70,15 @@ class SweepSetup:
             training.resolve_device(self.devices[0]),
             most_bytes=self.image_memory,
         )
+
+    def saved_in(self, directory: Path) -> SweepSetup:
+        """Return a setup whose unfinished trials are saved in a sweep's directory."""
+        checkpoints = training.Checkpoints(
+            folder=directory / "checkpoints",
+            dataset_digest=self.card.digest,
+            recipe=training.recipe_name(self.config),
+        )
+        return dataclasses.replace(self, checkpoints=checkpoints)
 
     def identity(self) -> dict[str, str]:
         """Return the settings that may not change when the sweep is resumed."""
@@ -122,6 +133,7 @@ class SweepSetup:
             precision=self.precision,
             threads=threads,
             image_memory=self.image_memory,
+            checkpoints=self.checkpoints,
         )
 
 

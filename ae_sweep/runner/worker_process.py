@@ -38,6 +38,8 @@ class WorkerSpec:
     threads: int
     image_memory: int | None = None
     """Bytes of memory that the images may take; None decides by what there is."""
+    checkpoints: training.Checkpoints | None = None
+    """Where unfinished trials are saved; None saves none."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,12 @@ def open_training(spec: WorkerSpec) -> Train:
     DataError
         If the data set is not what it was.
     """
-    return partial(training.train, images=_images(spec), precision=spec.precision)
+    return partial(
+        training.train,
+        images=_images(spec),
+        precision=spec.precision,
+        checkpoints=spec.checkpoints,
+    )
 
 
 def open_probe(spec: WorkerSpec) -> Work:

@@ -14,6 +14,7 @@ from ae_sweep.runner.worker_process import Probe, open_probe, open_training
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ae_sweep.config import TrialConfig
     from ae_sweep.runner.setup import SweepSetup
     from ae_sweep.sweep import Worker
 
@@ -22,6 +23,11 @@ WORTH = 1.05
 ROUNDS = 2
 """Measurements of a number of workers; the better one counts, as noise only makes slower."""
 WORKERS_PER_GPU = (1, 2, 4)
+PATIENCE = 20
+"""How many times as long as measured a worker may be silent before it is taken to hang: other
+programs on the machine may slow it down, and a timing is never off by that much."""
+LEAST_PATIENCE_SECONDS = 600.0
+"""In which a process starts and loads its images, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +54,19 @@ class InlineEngine:
         if setup.config.method == "nested":
             return sweep.InlineWorker(
                 training.NestedTrainings(
-                    setup.images, dims=setup.config.dims, precision=setup.precision
+                    setup.images,
+                    dims=setup.config.dims,
+                    precision=setup.precision,
+                    checkpoints=setup.checkpoints,
                 )
             )
         return sweep.InlineWorker(
-            partial(training.train, images=setup.images, precision=setup.precision)
+            partial(
+                training.train,
+                images=setup.images,
+                precision=setup.precision,
+                checkpoints=setup.checkpoints,
+            )
         )
 
 
@@ -79,7 +93,15 @@ class WorkerPool:
         specs = [
             self.setup.worker_spec(number, threads=self.threads) for number in range(self.workers)
         ]
-        return sweep.ProcessWorker([partial(open_training, spec) for spec in specs])
+        return sweep.ProcessWorker(
+            [partial(open_training, spec) for spec in specs], patience_seconds=self.patience_seconds
+        )
+
+    def patience_seconds(self, config: TrialConfig) -> float:
+        """Return how long a trial may take to its next validation, or from the last to its end."""
+        speed = self.speeds[config.latent_dim]
+        longest = speed.longest_silence_seconds(config.hyperparameters.epochs)
+        return max(LEAST_PATIENCE_SECONDS, PATIENCE * longest)
 
 
 def _parameters(devices: Sequence[str], threads: int) -> dict[str, str | int]:

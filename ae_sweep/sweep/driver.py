@@ -105,6 +105,8 @@ class Driver:
     shield
         Gives a context in which no interruption arrives; bookkeeping happens inside one, so that
         both stores always agree.
+    forget
+        Called with each trial that has ended and is not to go on from where it was.
     """
 
     def __init__(
@@ -115,8 +117,10 @@ class Driver:
         worker: Worker,
         tracker: Tracker,
         shield: Shield = nullcontext,
+        forget: Callable[[TrialConfig], None] | None = None,
     ) -> None:
         self._config = config
+        self._forget = forget
         self._studies = studies
         self._worker = worker
         self._tracker = tracker
@@ -214,8 +218,8 @@ class Driver:
                 return [TrialValidated(job.trial, result), *self._prune(event.job, job, result)]
             case JobFinished(result=result):
                 return [self._finish(event.job, job, result)]
-            case JobFailed(reason=reason):
-                return [self._fail(event.job, job, reason)]
+            case JobFailed(reason=reason, killed=killed):
+                return [self._fail(event.job, job, reason, killed=killed)]
 
     def _prune(self, number: int, job: _Job, result: EpochResult) -> list[SweepEvent]:
         job.log.log_epoch(result)
@@ -239,15 +243,17 @@ class Driver:
         self._end(number)
         return TrialEnded(job.trial, Outcome.FINISHED, result=result)
 
-    def _fail(self, number: int, job: _Job, reason: str) -> SweepEvent:
+    def _fail(self, number: int, job: _Job, reason: str, *, killed: bool) -> SweepEvent:
         job.log.fail(reason)
         if job.study is not None and job.ask is not None:
             job.study.fail(job.ask, reason=reason)
-        self._end(number)
+        self._end(number, forget=not killed)
         return TrialEnded(job.trial, Outcome.FAILED, reason=reason)
 
-    def _end(self, number: int) -> None:
+    def _end(self, number: int, *, forget: bool = True) -> None:
         trial = self._jobs.pop(number).trial
+        if forget and self._forget is not None:
+            self._forget(trial.config)
         self._agenda.end(trial.config.condition, trial.role)
 
     def _abandon(self) -> None:

@@ -74,7 +74,7 @@ class Forecast:
                 )
             case TrialEnded(outcome=outcome):
                 ended = self._running.pop(trial.name)
-                share = 1.0 if outcome is Outcome.FINISHED else ended.done
+                share = (1.0 if outcome is Outcome.FINISHED else ended.done) - ended.restored
                 self._worked_seconds += now - ended.started
                 self._planned_seconds += share * ended.planned_seconds
 
@@ -83,7 +83,9 @@ class Forecast:
         """Real seconds per planned second of work, 1 where the plan is right."""
         running = self._running.values()
         worked = self._worked_seconds + sum(each.noted - each.started for each in running)
-        planned = self._planned_seconds + sum(each.done * each.planned_seconds for each in running)
+        planned = self._planned_seconds + sum(
+            (each.done - each.restored) * each.planned_seconds for each in running
+        )
         weight = self._prior + planned
         return (self._prior + worked) / weight if weight > 0 else 1.0
 
@@ -155,6 +157,8 @@ class _Running:
     """When ``done`` was measured."""
     done: float = 0.0
     """Share of its schedule that was trained."""
+    restored: float = 0.0
+    """Share of its schedule that was trained before an interruption."""
 
     @property
     def left_seconds(self) -> float:
@@ -166,3 +170,5 @@ class _Running:
         share = result.epoch / epochs
         if share < 1 or result.quarter is not None:
             self.done, self.noted = min(share, 1.0), now
+        if result.restored:
+            self.restored = self.done

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
+from ae_sweep.messages import in_words
 from ae_sweep.sweep.child import Child, Died, Factory, Refused, Returned, Yielded
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from ae_sweep.config import TrialConfig
     from ae_sweep.sweep.worker import WorkerEvent
+
+SLICE_SECONDS = 20.0
+"""Longest wait for an event before silent processes are looked at."""
 
 
 @dataclass
@@ -26,9 +32,14 @@ class _Seat:
     job: int | None = None
     paused: bool = False
     """Whether the job waits for an answer whether to go on."""
+    patience_seconds: float = math.inf
+    """How long the job may be silent."""
+    silent_seconds: float = 0.0
+    """How long it has been since its last event, as far as it could work in that time."""
 
-    def begin(self, job: int, config: TrialConfig) -> None:
+    def begin(self, job: int, config: TrialConfig, *, patience_seconds: float) -> None:
         """Give a job to the process."""
+        self.patience_seconds, self.silent_seconds = patience_seconds, 0.0
         if self.child is not None and not self.child.is_alive():
             self.dismiss()
         if self.child is None:
@@ -44,6 +55,7 @@ class _Seat:
 
     def take(self, child: Child, job: int) -> WorkerEvent | None:
         """Read one message of the process; None if it concerns nobody else."""
+        self.silent_seconds = 0.0
         match child.receive():
             case Yielded(value=result):
                 self.paused = True
@@ -55,11 +67,26 @@ class _Seat:
                 self.job = None
                 if spoilt:
                     self.dismiss()
-                return JobFailed(job, reason)
+                return JobFailed(job, reason, killed=spoilt)
             case Died(reason=reason):
                 self.dismiss()
-                return JobFailed(job, f"its worker process {reason}")
+                return JobFailed(job, f"its worker process {reason}", killed=True)
         return None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the job has been silent for too long."""
+        return self.silent_seconds > self.patience_seconds
+
+    def end_hanging(self, job: int) -> WorkerEvent:
+        """End the process of a job that hangs."""
+        silence = in_words(self.silent_seconds)
+        self.dismiss()
+        reason = (
+            f"its worker process was ended by signal 9 (SIGKILL) by ae-sweep: it hung, with no "
+            f"result for {silence}, many times what was measured"
+        )
+        return JobFailed(job, reason, killed=True)
 
     def stop(self) -> None:
         """Give the job up: in peace at a pause, else together with the process."""
@@ -90,10 +117,19 @@ class ProcessWorker:
     factories
         One for each process: called in it once, returns what trains there. A function of a module
         or a ``functools.partial`` of one, with arguments that can be pickled.
+    patience_seconds
+        Returns how long a job may be silent before its process is taken to hang and is ended; the
+        start of the process is part of the first silence. None waits for ever.
     """
 
-    def __init__(self, factories: Sequence[Factory]) -> None:
+    def __init__(
+        self,
+        factories: Sequence[Factory],
+        *,
+        patience_seconds: Callable[[TrialConfig], float] | None = None,
+    ) -> None:
         self._seats = [_Seat(factory) for factory in factories]
+        self._patience_seconds = patience_seconds
 
     def __enter__(self) -> ProcessWorker:
         return self
@@ -114,7 +150,8 @@ class ProcessWorker:
     def submit(self, job: int, config: TrialConfig) -> None:
         """Give a job to a free process."""
         seat = next(seat for seat in self._seats if seat.job is None)
-        seat.begin(job, config)
+        patience = math.inf if self._patience_seconds is None else self._patience_seconds(config)
+        seat.begin(job, config, patience_seconds=patience)
 
     def next_event(self) -> WorkerEvent:
         """Let all paused jobs go on, and wait for the next event of any job.
@@ -145,11 +182,26 @@ class ProcessWorker:
             seat.dismiss()
 
     def _take(self) -> WorkerEvent | None:
-        busy: dict[Connection | int, tuple[_Seat, Child, int]] = {
-            handle: (seat, seat.child, seat.job)
+        busy = {
+            job: (seat, child)
             for seat in self._seats
-            if seat.child is not None and seat.job is not None
-            for handle in seat.child.handles
+            if (child := seat.child) is not None and (job := seat.job) is not None
         }
-        seat, child, job = busy[wait(list(busy))[0]]  # type: ignore[index]
-        return seat.take(child, job)
+        handles: dict[Connection | int, int] = {
+            handle: job for job, (_, child) in busy.items() for handle in child.handles
+        }
+        # In slices, of which each counts for no more than it is: a machine, or a group of
+        # processes, that was stopped for a night has not hung.
+        started = time.monotonic()
+        ready = wait(list(handles), timeout=SLICE_SECONDS)
+        waited = min(time.monotonic() - started, SLICE_SECONDS)
+        for seat, _ in busy.values():
+            seat.silent_seconds += waited
+        heard = [handles[each] for each in ready]  # type: ignore[index]
+        for job, (seat, _) in busy.items():
+            if seat.hangs and job not in heard:
+                return seat.end_hanging(job)
+        if not heard:
+            return None
+        seat, child = busy[heard[0]]
+        return seat.take(child, heard[0])

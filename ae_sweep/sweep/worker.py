@@ -42,6 +42,8 @@ class JobFailed:
 
     job: int
     reason: str
+    killed: bool = False
+    """Whether its process was ended, or lost its device: the training itself did not fail."""
 
 
 WorkerEvent = JobValidated | JobFinished | JobFailed

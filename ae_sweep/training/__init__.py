@@ -1,6 +1,7 @@
 """Training: recipe, loop, evaluation, device and precision."""
 
 from ae_sweep.container import usable_cores
+from ae_sweep.training.checkpoints import Checkpoints
 from ae_sweep.training.device import (
     alike_devices,
     available_devices,
@@ -36,6 +37,7 @@ __all__ = [
     "FINE_TUNING_EPOCHS",
     "FP32",
     "RECIPE",
+    "Checkpoints",
     "DeviceImages",
     "NestedTrainings",
     "Precision",

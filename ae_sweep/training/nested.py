@@ -6,15 +6,17 @@ import dataclasses
 import math
 import random
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.models import NestedAutoencoder, TrainingPass
 from ae_sweep.records import QUARTERS
+from ae_sweep.training.checkpoints import NETWORK
 from ae_sweep.training.failures import environment_errors
+from ae_sweep.training.loop import TrainingLoop, resumable
 from ae_sweep.training.precision import FP32, Precision
 from ae_sweep.training.recipe import RECIPE, Recipe
-from ae_sweep.training.trainer import Trainer, Training, TrainingLoop
+from ae_sweep.training.trainer import Trainer, Training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ae_sweep.config import TrialConfig
     from ae_sweep.models import Autoencoder
     from ae_sweep.records import EpochResult
+    from ae_sweep.training.checkpoints import Checkpoints
     from ae_sweep.training.evaluate import Validation
     from ae_sweep.training.images import DeviceImages
     from ae_sweep.training.speed import Speed
@@ -45,6 +48,8 @@ class NestedTrainings:
     ----------
     dims
         The latent dims, ascending and distinct.
+    checkpoints
+        Where to save the network and each dim from time to time, and to find them saved.
     """
 
     def __init__(
@@ -54,8 +59,10 @@ class NestedTrainings:
         dims: Sequence[int],
         precision: Precision = FP32,
         recipe: Recipe = RECIPE,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._images = images
+        self._checkpoints = checkpoints
         self._dims = tuple(dims)
         self._precision = precision
         self._recipe = recipe
@@ -98,23 +105,26 @@ class NestedTrainings:
         except (RuntimeError, MemoryError):
             self._trunk = None  # it may have stopped in the middle of a step
             raise
-        tuning = Trainer(
-            config,
-            self._images,
-            precision=self._precision,
-            recipe=self._recipe,
-            start=trunk.cut(config.latent_dim),
-            epochs=FINE_TUNING_EPOCHS,
+        tuning = resumable(
+            lambda: Trainer(
+                config,
+                self._images,
+                precision=self._precision,
+                recipe=self._recipe,
+                start=trunk.cut(config.latent_dim),
+                epochs=FINE_TUNING_EPOCHS,
+            ),
+            self._checkpoints,
+            config=config,
         )
-        for pause in tuning.pauses:
-            result = tuning.train_until(pause)
+        for result in tuning.run():
             yield dataclasses.replace(
                 result,
                 epoch=config.hyperparameters.epochs + result.epoch,
                 step=trunk.step + result.step,
                 quarter=None,
             )
-        own = tuning.finish(result)
+        own = tuning.finish(tuning.history[-1])
         return dataclasses.replace(
             own,
             step=trunk.step + own.step,
@@ -124,12 +134,17 @@ class NestedTrainings:
     def _trunk_for(self, config: TrialConfig) -> _Trunk:
         trunk = self._trunk
         if trunk is None or not trunk.serves(config):
-            trunk = self._trunk = _Trunk(
-                config,
-                self._images,
-                dims=self._dims,
-                precision=self._precision,
-                recipe=self._recipe,
+            trunk = self._trunk = resumable(
+                lambda: _Trunk(
+                    config,
+                    self._images,
+                    dims=self._dims,
+                    precision=self._precision,
+                    recipe=self._recipe,
+                ),
+                self._checkpoints,
+                config=dataclasses.replace(config, latent_dim=self._dims[0]),
+                part=NETWORK,
             )
         return trunk
 
@@ -187,7 +202,6 @@ class _Trunk(TrainingLoop):
         self._watched = config.latent_dim
         self._draws = random.Random(config.seed)  # noqa: S311 - no secret depends on it
         self._weights = [1 / (1 + math.log2(dim) / 5) for dim in dims]
-        self._results: list[EpochResult] = []
 
     def serves(self, config: TrialConfig) -> bool:
         """Return whether a trial is another dim of this training."""
@@ -195,14 +209,28 @@ class _Trunk(TrainingLoop):
 
     def train_at(self, latent_dim: int) -> Iterator[EpochResult]:
         """Train what is left, or nothing; yield how good it is at one width, at least once."""
+        if latent_dim != self._watched:
+            self.drop_restored()  # those were measured at another width
         self._watched = latent_dim
-        left = [pause for pause in self.pauses if pause > self.step]
-        for pause in left:
-            self._results.append(dataclasses.replace(self.train_until(pause), quarter=None))
-            yield self._results[-1]
-        if not left:
+        result = None
+        for result in self.run():
+            yield dataclasses.replace(result, quarter=None)
+        if result is None:
             val_mse = self.validate().mse
-            yield dataclasses.replace(self._results[-1], val_mse=val_mse, val_psnr=psnr_db(val_mse))
+            last = dataclasses.replace(self.history[-1], quarter=None)
+            yield dataclasses.replace(last, val_mse=val_mse, val_psnr=psnr_db(val_mse))
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return which widths will be drawn, and which one was watched."""
+        version, numbers, spare = self._draws.getstate()
+        return {"draws": [version, list(numbers), spare], "watched": self._watched}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `extra_state` returned."""
+        version, numbers, spare = state["draws"]
+        self._draws.setstate((version, tuple(numbers), spare))
+        if state["watched"] != self._watched:
+            self.drop_restored()
 
     def validate(self) -> Validation:
         """Measure the validation images at the width that is watched."""

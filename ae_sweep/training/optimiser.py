@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ae_sweep.training.recipe import Recipe
 
@@ -23,6 +23,9 @@ MIN_CHANNELS = 16
 MAX_SHORT_SIDE = 256
 """Of a matrix that Muon takes: its work grows with the square of the shorter side, and at 1,024 it
 would cost several times the rest of a step."""
+
+ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
+"""torch's names."""
 
 
 class MuonAndAdam:
@@ -66,6 +69,58 @@ class MuonAndAdam:
             matrix.step(lr * self.recipe.muon_lr_ratio, momentum=self.recipe.muon_momentum)
         for parameter in self.trained:
             parameter.grad = None
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return what is kept between steps, by name: momenta, and Adam's moments and steps.
+
+        A parameter that has had no gradient yet has none in Adam.
+        """
+        momenta = {f"muon.{i}": matrix.momentum for i, matrix in enumerate(self.matrices)}
+        moments = {
+            f"adam.{i}.{name}": value
+            for i, parameter in enumerate(self._adam_parameters)
+            for name, value in self.adam.state.get(parameter, {}).items()
+        }
+        return momenta | moments
+
+    @torch.no_grad()
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `state_tensors` returned for an equal model.
+
+        Raises
+        ------
+        KeyError
+            If a name is unknown, or a momentum is missing.
+        RuntimeError
+            If a tensor has another shape.
+        """
+        left = dict(tensors)
+        for i, matrix in enumerate(self.matrices):
+            matrix.momentum.copy_(_same_shape(left.pop(f"muon.{i}"), matrix.momentum))
+        for i, parameter in enumerate(self._adam_parameters):
+            if f"adam.{i}.step" not in left:
+                continue
+            step = torch.empty((), dtype=torch.float32, device=parameter.device)
+            state = {"step": step.copy_(_same_shape(left.pop(f"adam.{i}.step"), step))}
+            for name in ADAM_MOMENTS:
+                # Laid out as the parameter is: sums are taken in the order of memory.
+                moment = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                state[name] = moment.copy_(_same_shape(left.pop(f"adam.{i}.{name}"), moment))
+            self.adam.state[parameter] = state
+        if left:
+            raise KeyError(next(iter(left)))
+
+    @property
+    def _adam_parameters(self) -> list[Tensor]:
+        parameters: list[Tensor] = self.adam.param_groups[0]["params"]
+        return parameters
+
+
+def _same_shape(tensor: Tensor, wanted: Tensor) -> Tensor:
+    # `copy_` would broadcast a smaller one.
+    if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+        raise RuntimeError(f"{tensor.dtype} {tuple(tensor.shape)}, not {tuple(wanted.shape)}")
+    return tensor
 
 
 class _Weight(NamedTuple):

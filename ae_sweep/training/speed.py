@@ -19,8 +19,9 @@ from ae_sweep.config import Hyperparameters, TrialConfig
 from ae_sweep.records import QUARTERS
 from ae_sweep.training.evaluate import mean_squared_error, rate, validation
 from ae_sweep.training.failures import environment_errors
+from ae_sweep.training.loop import MOST_EPOCHS_VALIDATED
 from ae_sweep.training.precision import FP32, Precision
-from ae_sweep.training.trainer import MOST_EPOCHS_VALIDATED, Trainer
+from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,11 @@ class Speed:
         return (
             epochs * self.epoch_seconds + validations * self.validation_seconds + self.test_seconds
         )
+
+    def longest_silence_seconds(self, epochs: int) -> float:
+        """Estimate the longest time between two results of a training of some epochs."""
+        stretch = math.ceil(epochs / MOST_EPOCHS_VALIDATED) * self.epoch_seconds
+        return max(stretch + self.validation_seconds, self.test_seconds)
 
     def slowed(self, factor: float) -> Speed:
         """Return the speed where everything takes ``factor`` times as long."""

@@ -1,0 +1,135 @@
+"""A sweep, or one of its worker processes, is killed in mid-training, for real, and resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from commands import ROOT, environment
+from store_reader import read_runs, trials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = """
+import os, sys
+from ae_sweep.training import checkpoints
+os.fsync = lambda descriptor: None  # no power cut is tested; worker processes do this as well
+# Saved after every step, so that a short training is killed behind a checkpoint.
+checkpoints.Pace.__init__.__kwdefaults__ = {"share": float("inf"), "seconds_between": 0.0}
+import ae_sweep
+if __name__ == "__main__":
+    ae_sweep.run_sweep(
+        "killed", store=sys.argv[1], workers=int(sys.argv[2]), resume=sys.argv[3] == "resume",
+        **({} if sys.argv[3] == "resume" else dict(
+            dims=[2, 4], trials=1, epochs=4, lr=4e-3, dataset="shapes", train_limit=512)),
+    )
+"""
+SECONDS = 800.0
+
+
+def start(place: Path, *, workers: int, how: str = "new") -> subprocess.Popen[str]:
+    (place / "sweep.py").write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, str(place / "sweep.py"), str(place / "store"), str(workers), how],
+        env=environment(PYTHONPATH=str(ROOT), MLFLOW_DISABLE_TELEMETRY="true"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(place: Path, *, workers: int, how: str = "new") -> str:
+    with start(place, workers=workers, how=how) as process:
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    return err
+
+
+def wait_until_saved(place: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until every running trial has a checkpoint."""
+    deadline = time.monotonic() + SECONDS
+    while not list((place / "store").glob("running/killed/checkpoints/*.safetensors")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def worker_pids(parent: int) -> list[int]:
+    """Return the worker processes of a sweep, by how they were started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            words = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and b"spawn_main" in words:
+            found.append(int(entry.name))
+    return found
+
+
+def results(place: Path) -> dict[int, dict[str, float]]:
+    """Return what was measured of each finished trial, by its latent dim."""
+    finished = trials_of(read_runs(str(place / "store")), "finished")
+    names = ("val_mse", "test_mse", "test_psnr", "train_mse")
+    return {
+        int(trial["params"]["latent_dim"]): {name: trial["metrics"][name] for name in names}
+        for trial in finished
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    place = tmp_path_factory.mktemp("undisturbed")
+    err = run(place, workers=1)
+    assert "goes on" not in err
+    assert "checkpoint" not in err
+    left = place / "store" / "running" / "killed" / "checkpoints"
+    assert not left.exists(), "deleted with the trials"
+    return results(place)
+
+
+def kill_the_sweep(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate(timeout=SECONDS)
+
+
+def kill_a_worker(process: subprocess.Popen[str]) -> None:
+    pids = worker_pids(process.pid)
+    assert len(pids) == 2
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1  # the error of a sweep without results, as Python shows it
+    assert "was ended by signal 9 (SIGKILL" in err
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+@pytest.mark.parametrize(
+    ("kill", "workers"),
+    [pytest.param(kill_the_sweep, 1, id="the sweep"), pytest.param(kill_a_worker, 2, id="workers")],
+)
+def test_trials_killed_in_mid_training_go_on_and_end_with_the_numbers_of_undisturbed_ones(
+    kill: Callable[[subprocess.Popen[str]], None], workers: int, undisturbed: Any, tmp_path: Path
+) -> None:
+    with start(tmp_path, workers=workers) as process:
+        try:
+            wait_until_saved(tmp_path, process)
+            kill(process)
+        finally:
+            process.kill()
+    err = run(tmp_path, workers=workers, how="resume")
+    assert "where it was interrupted" in err
+    assert "trained from the start" not in err
+    assert results(tmp_path) == undisturbed
+    assert not (tmp_path / "store" / "running" / "killed" / "checkpoints").exists()
