@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT_STORE = Path("mlruns")
+RUNNING = "running"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 ADDRESS_PATTERN = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """The beginning of a URI."""
@@ -68,6 +69,10 @@ class Store:
     def optuna_path(self) -> Path:
         """Optuna's SQLite file."""
         return self.root / "optuna.db"
+
+    def running(self, sweep: str) -> Path:
+        """Directory of what a sweep needs while it runs; removed with the last file in it."""
+        return self.root / RUNNING / sweep
 
     @property
     def option(self) -> str:

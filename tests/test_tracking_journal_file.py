@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RECORDS: list[dict[str, Any]] = [
     {"op": "start", "run": "1-ab", "tags": {"name": "d=2 trial 0"}},
-    {"op": "metrics", "values": [0.1, 1e-300, 3, 0.1 + 0.2], "text": "Zürich\n\u2028 \\ \""},
+    {"op": "metrics", "values": [0.1, 1e-300, 3, 0.1 + 0.2], "text": 'Zürich\n\u2028 \\ "'},
     {},
     {"op": "end", "nested": {"empty": [], "none": None, "yes": True}},
 ]
@@ -75,7 +75,9 @@ def test_no_changed_bit_passes_for_what_was_written() -> None:
             assert len(records) >= len(RECORDS) - (2 if WHOLE[position] == ord("\n") else 1)
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 40, b"\0" * 40 + b"\n", b"\n\n", b"0123456789abcdef {}\n"])
+@pytest.mark.parametrize(
+    "tail", [b"\0" * 40, b"\0" * 40 + b"\n", b"\n\n", b"0123456789abcdef {}\n"]
+)
 def test_what_a_power_cut_leaves_after_the_last_line_is_dropped(tail: bytes) -> None:
     assert parse(WHOLE + tail) == (RECORDS, len(WHOLE))
 
@@ -138,7 +140,9 @@ def test_a_file_that_was_changed_is_not_returned(journal: JournalFile) -> None:
         journal.content(name)
 
 
-@pytest.mark.parametrize("name", ["../journal.jsonl", "/etc/passwd", "", "a" * 63, "../" * 21 + "a"])
+@pytest.mark.parametrize(
+    "name", ["../journal.jsonl", "/etc/passwd", "", "a" * 63, "../" * 21 + "a"]
+)
 def test_a_name_cannot_lead_out_of_the_directory(journal: JournalFile, name: str) -> None:
     journal.open()
     with pytest.raises(StoreError, match="not what was kept"):

@@ -175,15 +175,14 @@ class JournalFile:
         Raises
         ------
         StoreError
-            If it is not what was kept.
-        OSError
-            If it cannot be read.
+            If it cannot be read, or is not what was kept.
         """
         path = self._blobs / name
         if len(name) == hashlib.sha256().digest_size * 2 and name.isalnum():  # no path elsewhere
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() == name:
-                return content
+            with contextlib.suppress(OSError):
+                content = path.read_bytes()
+                if hashlib.sha256(content).hexdigest() == name:
+                    return content
         raise StoreError(
             f"the journal's file {visible(path)} is not what was kept there; restore it from a "
             f"copy, or move {visible(self.folder)} away and complete the sweep with --resume"
@@ -292,4 +291,3 @@ def _write(descriptor: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]
-
