@@ -166,7 +166,7 @@ def test_a_record_that_cannot_be_written_leaves_the_ones_before_it(
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(descriptor, *content)
 
-    monkeypatch.setattr(journal_file.os, call, fail)
+    monkeypatch.setattr(os, call, fail)
     written = []
     for record in RECORDS:
         try:

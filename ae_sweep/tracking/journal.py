@@ -66,6 +66,11 @@ class Journal:
         return self._file.folder
 
     @property
+    def run_id(self) -> str:
+        """MLflow's id of the sweep's run."""
+        return self._header.run_id
+
+    @property
     def waiting(self) -> int:
         """How many entries wait."""
         return len(self._waiting)
@@ -158,11 +163,9 @@ class Journal:
     def _take(self, records: list[Record]) -> None:
         header = header_of(records, self.folder)
         if header.run_id != self._header.run_id:
-            whose = "of another tracking store" if header.place != self._header.place else "deleted"
             raise ConflictError(
-                f"{visible(self.folder)} keeps trials of a sweep {header.sweep} that is {whose}"
-                f"{f' ({visible(header.place)})' if header.place else ''}; publish them there with "
-                "`ae-sweep sync`, or move that directory away"
+                f"{visible(self.folder)} keeps trials of a sweep {header.sweep} that is not in "
+                "this store any more; restore its run in the MLflow UI, or move that directory away"
             )
         self._waiting.extend(entries_of(records, self._file.content, self.folder))
 

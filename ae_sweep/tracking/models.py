@@ -95,8 +95,7 @@ def log_model(
         check_time()
         client.log_model_artifacts(logged.model_id, str(folder))
     check_time()
-    outputs = client.get_run(run_id).outputs.model_outputs if again else []
-    if logged.model_id not in [output.model_id for output in outputs]:
+    if not (again and _is_output(client, run_id, logged.model_id)):
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=step)])
     return str(logged.model_id)
 
@@ -107,6 +106,12 @@ def _begun(client: MlflowClient, *, experiment_id: str, run_id: str) -> LoggedMo
         [experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
     )
     return found[0] if found else None
+
+
+def _is_output(client: MlflowClient, run_id: str, model_id: str) -> bool:
+    outputs = client.get_run(run_id).outputs
+    logged = outputs.model_outputs if outputs is not None else []
+    return model_id in [output.model_id for output in logged]
 
 
 def logged_model_id(client: MlflowClient, *, experiment_id: str, run_id: str) -> str | None:

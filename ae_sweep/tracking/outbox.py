@@ -10,7 +10,7 @@ from ae_sweep.errors import StoreError
 from ae_sweep.isolation import HURRIED, unless_set
 from ae_sweep.messages import counted, ignore, shorten, visible
 from ae_sweep.tracking.entries import EndRun, FinishSweep, StartRun
-from ae_sweep.tracking.errors import first_line
+from ae_sweep.tracking.errors import reason_of
 from ae_sweep.tracking.publisher import RunGoneError
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Outbox:
         self._put_off()
         self._announce(
             f"the tracking store {shorten(self.publisher.place, 200)} failed: "
-            f"{first_line(error.__cause__ or error)}; trials go on, and are kept in "
+            f"{reason_of(error)}; trials go on, and are kept in "
             f"{visible(self._folder)} until it is back"
         )
 

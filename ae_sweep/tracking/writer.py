@@ -1,9 +1,9 @@
-"""Writers of a sweep and of its trials, from the start of a run to one of its ends."""
+"""Writer of one sweep, from the start of its run to one of its ends."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ae_sweep.config import as_flat_dict
@@ -11,221 +11,36 @@ from ae_sweep.records import Outcome, Role
 from ae_sweep.tracking import names
 from ae_sweep.tracking.curve import curve_metrics, write_curves
 from ae_sweep.tracking.description import describe
-from ae_sweep.tracking.entries import (
-    SWEEP_RUN,
-    EndRun,
-    FinishSweep,
-    LogFiles,
-    LogMetrics,
-    LogModel,
-    Measurement,
-    StartRun,
-)
+from ae_sweep.tracking.entries import SWEEP_RUN, FinishSweep, StartRun
 from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.run_writer import RunWriter
 from ae_sweep.tracking.runs import (
-    RUN_STATUS,
     commit_tag,
-    finite,
     log_files,
     now_ms,
-    objective_metrics,
     table_csv,
     table_json,
     table_tag,
     trial_parameters,
 )
+from ae_sweep.tracking.trial_writer import TrialWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from mlflow import MlflowClient
 
     from ae_sweep.analysis import FrontierPoint
     from ae_sweep.config import SweepConfig
-    from ae_sweep.records import DatasetCard, EpochResult, TrialIdentity, TrialResult
+    from ae_sweep.records import DatasetCard, TrialIdentity
     from ae_sweep.tracking.outbox import Outbox
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Kept:
     """What waits in a journal when a sweep has ended."""
 
     trials: int
     folder: Path
-
-
-class RunWriter:
-    """Writer of one run: what sweeps and trials have in common.
-
-    A run ends once. To end it again does nothing; to write anything else to it then is a bug.
-
-    Parameters
-    ----------
-    outbox
-        Delivers what is written, or keeps it until it can be delivered.
-    run
-        The word for the run there.
-    """
-
-    def __init__(self, outbox: Outbox, *, run: str) -> None:
-        self._outbox = outbox
-        self._run = run
-        self._ended = False
-
-    @property
-    def run_id(self) -> str:
-        """MLflow's id of the run.
-
-        Raises
-        ------
-        RuntimeError
-            If the run waits to be created.
-        """
-        run_id = self._outbox.publisher.run_id(self._run)
-        if run_id is None:
-            raise RuntimeError(f"the run {self._run} is not in the tracking store yet")
-        return run_id
-
-    @property
-    def _client(self) -> MlflowClient:
-        return self._outbox.publisher.client
-
-    @property
-    def _place(self) -> str:
-        return self._outbox.publisher.place
-
-    def _check_open(self) -> None:
-        """Refuse to write to a run that has ended.
-
-        Raises
-        ------
-        RuntimeError
-            If it has.
-        """
-        if self._ended:
-            raise RuntimeError(f"run {self._run} has ended; nothing more can be written to it")
-
-    def fail(self, reason: str) -> None:
-        """End the run as failed, with the reason as a tag."""
-        self._end(Outcome.FAILED, {names.FAILURE: reason[: names.MAX_TAG_CHARACTERS]})
-
-    def interrupt(self) -> None:
-        """End the run as interrupted."""
-        self._end(Outcome.INTERRUPTED)
-
-    def _end(self, outcome: Outcome, tags: Mapping[str, str] | None = None) -> None:
-        """Close the run; an ended run stays as it is."""
-        if self._ended:
-            return
-        self._outbox.put(self._end_entry(outcome, tags))
-        self._ended = True
-
-    def _end_entry(
-        self,
-        outcome: Outcome,
-        tags: Mapping[str, str] | None = None,
-        metrics: Sequence[Measurement] = (),
-    ) -> EndRun:
-        return EndRun(
-            run=self._run,
-            status=RUN_STATUS[outcome],
-            tags={**(tags or {}), names.OUTCOME: str(outcome)},
-            end_ms=now_ms(),
-            metrics=tuple(metrics),
-        )
-
-
-class TrialWriter(RunWriter):
-    """Writer of one trial, a child run."""
-
-    def __init__(self, outbox: Outbox, start: StartRun, *, tags: Mapping[str, str]) -> None:
-        super().__init__(outbox, run=start.run)
-        self._tags = tags
-        self._parameters = start.parameters
-        self._last_epoch_ms: dict[int, int] = {}
-
-    def log_epoch(self, result: EpochResult) -> None:
-        """Write the metrics of one validation.
-
-        Raises
-        ------
-        TrainingDivergedError
-            If a number is not finite; then nothing is written.
-        RuntimeError
-            If the trial has ended.
-        """
-        self._check_open()
-        values = {
-            "epoch": result.epoch,
-            "train_mse": result.train_mse,
-            "val_mse": result.val_mse,
-            "val_psnr": result.val_psnr,
-            **objective_metrics(result),
-            "images_per_second": result.images_per_second,
-            "epoch_seconds": result.epoch_seconds,
-        }
-        timestamp_ms = now_ms()
-        metrics = _measurements(values, step=result.step, timestamp_ms=timestamp_ms)
-        self._outbox.put(LogMetrics(run=self._run, metrics=metrics))
-        self._last_epoch_ms = {result.step: timestamp_ms}
-
-    def finish(self, result: TrialResult, *, picture: bytes) -> str | None:
-        """Write the result, the picture and the model, and end the run as finished.
-
-        Parameters
-        ----------
-        picture
-            A PNG of original and reconstructed test images.
-
-        Returns
-        -------
-        str | None
-            MLflow's id of the logged model; None if that waits to be published.
-
-        Raises
-        ------
-        TrainingDivergedError
-            If a number is not finite; then nothing is written.
-        RuntimeError
-            If the trial has ended.
-        """
-        self._check_open()
-        values = {
-            "val_mse": result.val_mse,
-            **objective_metrics(result),
-            "test_mse": result.test_mse,
-            "test_psnr": result.test_psnr,
-            "compression_ratio": result.compression_ratio,
-            "parameters": result.parameters,
-            "train_seconds": result.train_seconds,
-            **{names.RATE_METRICS + key: value for key, value in result.rate.items()},
-        }
-        # At the last epoch's time, a val_mse that is logged already is linked, not logged twice.
-        timestamp_ms = self._last_epoch_ms.get(result.step, now_ms())
-        metrics = _measurements(values, step=result.step, timestamp_ms=timestamp_ms)
-        self._outbox.put(
-            self._model_entry(result),
-            LogFiles(run=self._run, files={names.PICTURE: _content(picture)}),
-            self._end_entry(Outcome.FINISHED, metrics=metrics),
-        )
-        self._ended = True
-        return self._outbox.publisher.model_id(self._run)
-
-    def prune(self) -> None:
-        """End the run as pruned."""
-        self._end(Outcome.PRUNED)
-
-    def _model_entry(self, result: TrialResult) -> LogModel:
-        _, channels, height, width = result.pictures.shape
-        return LogModel(
-            run=self._run,
-            step=result.step,
-            weights=_content(result.weights),
-            image_shape=(channels, height, width),
-            parameters=self._parameters,
-            tags=self._tags,
-        )
 
 
 class SweepWriter(RunWriter):
@@ -250,6 +65,11 @@ class SweepWriter(RunWriter):
         self._card = card
         self._commands = commands
         self._last_start_ms = 0
+
+    @property
+    def config(self) -> SweepConfig:
+        """The sweep."""
+        return self._config
 
     def start_trial(
         self,
@@ -398,16 +218,3 @@ class SweepWriter(RunWriter):
         # Never left to the journal: the run has not finished unless all of the above is there.
         self._outbox.publisher.apply(self._end_entry(Outcome.FINISHED, tags))
         self._ended = True
-
-
-def _measurements(
-    values: Mapping[str, float | None], *, step: int, timestamp_ms: int
-) -> tuple[Measurement, ...]:
-    return tuple(
-        Measurement(key=key, value=value, step=step, timestamp_ms=timestamp_ms)
-        for key, value in finite(values, step=step).items()
-    )
-
-
-def _content(content: bytes) -> Callable[[], bytes]:
-    return lambda: content
