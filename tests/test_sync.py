@@ -230,3 +230,40 @@ def test_trials_of_another_server_are_published_there_if_its_address_is_whole(
     journal.close()
     with pytest.raises(StoreError, match=r"'http://127\.0\.0\.1:9' cannot be reached"):
         publishing.sync(ours)
+
+
+def test_a_store_that_fails_after_the_last_trial_lacks_the_frontier_alone(
+    store: Store, undisturbed: dict[str, Any]
+) -> None:
+    runs = tracking.open_for_writing(store)
+    sweep = runs.start_sweep(support.config(), card=support.CARD, environment={}, journal=print)
+    first, second = (
+        support.start(sweep, support.point(latent_dim=dim), name=f"d={dim}") for dim in (2, 8)
+    )
+    first.log_epoch(support.epoch(100))
+    second.log_epoch(support.epoch(100))
+    support.finish(first)
+    support.finish(second, test_mse=0.004)
+    with failing(runs._client, "database is locked"), pytest.raises(StoreError) as failed:
+        publishing.store_frontier(runs, sweep, sweep.config, linear_mse=dict)
+    error = publishing.kept_error(store, sweep, failed.value, linear_mse={})
+    assert str(error).startswith("the frontier of first is not in ")
+    sweep.fail("ended already")
+    assert ae_sweep.sync(store=store.root) == [
+        publishing.PublishedSweep(sweep="first", trials=0, is_finished=True)
+    ]
+    assert stored(store) == undisturbed
+
+
+def test_a_sweep_without_a_finished_trial_fails_when_it_is_published(store: Store) -> None:
+    runs = tracking.open_for_writing(store)
+    sweep = runs.start_sweep(support.config(), card=support.CARD, environment={}, journal=print)
+    with failing(runs._client, "database is locked"):
+        support.start(sweep).fail("val_mse is nan")
+        with pytest.raises(StoreError) as failed:
+            sweep.flush()
+        publishing.kept_error(store, sweep, failed.value, linear_mse={2: 0.01})
+    [published] = ae_sweep.sync(store=store.root)
+    assert published.is_finished
+    assert tracking.open_for_reading(store).sweep("first").outcome is Outcome.FAILED
+    assert tracking.kept_sweeps(store) == []

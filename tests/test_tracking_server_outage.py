@@ -28,6 +28,8 @@ SWEEP = (
     "run", "--dataset", "shapes", "--train-limit", "256", "--model", "mlp", "--dims", "2", "4",
     "--trials", "2", "--epochs", "1:2", "--sampler", "random", "--pruner", "none", "--seed", "3",
 )  # fmt: skip
+GIT = ("git_", "mlflow.source.git")
+"""The checkout may get a commit while the tests run."""
 MEASURED_TIMES = {"images_per_second", "epoch_seconds", "train_seconds"}
 
 
@@ -87,6 +89,7 @@ def _run(client: Any, run: Any, sweep: str) -> dict[str, Any]:
         key: text.replace(sweep, "SWEEP")
         for key, text in {**run.data.params, **run.data.tags}.items()
         if key not in ("mlflow.parentRunId", "mlflow.runName", "mlflow.note.content")
+        and not key.startswith(GIT)
     }
     return {
         "name": run.info.run_name.replace(sweep, "SWEEP"),
@@ -110,7 +113,7 @@ def _model(client: Any, model_id: str, step: int) -> dict[str, Any]:
     return {
         "step": step,
         "status": str(model.status),
-        "params": model.params,
+        "params": {key: text for key, text in model.params.items() if not key.startswith(GIT)},
         "tags": {key: text for key, text in model.tags.items() if key in ("point", "role")},
         "metrics": sorted(
             (each.key, each.step, each.value)

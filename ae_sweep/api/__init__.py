@@ -11,9 +11,9 @@ x = model.decode(z)
 """
 
 from ae_sweep.api.images import load_dataset
+from ae_sweep.api.publishing import sync
 from ae_sweep.api.run import SweepSettings, iter_sweep, plan_sweep, run_sweep
 from ae_sweep.api.stored import Sweep, list_sweeps, load_sweep
-from ae_sweep.api.sync import sync
 
 __all__ = [
     "Sweep",
