@@ -41,7 +41,10 @@ class MlflowServer:
                     *("--artifacts-destination", str(self._folder / "artifacts")),
                     *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
                 ],
-                env=environment(MLFLOW_DISABLE_TELEMETRY="true"),
+                env=environment(
+                    MLFLOW_DISABLE_TELEMETRY="true",
+                    MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",  # ten processes to no purpose
+                ),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
