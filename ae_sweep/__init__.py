@@ -15,6 +15,7 @@ from ae_sweep.api import (
     load_sweep,
     plan_sweep,
     run_sweep,
+    sync,
 )
 from ae_sweep.config import Choices, Range
 from ae_sweep.version import __version__
@@ -40,6 +41,7 @@ __all__ = [
     "load_sweep",
     "plan_sweep",
     "run_sweep",
+    "sync",
 ]
 
 

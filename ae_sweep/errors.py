@@ -42,6 +42,10 @@ class StoreError(AeSweepError):
     exit_code: ClassVar[int] = 3
 
 
+class NotPublishedError(StoreError):
+    """Results that are kept in a journal, since the tracking store failed."""
+
+
 class NotStoredError(AeSweepError):
     """What was asked for is not in the store: no such sweep, or nothing to plot."""
 

@@ -89,7 +89,7 @@ def write_atomically(
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_directory(path.parent)
 
 
 def publish(finished: Path, path: Path) -> bool:
@@ -118,12 +118,18 @@ def publish(finished: Path, path: Path) -> bool:
         if path.exists():
             return False
         finished.rename(path)
-    _sync(path.parent)
+    sync_directory(path.parent)
     return True
 
 
-def _sync(directory: Path) -> None:
-    # A name is durable once its directory is; not every system can open or synchronise one.
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable, where the system can open and synchronise one.
+
+    Raises
+    ------
+    OSError
+        If the disk fails.
+    """
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except OSError:

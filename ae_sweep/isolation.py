@@ -74,6 +74,36 @@ class TemporarySettings:
 mlflow_settings = TemporarySettings(MLFLOW_SETTINGS)
 """MLflow's settings for the length of a ``with`` block."""
 
+PATIENT: Mapping[str, str] = {
+    # MLflow's own 7 take four minutes to notice that a server is gone.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+}
+HURRIED: Mapping[str, str] = {
+    # Whoever hurries tries again by other means, and a signal waits until the call has ended.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+}
+ONCE: Mapping[str, str | None] = {
+    # MLflow repeats a request whose answer was lost, and would create a second run.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}
+
+once = TemporarySettings(ONCE)
+"""Has MLflow send each request to its server once, whatever the user has set."""
+
+
+@contextlib.contextmanager
+def unless_set(settings: Mapping[str, str]) -> Iterator[None]:
+    """Have environment variables hold that are not set, for the length of a ``with`` block."""
+    with _lock:
+        missing = {name: value for name, value in settings.items() if name not in os.environ}
+        _set(missing)
+    try:
+        yield
+    finally:
+        with _lock:
+            _set(dict.fromkeys(missing))
+
 
 def isolate_process() -> None:
     """Free this process, and all that it starts, of settings that are not for ae-sweep.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT_STORE = Path("mlruns")
+RUNNING = "running"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 ADDRESS_PATTERN = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """The beginning of a URI."""
@@ -70,8 +71,8 @@ class Store:
         return self.root / "optuna.db"
 
     def running(self, sweep: str) -> Path:
-        """Return the directory for the state of a running sweep; its name has been checked."""
-        return self.root / "running" / sweep
+        """Directory of what a sweep needs while it runs; its name has been checked."""
+        return self.root / RUNNING / sweep
 
     @property
     def option(self) -> str:

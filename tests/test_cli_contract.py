@@ -32,6 +32,7 @@ COMMANDS = (
     "inspect",
     "report",
     "identity",
+    "sync",
     "list",
     "show",
     "data",

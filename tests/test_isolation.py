@@ -252,3 +252,23 @@ def test_settings_hold_until_the_last_of_several_threads_has_left(
 
 def _levels() -> dict[str, int]:
     return {name: logging.getLogger(name).level for name in LOG_LEVELS}
+
+
+def test_a_setting_holds_unless_the_user_has_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AE_SWEEP_A", raising=False)
+    monkeypatch.setenv("AE_SWEEP_B", "theirs")
+    with isolation.unless_set({"AE_SWEEP_A": "outer", "AE_SWEEP_B": "ours"}):
+        with isolation.unless_set({"AE_SWEEP_A": "inner"}):
+            assert os.environ["AE_SWEEP_A"] == "outer"
+        assert (os.environ["AE_SWEEP_A"], os.environ["AE_SWEEP_B"]) == ("outer", "theirs")
+    assert "AE_SWEEP_A" not in os.environ
+    assert os.environ["AE_SWEEP_B"] == "theirs"
+
+
+def test_mlflow_sends_what_creates_something_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for theirs in (None, "7"):
+        if theirs is not None:
+            monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", theirs)
+        with isolation.once:
+            assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+        assert os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") == theirs

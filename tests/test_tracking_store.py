@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from ae_sweep import tracking
 from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.locations import Store
-from ae_sweep.tracking import connection, database, errors
+from ae_sweep.tracking import database, errors, reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -352,6 +352,6 @@ def test_a_server_error_counts_as_unreachable(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(urllib.request, "urlopen", answer(503))
     with pytest.raises(StoreError, match="503"):
-        connection._check_reachable("http://server", "http://server")
+        reach.check_reachable("http://server", "http://server")
     monkeypatch.setattr(urllib.request, "urlopen", answer(401))
-    connection._check_reachable("http://server", "http://server")
+    reach.check_reachable("http://server", "http://server")

@@ -11,6 +11,7 @@ x = model.decode(z)
 """
 
 from ae_sweep.api.images import load_dataset
+from ae_sweep.api.publishing import sync
 from ae_sweep.api.run import SweepSettings, iter_sweep, plan_sweep, run_sweep
 from ae_sweep.api.stored import Sweep, list_sweeps, load_sweep
 
@@ -23,4 +24,5 @@ __all__ = [
     "load_sweep",
     "plan_sweep",
     "run_sweep",
+    "sync",
 ]

@@ -139,6 +139,8 @@ def run_sweep(
         If the data set, the device, the store or a worker process cannot be used.
     NotStoredError
         If no trial finished for a latent dim, or there is no sweep to resume.
+    NotPublishedError
+        If the tracking store failed: a journal keeps what is not stored, for `sync`.
     """
     from ae_sweep.api.progress import Progress, Silent
 
@@ -311,7 +313,9 @@ def _events(
 
     estimate = execution.plan_sweep(request, announce=announce)
     yield execution.SweepPlanned(estimate)
-    return (yield from execution.execute(request, estimate, shield=interrupts.shield))
+    return (
+        yield from execution.execute(request, estimate, shield=interrupts.shield, announce=announce)
+    )
 
 
 def _opened(request: SweepRequest, finished: FinishedSweep) -> Sweep:

@@ -29,6 +29,7 @@ from ae_sweep.cli.reconstruct import reconstruct
 from ae_sweep.cli.report import report
 from ae_sweep.cli.run import run
 from ae_sweep.cli.sample import sample
+from ae_sweep.cli.sync import sync
 from ae_sweep.cli.ui import ui
 from ae_sweep.isolation import isolate_process
 from ae_sweep.version import __version__
@@ -54,6 +55,7 @@ app.command(cls=ListCommand)(decode)
 app.command(cls=ListCommand)(inspect)
 app.command(cls=ListCommand)(report)
 app.command(cls=ListCommand)(identity)
+app.command(cls=ListCommand)(sync)
 app.command("list", cls=ListCommand)(list_sweeps)
 app.command(cls=ListCommand)(show)
 app.command(cls=ListCommand)(data)

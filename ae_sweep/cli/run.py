@@ -218,7 +218,7 @@ def _train(request: SweepRequest, estimate: Estimate, interrupts: Interrupts) ->
     from ae_sweep.runner.execution import execute
 
     try:
-        events = execute(request, estimate, shield=interrupts.shield)
+        events = execute(request, estimate, shield=interrupts.shield, announce=say)
         return show_progress(events, estimate=estimate)
     except KeyboardInterrupt:
         # A second Ctrl-C has nothing to add.

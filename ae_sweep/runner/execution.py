@@ -9,13 +9,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ae_sweep import analysis, plots, sweep, tracking, training
-from ae_sweep.config import dataset_title
+from ae_sweep import analysis, sweep, tracking, training
 from ae_sweep.errors import NotStoredError, StoreError
+from ae_sweep.messages import ignore
 from ae_sweep.records import Outcome
 from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
 from ae_sweep.runner.estimate import Estimate
+from ae_sweep.runner.publishing import kept_error, publish_first, store_frontier
 from ae_sweep.runner.setup import prepare, with_stored_options
 from ae_sweep.runner.tracker import MlflowTracker
 
@@ -112,6 +113,8 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
         config = setup.config
     setup = setup.saved_in(store.running(config.name))
     trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
+    if request.resume:  # what a journal keeps is as good as stored: it is published first
+        trials += tracking.kept_trials(store, config.name)
     plan = sweep.make_plan(
         config,
         filled=sweep.count_filled(config, sweep.filled_slots(store.optuna_path, config), trials),
@@ -128,7 +131,11 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
 
 
 def execute(
-    request: SweepRequest, estimate: Estimate, *, shield: Shield = nullcontext
+    request: SweepRequest,
+    estimate: Estimate,
+    *,
+    shield: Shield = nullcontext,
+    announce: Announce = ignore,
 ) -> Generator[SweepEvent, None, FinishedSweep]:
     """Train what is planned, store it, and yield what happens.
 
@@ -139,6 +146,8 @@ def execute(
     ----------
     shield
         Gives a context in which no interruption arrives; bookkeeping happens inside one.
+    announce
+        Called with one line where the tracking store fails, and when it is back.
 
     Yields
     ------
@@ -154,20 +163,28 @@ def execute(
     ------
     NotStoredError
         If no trial finished.
+    NotPublishedError
+        If the tracking store fails in the end; then a journal keeps what is not stored.
     """
     runs = tracking.open_for_writing(request.store)
+    if request.resume:
+        publish_first(runs, request.store, request.config.name, announce=announce)
     with contextlib.ExitStack() as held:
         # From its creation to the try that ends it, no interruption may come between.
         held.enter_context(shield())
-        writer = _open_sweep(request, estimate, runs)
+        writer = _open_sweep(request, estimate, runs, announce)
         try:
             held.close()
             reasons: list[str] = []
             yield from _noting_failures(_train(estimate, writer, shield=shield), reasons)
             try:
+                writer.flush()
                 return _publish(request, runs, writer, setup=estimate.setup)
             except NotStoredError as error:
                 raise _with_reasons(error, reasons) from error
+            except StoreError as error:
+                linear_mse = _linear_mse(estimate.setup, known={})
+                raise kept_error(request.store, writer, error, linear_mse=linear_mse) from error
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
             # A store that cannot be written is not why it ended.
@@ -180,12 +197,16 @@ def execute(
             raise
 
 
-def _open_sweep(request: SweepRequest, estimate: Estimate, runs: TrackingStore) -> SweepWriter:
+def _open_sweep(
+    request: SweepRequest, estimate: Estimate, runs: TrackingStore, announce: Announce
+) -> SweepWriter:
     config, card = estimate.setup.config, estimate.setup.card
     commands = stored_commands(request)
     if request.resume:
-        return runs.resume_sweep(config, card=card, commands=commands)
-    return runs.start_sweep(config, card=card, environment=environment(), commands=commands)
+        return runs.resume_sweep(config, card=card, commands=commands, journal=announce)
+    return runs.start_sweep(
+        config, card=card, environment=environment(), commands=commands, journal=announce
+    )
 
 
 def _train(
@@ -243,21 +264,8 @@ def _publish(
 ) -> FinishedSweep:
     """Read the trials back, and store the frontier on the sweep's run."""
     config = request.config
-    record, trials = runs.sweep_with_trials(config.name)
-    frontier = analysis.frontier(
-        trials,
-        sweep=record.name,
-        dataset=dataset_title(config.dataset),
-        linear_mse=_linear_mse(setup, known=record.linear_mse),
-    )
-    figure = plots.frontier_figure(frontier)
-    writer.finish(
-        figures={f"frontier.{kind}": plots.render(figure, kind) for kind in ("png", "svg")},
-        table=analysis.table_rows(frontier),
-        document=analysis.to_document(frontier),
-        points=frontier.points,
-        findings=_findings(frontier),
-        linear_mse=frontier.linear_mse,
+    frontier, record, trials = store_frontier(
+        runs, writer, config, linear_mse=lambda known: _linear_mse(setup, known=known)
     )
     measured = {point.condition for point in frontier.points}
     missing = tuple(each for each in config.conditions if each not in measured)
@@ -279,12 +287,3 @@ def _linear_mse(setup: SweepSetup, *, known: Mapping[int, float]) -> Mapping[int
     if set(config.dims) <= set(known):
         return known
     return analysis.linear_errors(dataset.train_NCHW, dataset.test_NCHW, dims=config.dims)
-
-
-def _findings(frontier: Frontier) -> list[str]:
-    knee = frontier.knee
-    return [
-        *([f"Knee at d = {knee.latent_dim}: {knee.advice}"] if knee else []),
-        *frontier.notes,
-        *analysis.code_use(frontier.points),
-    ]

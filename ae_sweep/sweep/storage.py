@@ -55,7 +55,7 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
             storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
         except RuntimeError as error:  # a schema of another version of Optuna
             raise StorageInternalError from error
-        sqlalchemy.event.listen(storage.engine, "connect", _trust_the_log)
+        sqlalchemy.event.listen(storage.engine, "connect", _prepare)
         storage.engine.dispose()  # a connection made before would not be listened to
     return storage
 
@@ -134,6 +134,12 @@ def _create_with_log(path: Path) -> None:
     files.create_private(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _prepare(connection: sqlite3.Connection, record: object) -> None:
+    # Two sweeps in one store wait for each other; SQLite's own 5 seconds can be a busy disk's.
+    connection.execute(f"PRAGMA busy_timeout = {1_000 * sqlite_files.BUSY_SECONDS:.0f}")
+    _trust_the_log(connection, record)
 
 
 def _trust_the_log(connection: sqlite3.Connection, _record: object) -> None:

@@ -10,11 +10,15 @@ from ae_sweep.isolation import mlflow_settings
 with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.addresses import run_url, sweep_url, view_url
     from ae_sweep.tracking.connection import open_for_reading, open_for_writing
+    from ae_sweep.tracking.errors import reason_of
     from ae_sweep.tracking.health import check_runs
+    from ae_sweep.tracking.journal import place_of
+    from ae_sweep.tracking.kept import KeptSweep, kept_sweep, kept_sweeps, kept_trials
     from ae_sweep.tracking.reader import finished_points
     from ae_sweep.tracking.runs import table_csv, table_json
     from ae_sweep.tracking.store import TrackingStore
     from ae_sweep.tracking.stored_runs import RunOfCodec
+    from ae_sweep.tracking.trial_writer import TrialWriter
     from ae_sweep.tracking.ui_server import (
         UiServer,
         check_port,
@@ -24,9 +28,10 @@ with mlflow_settings:  # MLflow decides on its telemetry while it is imported
         wait_until_ready,
     )
     from ae_sweep.tracking.views import View
-    from ae_sweep.tracking.writer import SweepWriter, TrialWriter
+    from ae_sweep.tracking.writer import SweepWriter
 
 __all__ = [
+    "KeptSweep",
     "RunOfCodec",
     "SweepWriter",
     "TrackingStore",
@@ -36,8 +41,13 @@ __all__ = [
     "check_port",
     "check_runs",
     "finished_points",
+    "kept_sweep",
+    "kept_sweeps",
+    "kept_trials",
     "open_for_reading",
     "open_for_writing",
+    "place_of",
+    "reason_of",
     "run_url",
     "running_ui",
     "sweep_url",

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import re
-import socket
-import ssl
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -20,6 +15,7 @@ from ae_sweep.messages import shorten
 from ae_sweep.tracking import database, names
 from ae_sweep.tracking.artifact_place import ArtifactPlace
 from ae_sweep.tracking.errors import first_line, nothing_stored, store_error, translated
+from ae_sweep.tracking.reach import check_reachable
 from ae_sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
@@ -27,9 +23,6 @@ if TYPE_CHECKING:
 
     from ae_sweep.locations import Store
     from ae_sweep.sqlite_files import ReadableFile
-
-REACH_SECONDS = 5.0
-DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def open_for_writing(store: Store) -> TrackingStore:
@@ -133,7 +126,7 @@ def _read_only(found: ReadableFile | None, place: str) -> StoreError | None:
 
 
 def _connect(store: Store, place: str, found: ReadableFile | None = None) -> MlflowClient:
-    _check_reachable(store.tracking_uri, place)
+    check_reachable(store.tracking_uri, place)
     uri = store.tracking_uri
     if found is not None and not found.is_writable:
         uri = database.reading_uri(found)
@@ -153,42 +146,6 @@ def _other_schema(store: Store, place: str, error: Exception) -> StoreError:
         f"then run `{store.upgrade_command}`; if a newer one did, upgrade MLflow; or name another "
         "--store"
     )
-
-
-def _check_reachable(uri: str, place: str) -> None:
-    """Try to reach a server once, briefly: MLflow would retry for minutes."""
-    try:
-        parts = urlsplit(uri)
-        if parts.scheme in ("http", "https"):
-            _knock(uri)
-        elif parts.hostname and (port := _database_port(parts)):
-            socket.create_connection((parts.hostname, port), timeout=REACH_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"the tracking server {shorten(place, 200)} cannot be reached: {first_line(error)}; "
-            "start it, or unset MLFLOW_TRACKING_URI to keep the runs in --store"
-        ) from error
-
-
-def _database_port(parts: SplitResult) -> int | None:
-    return parts.port or DATABASE_PORTS.get(parts.scheme.partition("+")[0])
-
-
-def _knock(uri: str) -> None:
-    parts = urlsplit(uri)
-    # urllib takes a user and a password for a part of the host's name. MLflow sends them.
-    place = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    address = f"{place.rstrip('/')}/health"
-    try:
-        urllib.request.urlopen(address, timeout=REACH_SECONDS).close()  # noqa: S310
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code >= 500:
-                raise
-    except urllib.error.URLError as error:
-        # Certificates are judged by MLflow, which has its own settings for them.
-        if not isinstance(error.reason, ssl.SSLError):
-            raise
 
 
 def _find_experiment(client: MlflowClient) -> Experiment | None:

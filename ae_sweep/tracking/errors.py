@@ -50,6 +50,12 @@ def store_error(place: str, error: Exception) -> StoreError:
     )
 
 
+def reason_of(error: StoreError) -> str:
+    """Return why a store failed, without the place and the advice."""
+    cause = error.__cause__
+    return first_line(cause if isinstance(cause, Exception) else error)
+
+
 def first_line(error: Exception) -> str:
     """Write an exception in one line, without what SQLAlchemy writes around the reason."""
     lines = [line.strip() for line in str(error).splitlines()]

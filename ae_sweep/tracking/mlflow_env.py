@@ -1,4 +1,4 @@
-"""MLflow kept quiet while ae-sweep uses it: no telemetry, no log lines, nothing on stdout."""
+"""MLflow while ae-sweep uses it: no telemetry, no log lines, nothing on stdout, few retries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from ae_sweep.isolation import mlflow_settings
+from ae_sweep.isolation import PATIENT, mlflow_settings, unless_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,8 @@ LOG_LEVELS = {
     "alembic": logging.ERROR,
     # It logs a traceback of each database error that it also raises.
     "mlflow.store.db.utils": logging.CRITICAL,
+    # It logs each request that is sent again.
+    "urllib3.connectionpool": logging.ERROR,
 }
 
 _lock = threading.Lock()
@@ -26,12 +28,13 @@ _depth = 0
 
 @contextlib.contextmanager
 def quiet_mlflow() -> Iterator[None]:
-    """Keep MLflow from reporting usage and from writing to stdout and stderr.
+    """Keep MLflow from reporting usage, from writing to stdout and stderr, and from long waits.
 
-    For the length of a ``with`` block, in all threads. What matters to the user comes back as an
+    A server that has gone is noticed after seconds, unless the user has set MLflow's retries. For
+    the length of a ``with`` block, in all threads. What matters to the user comes back as an
     exception. Settings and log levels are then as they were.
     """
-    with mlflow_settings, _lowered_levels():
+    with mlflow_settings, unless_set(PATIENT), _lowered_levels():
         yield
 
 

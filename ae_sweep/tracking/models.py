@@ -20,14 +20,16 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from ae_sweep.errors import StoreError
+from ae_sweep.isolation import once
 from ae_sweep.messages import visible
 from ae_sweep.tracking import names
 from ae_sweep.tracking.model_source import model_source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
     from ae_sweep.tracking.artifact_place import ArtifactPlace
 
@@ -46,11 +48,17 @@ def log_model(
     image_shape: tuple[int, int, int],
     parameters: Mapping[str, str],
     tags: Mapping[str, str],
+    again: bool = False,
+    check_time: Callable[[], None] = lambda: None,
 ) -> str:
     """Log a model as the output of a run.
 
     Parameters
     ----------
+    again
+        Whether it may be logged already, or in part: then that one is completed.
+    check_time
+        Called between requests; may raise what ends it.
     step
         Optimiser steps it was trained for.
     weights
@@ -63,14 +71,17 @@ def log_model(
     str
         MLflow's model id. The model stays pending until the caller finalises it.
     """
-    logged = client.create_logged_model(
-        experiment_id,
-        name=names.MODEL_NAME,
-        source_run_id=run_id,
-        tags=dict(tags),
-        params=dict(parameters),
-        model_type=names.MODEL_NAME,
-    )
+    logged = _begun(client, experiment_id=experiment_id, run_id=run_id) if again else None
+    if logged is None:
+        with once:
+            logged = client.create_logged_model(
+                experiment_id,
+                name=names.MODEL_NAME,
+                source_run_id=run_id,
+                tags=dict(tags),
+                params=dict(parameters),
+                model_type=names.MODEL_NAME,
+            )
     description = Model(
         artifact_path=logged.artifact_location,
         model_uuid=logged.model_id,
@@ -81,9 +92,32 @@ def log_model(
     with tempfile.TemporaryDirectory(prefix="ae-sweep-model-") as scratch:
         folder = Path(scratch) / "model"
         _save(folder, description, weights, image_shape=image_shape)
+        check_time()
         client.log_model_artifacts(logged.model_id, str(folder))
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=step)])
+    check_time()
+    if not (again and _is_output(client, run_id, logged.model_id)):
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=step)])
     return str(logged.model_id)
+
+
+def _begun(client: MlflowClient, *, experiment_id: str, run_id: str) -> LoggedModel | None:
+    """Return the model that was begun for a run; None if there is none."""
+    found = client.search_logged_models(
+        [experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
+    )
+    return found[0] if found else None
+
+
+def _is_output(client: MlflowClient, run_id: str, model_id: str) -> bool:
+    outputs = client.get_run(run_id).outputs
+    logged = outputs.model_outputs if outputs is not None else []
+    return model_id in [output.model_id for output in logged]
+
+
+def logged_model_id(client: MlflowClient, *, experiment_id: str, run_id: str) -> str | None:
+    """Return the id of a run's model; None if it has none."""
+    model = _begun(client, experiment_id=experiment_id, run_id=run_id)
+    return None if model is None else str(model.model_id)
 
 
 def fetch_weights(

@@ -94,6 +94,12 @@ def sweep_filter(name: str) -> str:
     return f"{sweeps_filter()} AND tags.{SWEEP} = '{name}'"
 
 
+def started_trial_filter(sweep: str, *, point: str, start_ms: int) -> str:
+    """Select the run of one training of a point; ``point`` is hexadecimal."""
+    started = f"attributes.start_time = {start_ms}"
+    return f"{trials_filter(sweep)} AND tags.{POINT} = '{point}' AND {started}"
+
+
 def codec_filter(digest: str) -> str:
     """Select the runs that have a codec; ``digest`` is hexadecimal."""
     return f"tags.{CODEC} = '{digest}'"

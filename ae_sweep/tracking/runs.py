@@ -18,6 +18,7 @@ from mlflow.entities import Metric, Param, RunTag
 from ae_sweep.config import PARAMETERS, as_flat_dict, model_settings
 from ae_sweep.config.model import setting_text
 from ae_sweep.errors import ConfigError, TrainingDivergedError
+from ae_sweep.isolation import once
 from ae_sweep.messages import visible
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names
@@ -54,7 +55,10 @@ def add_to_run(
     tags: Mapping[str, str],
 ) -> None:
     """Add measurements, files and tags to a run, whether it has ended or not."""
-    entries = metrics_of(metrics, step=0, timestamp_ms=now_ms())
+    timestamp_ms = now_ms()
+    entries = [
+        Metric(key, value, timestamp_ms, 0) for key, value in finite(metrics, step=0).items()
+    ]
     with translated(place):
         if entries:
             client.log_batch(run_id, metrics=entries)
@@ -139,12 +143,9 @@ def create_run(
     card: DatasetCard,
 ) -> str:
     """Make a run with tags, parameters and data set, and return its id; never half a run."""
-    all_tags = {names.OUTCOME: str(Outcome.RUNNING), **names.SOURCE, **tags}
-    run = client.create_run(experiment_id, tags=all_tags, run_name=name)
-    run_id = str(run.info.run_id)
+    run_id = begin_run(client, experiment_id=experiment_id, name=name, tags=tags)
     try:
-        client.log_batch(run_id, params=[Param(key, text) for key, text in parameters.items()])
-        client.log_inputs(run_id, [dataset_input(card)])
+        describe_run(client, run_id, parameters=parameters, card=card)
     except BaseException:
         # Half a run would hold the name of a sweep. If it cannot be deleted, for whatever reason,
         # the first error still says what went wrong.
@@ -152,6 +153,35 @@ def create_run(
             client.delete_run(run_id)
         raise
     return run_id
+
+
+def begin_run(
+    client: MlflowClient,
+    *,
+    experiment_id: str,
+    name: str,
+    tags: Mapping[str, str],
+    start_ms: int | None = None,
+) -> str:
+    """Make a run that has its tags only, and return its id.
+
+    Parameters
+    ----------
+    start_ms
+        Milliseconds since the epoch; now if left out.
+    """
+    all_tags = {names.OUTCOME: str(Outcome.RUNNING), **names.SOURCE, **tags}
+    with once:
+        run = client.create_run(experiment_id, start_time=start_ms, tags=all_tags, run_name=name)
+    return str(run.info.run_id)
+
+
+def describe_run(
+    client: MlflowClient, run_id: str, *, parameters: Mapping[str, str], card: DatasetCard
+) -> None:
+    """Give a run its parameters and its data set; to do it again changes nothing."""
+    client.log_batch(run_id, params=[Param(key, text) for key, text in parameters.items()])
+    client.log_inputs(run_id, [dataset_input(card)])
 
 
 def trial_parameters(
@@ -205,31 +235,22 @@ def objective_metrics(result: EpochResult | TrialResult) -> dict[str, float]:
     return {"val_penalty": result.val_penalty, "val_objective": result.val_objective}
 
 
-def metrics_of(
-    values: Mapping[str, float | None],
-    *,
-    step: int,
-    timestamp_ms: int,
-    model_id: str | None = None,
-) -> list[Metric]:
-    """Return finite numbers as metrics; None is left out.
+def finite(values: Mapping[str, float | None], *, step: int) -> dict[str, float]:
+    """Return the numbers that can be recorded; None is left out.
 
     Raises
     ------
     TrainingDivergedError
         If a number is NaN or infinite.
     """
-    metrics = []
-    for key, value in values.items():
-        if value is None:
-            continue
+    numbers = {key: value for key, value in values.items() if value is not None}
+    for key, value in numbers.items():
         if not math.isfinite(value):
             raise TrainingDivergedError(
                 f"{key} is {value} at step {step}, which cannot be recorded as a measurement; "
                 "try a smaller lr"
             )
-        metrics.append(Metric(key, value, timestamp_ms, step, model_id=model_id))
-    return metrics
+    return numbers
 
 
 def run_tags_of(tags: Mapping[str, str]) -> list[RunTag]:

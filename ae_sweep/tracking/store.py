@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
+from ae_sweep.messages import ignore
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names, reader
+from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.journal import Journal, JournalHeader, place_of
+from ae_sweep.tracking.outbox import DELIVERY_SECONDS, Outbox
+from ae_sweep.tracking.publisher import Publisher
+from ae_sweep.tracking.reach import check_reachable
 from ae_sweep.tracking.runs import RUN_STATUS, create_sweep_run, reopen_sweep_run
 from ae_sweep.tracking.stored_runs import StoredRuns
 from ae_sweep.tracking.views import missing_views, stored_views
@@ -21,7 +29,11 @@ if TYPE_CHECKING:
 
     from ae_sweep.config import SweepConfig
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
+    from ae_sweep.tracking.kept import KeptSweep
     from ae_sweep.tracking.views import View
+
+Announce: TypeAlias = Callable[[str], None]
+"""Called with one line of text."""
 
 
 class TrackingStore(StoredRuns):
@@ -39,6 +51,7 @@ class TrackingStore(StoredRuns):
         card: DatasetCard,
         environment: Mapping[str, str],
         commands: Mapping[str, str] = MappingProxyType({}),
+        journal: Announce | None = None,
     ) -> SweepWriter:
         """Make a sweep's parent run.
 
@@ -49,6 +62,9 @@ class TrackingStore(StoredRuns):
             is one, becomes MLflow's tag as well.
         commands
             Purpose → command, for the description of the run.
+        journal
+            Called with a line where the store fails later and a journal begins to keep what is
+            logged; without it, such a failure is an error.
 
         Raises
         ------
@@ -70,7 +86,7 @@ class TrackingStore(StoredRuns):
                 environment=environment,
                 commands=commands,
             )
-        return self._sweep_writer(run_id, config, card, commands)
+        return self._sweep_writer(run_id, config, card, commands, journal)
 
     def resume_sweep(
         self,
@@ -78,6 +94,7 @@ class TrackingStore(StoredRuns):
         *,
         card: DatasetCard,
         commands: Mapping[str, str] = MappingProxyType({}),
+        journal: Announce | None = None,
     ) -> SweepWriter:
         """Open a stored sweep again; dims, trials and repeats may have grown.
 
@@ -88,6 +105,9 @@ class TrackingStore(StoredRuns):
         ----------
         commands
             Purpose → command, for the description of the run.
+        journal
+            Called with a line where the store fails later and a journal begins to keep what is
+            logged; without it, such a failure is an error.
 
         Raises
         ------
@@ -103,7 +123,7 @@ class TrackingStore(StoredRuns):
             self._add_views()
             reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)
             self._end_abandoned(config.name)
-        return self._sweep_writer(run.info.run_id, config, card, commands)
+        return self._sweep_writer(run.info.run_id, config, card, commands, journal)
 
     def sweeps(self) -> list[SweepRecord]:
         """Return all sweeps, the newest first."""
@@ -192,17 +212,76 @@ class TrackingStore(StoredRuns):
         for key, value in missing_views(tags).items():
             self._client.set_experiment_tag(self._experiment_id, key, value)
 
-    def _sweep_writer(
-        self, run_id: str, config: SweepConfig, card: DatasetCard, commands: Mapping[str, str]
+    def finish_of(
+        self,
+        run_id: str,
+        config: SweepConfig,
+        *,
+        card: DatasetCard,
+        commands: Mapping[str, str],
     ) -> SweepWriter:
-        return SweepWriter(
-            self._client,
-            place=self._place,
-            experiment_id=self._experiment_id,
-            run_id=run_id,
-            config=config,
-            card=card,
-            commands=commands,
+        """Open a sweep whose trials have all ended, to finish it."""
+        return self._sweep_writer(run_id, config, card, commands, None)
+
+    def publish(self, kept: KeptSweep, *, announce: Announce) -> Journal:
+        """Publish the trials that a journal keeps, each once, and return the journal.
+
+        It is empty then, but for the end of the sweep if that waits too.
+
+        Raises
+        ------
+        ConflictError
+            If the sweep is running, or the journal is another store's.
+        StoreError
+            If the store fails, or the journal is damaged.
+        """
+        with translated(self._place):
+            run = self._runs.find(kept.name)
+        header = JournalHeader(
+            sweep=kept.name,
+            run_id="" if run is None else run.info.run_id,
+            place=place_of(self._store),
+        )
+        journal = Journal(self._store.running(kept.name), header)
+        journal.open()
+        try:
+            outbox = self._outbox(kept.name, journal, announce)
+            outbox.publisher.know(SWEEP_RUN, header.run_id)
+            outbox.flush()
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def _sweep_writer(
+        self,
+        run_id: str,
+        config: SweepConfig,
+        card: DatasetCard,
+        commands: Mapping[str, str],
+        announce: Announce | None,
+    ) -> SweepWriter:
+        journal = None
+        if announce is not None:
+            place = place_of(self._store)
+            header = JournalHeader(sweep=config.name, run_id=run_id, place=place)
+            journal = Journal(self._store.running(config.name), header)
+        outbox = self._outbox(config.name, journal, announce or ignore)
+        outbox.publisher.know(SWEEP_RUN, run_id)
+        return SweepWriter(outbox, config=config, card=card, commands=commands)
+
+    def _outbox(self, sweep: str, journal: Journal | None, announce: Announce) -> Outbox:
+        publisher = Publisher(
+            self._client, place=self._place, experiment_id=self._experiment_id, sweep=sweep
+        )
+        uri = self._store.tracking_uri
+        return Outbox(
+            publisher,
+            journal=journal,
+            knock=partial(check_reachable, uri, self._place),
+            announce=announce,
+            # Our own database is on the disk that the journal would be on.
+            seconds=DELIVERY_SECONDS if self._store.tracking_override else None,
         )
 
     def _end_abandoned(self, sweep: str) -> None:

@@ -1,208 +1,46 @@
-"""Writers of a sweep and of its trials, from the start of a run to one of its ends."""
+"""Writer of one sweep, from the start of its run to one of its ends."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ae_sweep.config import as_flat_dict
 from ae_sweep.records import Outcome, Role
-from ae_sweep.tracking import models, names
+from ae_sweep.tracking import names
 from ae_sweep.tracking.curve import curve_metrics, write_curves
 from ae_sweep.tracking.description import describe
+from ae_sweep.tracking.entries import SWEEP_RUN, FinishSweep, StartRun
 from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.run_writer import RunWriter
 from ae_sweep.tracking.runs import (
-    RUN_STATUS,
     commit_tag,
-    create_run,
     log_files,
-    metrics_of,
     now_ms,
-    objective_metrics,
-    run_tags_of,
     table_csv,
     table_json,
     table_tag,
     trial_parameters,
 )
+from ae_sweep.tracking.trial_writer import TrialWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from pathlib import Path
 
     from ae_sweep.analysis import FrontierPoint
     from ae_sweep.config import SweepConfig
-    from ae_sweep.records import DatasetCard, EpochResult, TrialIdentity, TrialResult
+    from ae_sweep.records import DatasetCard, TrialIdentity
+    from ae_sweep.tracking.outbox import Outbox
 
 
-class RunWriter:
-    """Writer of one run: what sweeps and trials have in common.
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What waits in a journal when a sweep has ended."""
 
-    A run ends once. To end it again does nothing; to write anything else to it then is a bug.
-    """
-
-    def __init__(
-        self, client: MlflowClient, *, place: str, experiment_id: str, run_id: str
-    ) -> None:
-        self._client = client
-        self._place = place
-        self._experiment_id = experiment_id
-        self._run_id = run_id
-        self._ended = False
-
-    @property
-    def run_id(self) -> str:
-        """MLflow's id of the run."""
-        return self._run_id
-
-    def _check_open(self) -> None:
-        """Refuse to write to a run that has ended.
-
-        Raises
-        ------
-        RuntimeError
-            If it has.
-        """
-        if self._ended:
-            raise RuntimeError(f"run {self._run_id} has ended; nothing more can be written to it")
-
-    def fail(self, reason: str) -> None:
-        """End the run as failed, with the reason as a tag."""
-        self._end(Outcome.FAILED, {names.FAILURE: reason[: names.MAX_TAG_CHARACTERS]})
-
-    def interrupt(self) -> None:
-        """End the run as interrupted."""
-        self._end(Outcome.INTERRUPTED)
-
-    def _end(
-        self,
-        outcome: Outcome,
-        tags: Mapping[str, str] | None = None,
-        metrics: Sequence[Metric] = (),
-    ) -> None:
-        """Write what is left and close the run; an ended run stays as it is."""
-        if self._ended:
-            return
-        with translated(self._place):
-            self._client.log_batch(
-                self._run_id,
-                metrics=metrics,
-                tags=run_tags_of({**(tags or {}), names.OUTCOME: outcome}),
-            )
-            # The status comes last: whatever is cut off before it does not count as finished.
-            self._client.set_terminated(self._run_id, status=RUN_STATUS[outcome])
-        self._ended = True
-
-    def _log_files(self, files: Mapping[str, bytes]) -> None:
-        log_files(self._client, self._run_id, files)
-
-
-class TrialWriter(RunWriter):
-    """Writer of one trial, a child run."""
-
-    def __init__(
-        self,
-        client: MlflowClient,
-        *,
-        place: str,
-        experiment_id: str,
-        run_id: str,
-        tags: Mapping[str, str],
-        parameters: Mapping[str, str],
-    ) -> None:
-        super().__init__(client, place=place, experiment_id=experiment_id, run_id=run_id)
-        self._tags = tags
-        self._parameters = parameters
-        self._last_epoch_ms: dict[int, int] = {}
-
-    def log_epoch(self, result: EpochResult) -> None:
-        """Write the metrics of one validation.
-
-        Raises
-        ------
-        TrainingDivergedError
-            If a number is not finite; then nothing is written.
-        RuntimeError
-            If the trial has ended.
-        """
-        self._check_open()
-        values = {
-            "epoch": result.epoch,
-            "train_mse": result.train_mse,
-            "val_mse": result.val_mse,
-            "val_psnr": result.val_psnr,
-            **objective_metrics(result),
-            "images_per_second": result.images_per_second,
-            "epoch_seconds": result.epoch_seconds,
-        }
-        timestamp_ms = now_ms()
-        metrics = metrics_of(values, step=result.step, timestamp_ms=timestamp_ms)
-        with translated(self._place):
-            self._client.log_batch(self._run_id, metrics=metrics)
-        self._last_epoch_ms = {result.step: timestamp_ms}
-
-    def finish(self, result: TrialResult, *, picture: bytes) -> str:
-        """Write the result, the picture and the model, and end the run as finished.
-
-        Parameters
-        ----------
-        picture
-            A PNG of original and reconstructed test images.
-
-        Returns
-        -------
-        str
-            MLflow's id of the logged model.
-
-        Raises
-        ------
-        TrainingDivergedError
-            If a number is not finite; then nothing is written.
-        RuntimeError
-            If the trial has ended.
-        """
-        self._check_open()
-        values = {
-            "val_mse": result.val_mse,
-            **objective_metrics(result),
-            "test_mse": result.test_mse,
-            "test_psnr": result.test_psnr,
-            "compression_ratio": result.compression_ratio,
-            "parameters": result.parameters,
-            "train_seconds": result.train_seconds,
-            **{names.RATE_METRICS + key: value for key, value in result.rate.items()},
-        }
-        # At the last epoch's time, a val_mse that is logged already is linked, not logged twice.
-        timestamp_ms = self._last_epoch_ms.get(result.step, now_ms())
-        metrics_of(
-            values, step=result.step, timestamp_ms=timestamp_ms
-        )  # before anything is written
-        with translated(self._place):
-            model_id = self._log_model(result)
-            self._log_files({names.PICTURE: picture})
-        metrics = metrics_of(values, step=result.step, timestamp_ms=timestamp_ms, model_id=model_id)
-        self._end(Outcome.FINISHED, metrics=metrics)
-        return model_id
-
-    def prune(self) -> None:
-        """End the run as pruned."""
-        self._end(Outcome.PRUNED)
-
-    def _log_model(self, result: TrialResult) -> str:
-        _, channels, height, width = result.pictures.shape
-        model_id = models.log_model(
-            self._client,
-            experiment_id=self._experiment_id,
-            run_id=self._run_id,
-            step=result.step,
-            weights=result.weights,
-            image_shape=(channels, height, width),
-            parameters=self._parameters,
-            tags=self._tags,
-        )
-        self._client.finalize_logged_model(model_id, "READY")
-        return model_id
+    trials: int
+    folder: Path
 
 
 class SweepWriter(RunWriter):
@@ -216,19 +54,22 @@ class SweepWriter(RunWriter):
 
     def __init__(
         self,
-        client: MlflowClient,
+        outbox: Outbox,
         *,
-        place: str,
-        experiment_id: str,
-        run_id: str,
         config: SweepConfig,
         card: DatasetCard,
         commands: Mapping[str, str],
     ) -> None:
-        super().__init__(client, place=place, experiment_id=experiment_id, run_id=run_id)
+        super().__init__(outbox, run=SWEEP_RUN)
         self._config = config
         self._card = card
         self._commands = commands
+        self._last_start_ms = 0
+
+    @property
+    def config(self) -> SweepConfig:
+        """The sweep."""
+        return self._config
 
     def start_trial(
         self,
@@ -263,29 +104,61 @@ class SweepWriter(RunWriter):
             names.ROLE: str(role),
             names.METHOD: self._config.method,
         }
-        run_tags = {
-            **tags,
-            **commit_tag(texts),
-            names.KIND: names.KIND_TRIAL,
-            names.PARENT: self._run_id,
-        }
-        with translated(self._place):
-            run_id = create_run(
-                self._client,
-                experiment_id=self._experiment_id,
-                name=name,
-                tags=run_tags,
-                parameters=texts,
-                card=self._card,
-            )
-        return TrialWriter(
-            self._client,
-            place=self._place,
-            experiment_id=self._experiment_id,
-            run_id=run_id,
-            tags=tags,
+        # Later than the one before: point and start are how a run is found again.
+        self._last_start_ms = max(now_ms(), self._last_start_ms + 1)
+        start = StartRun(
+            run=f"{self._last_start_ms}-{point.key}",
+            name=name,
+            tags={
+                **tags,
+                **commit_tag(texts),
+                names.KIND: names.KIND_TRIAL,
+                names.PARENT: self.run_id,
+            },
             parameters=texts,
+            card=self._card,
+            start_ms=self._last_start_ms,
         )
+        self._outbox.put(start)
+        return TrialWriter(self._outbox, start, tags=tags)
+
+    def flush(self) -> None:
+        """Publish all that waits.
+
+        Raises
+        ------
+        StoreError
+            If it fails; what is not published waits on.
+        """
+        self._outbox.flush()
+
+    def keep(self, *, linear_mse: Mapping[int, float]) -> Kept:
+        """Leave the frontier to whoever publishes what waits; the run ends with that.
+
+        Parameters
+        ----------
+        linear_mse
+            Test MSE of principal components by their number, if it was measured.
+
+        Raises
+        ------
+        StoreError
+            If that cannot be kept.
+        """
+        self._outbox.keep_finish(
+            FinishSweep(
+                config=as_flat_dict(self._config),
+                card=self._card,
+                commands=self._commands,
+                linear_mse=linear_mse,
+            )
+        )
+        self._ended = True
+        journal = self._outbox.journal
+        assert journal is not None, "the entry above is in it"  # noqa: S101
+        kept = Kept(trials=journal.trials, folder=journal.folder)
+        journal.close()
+        return kept
 
     def finish(
         self,
@@ -328,10 +201,10 @@ class SweepWriter(RunWriter):
         }
         shown = table_tag(names.TABLE_JSON)
         with translated(self._place):
-            self._log_files(files)
+            log_files(self._client, self.run_id, files)
             curves = curve_metrics(points)
-            write_curves(self._client, self._run_id, curves, timestamp_ms=now_ms())
-            stored = self._client.get_run(self._run_id).data.tags.get(names.NOTE, "")
+            write_curves(self._client, self.run_id, curves, timestamp_ms=now_ms())
+            stored = self._client.get_run(self.run_id).data.tags.get(names.NOTE, "")
         note = describe(
             self._config,
             self._card,
@@ -341,4 +214,7 @@ class SweepWriter(RunWriter):
             stored=stored,
         )
         linear = {names.LINEAR_MSE: json.dumps(dict(linear_mse))} if linear_mse else {}
-        self._end(Outcome.FINISHED, {names.TABLES: shown, names.NOTE: note, **linear})
+        tags = {names.TABLES: shown, names.NOTE: note, **linear}
+        # Never left to the journal: the run has not finished unless all of the above is there.
+        self._outbox.publisher.apply(self._end_entry(Outcome.FINISHED, tags))
+        self._ended = True

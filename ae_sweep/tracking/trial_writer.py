@@ -1,0 +1,123 @@
+"""Writer of one trial, from its first validation to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ae_sweep.records import Outcome
+from ae_sweep.tracking import names
+from ae_sweep.tracking.entries import LogFiles, LogMetrics, LogModel, Measurement
+from ae_sweep.tracking.run_writer import RunWriter
+from ae_sweep.tracking.runs import finite, now_ms, objective_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ae_sweep.records import EpochResult, TrialResult
+    from ae_sweep.tracking.entries import StartRun
+    from ae_sweep.tracking.outbox import Outbox
+
+
+class TrialWriter(RunWriter):
+    """Writer of one trial, a child run."""
+
+    def __init__(self, outbox: Outbox, start: StartRun, *, tags: Mapping[str, str]) -> None:
+        super().__init__(outbox, run=start.run)
+        self._tags = tags
+        self._parameters = start.parameters
+        self._last_epoch_ms: dict[int, int] = {}
+
+    def log_epoch(self, result: EpochResult) -> None:
+        """Write the metrics of one validation.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a number is not finite; then nothing is written.
+        RuntimeError
+            If the trial has ended.
+        """
+        self._check_open()
+        values = {
+            "epoch": result.epoch,
+            "train_mse": result.train_mse,
+            "val_mse": result.val_mse,
+            "val_psnr": result.val_psnr,
+            **objective_metrics(result),
+            "images_per_second": result.images_per_second,
+            "epoch_seconds": result.epoch_seconds,
+        }
+        timestamp_ms = now_ms()
+        metrics = _measurements(values, step=result.step, timestamp_ms=timestamp_ms)
+        self._outbox.put(LogMetrics(run=self._run, metrics=metrics))
+        self._last_epoch_ms = {result.step: timestamp_ms}
+
+    def finish(self, result: TrialResult, *, picture: bytes) -> str | None:
+        """Write the result, the picture and the model, and end the run as finished.
+
+        Parameters
+        ----------
+        picture
+            A PNG of original and reconstructed test images.
+
+        Returns
+        -------
+        str | None
+            MLflow's id of the logged model; None if that waits to be published.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a number is not finite; then nothing is written.
+        RuntimeError
+            If the trial has ended.
+        """
+        self._check_open()
+        values = {
+            "val_mse": result.val_mse,
+            **objective_metrics(result),
+            "test_mse": result.test_mse,
+            "test_psnr": result.test_psnr,
+            "compression_ratio": result.compression_ratio,
+            "parameters": result.parameters,
+            "train_seconds": result.train_seconds,
+            **{names.RATE_METRICS + key: value for key, value in result.rate.items()},
+        }
+        # At the last epoch's time, a val_mse that is logged already is linked, not logged twice.
+        timestamp_ms = self._last_epoch_ms.get(result.step, now_ms())
+        metrics = _measurements(values, step=result.step, timestamp_ms=timestamp_ms)
+        self._outbox.put(
+            self._model_entry(result),
+            LogFiles(run=self._run, files={names.PICTURE: _content(picture)}),
+            self._end_entry(Outcome.FINISHED, metrics=metrics),
+        )
+        self._ended = True
+        return self._outbox.publisher.model_id(self._run)
+
+    def prune(self) -> None:
+        """End the run as pruned."""
+        self._end(Outcome.PRUNED)
+
+    def _model_entry(self, result: TrialResult) -> LogModel:
+        _, channels, height, width = result.pictures.shape
+        return LogModel(
+            run=self._run,
+            step=result.step,
+            weights=_content(result.weights),
+            image_shape=(channels, height, width),
+            parameters=self._parameters,
+            tags=self._tags,
+        )
+
+
+def _measurements(
+    values: Mapping[str, float | None], *, step: int, timestamp_ms: int
+) -> tuple[Measurement, ...]:
+    return tuple(
+        Measurement(key=key, value=value, step=step, timestamp_ms=timestamp_ms)
+        for key, value in finite(values, step=step).items()
+    )
+
+
+def _content(content: bytes) -> Callable[[], bytes]:
+    return lambda: content
