@@ -69,6 +69,10 @@ class Store:
         """Optuna's SQLite file."""
         return self.root / "optuna.db"
 
+    def running(self, sweep: str) -> Path:
+        """Return the directory for the state of a running sweep; its name has been checked."""
+        return self.root / "running" / sweep
+
     @property
     def option(self) -> str:
         """The option that names this store in a command; empty where the command finds it."""

@@ -96,6 +96,9 @@ class SweepSettings(TypedDict, total=False):
     """GB of memory that the images may take in each process; half of what there is if left out."""
     resume: bool
     """Complete the stored sweep of this name; its settings hold."""
+    take_over: bool
+    """With ``resume``: take the sweep over from a process on another machine, which must have
+    ended."""
     engine: EngineFactory
     """Trains the trials in place of this machine's engines."""
 
@@ -235,6 +238,7 @@ def _request(
         now=now,
         announce=announce,
         resume=given.pop("resume", False),
+        take_over=given.pop("take_over", False),
         data_dir=data_dir_at(data_dir),
         device=given.pop("device", DEFAULT_DEVICE),
         workers=parse_workers(str(workers)),

@@ -152,6 +152,14 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Complete the stored sweep --name; its settings hold.")
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="With --resume: take the sweep over from a process on another machine, which must "
+            "have ended.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the estimated time, then exit.")
     ] = False,
@@ -188,6 +196,7 @@ def run(
         now=time.localtime(),
         announce=say,
         resume=resume,
+        take_over=take_over,
         data_dir=files,
         device=device,
         workers=wanted,

@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ae_sweep import analysis, plots, sweep, tracking, training
+from ae_sweep import analysis, ownership, plots, sweep, tracking, training
 from ae_sweep.config import dataset_title
-from ae_sweep.errors import NotStoredError, StoreError
+from ae_sweep.errors import ConflictError, NotStoredError, StoreError
 from ae_sweep.records import Outcome
 from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
@@ -149,21 +149,32 @@ def execute(
     ------
     NotStoredError
         If no trial finished.
+    ConflictError
+        If another process runs the sweep, or has taken it over.
     """
     runs = tracking.open_for_writing(request.store)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as owned, contextlib.ExitStack() as held:
         # From its creation to the try that ends it, no interruption may come between.
         held.enter_context(shield())
+        holding = owned.enter_context(
+            ownership.hold(
+                request.store.running(request.config.name),
+                take_over_command=request.take_over_command,
+                take_over=request.take_over,
+            )
+        )
         writer = _open_sweep(request, estimate, runs)
         try:
             held.close()
-            yield from _train(estimate, writer, shield=shield)
+            yield from _train(estimate, writer, holding, shield=shield)
             return _publish(request, runs, writer, setup=estimate.setup)
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
             # A store that cannot be written is not why it ended.
             with contextlib.suppress(KeyboardInterrupt, StoreError), shield():
                 writer.interrupt()
+            raise
+        except ConflictError:  # it is another process's sweep now
             raise
         except Exception as error:
             with contextlib.suppress(StoreError):  # the first error says what went wrong
@@ -180,7 +191,7 @@ def _open_sweep(request: SweepRequest, estimate: Estimate, runs: TrackingStore) 
 
 
 def _train(
-    estimate: Estimate, writer: SweepWriter, *, shield: Shield
+    estimate: Estimate, writer: SweepWriter, holding: ownership.Holding, *, shield: Shield
 ) -> Generator[SweepEvent, None, None]:
     setup, engine = estimate.setup, estimate.engine
     config = setup.config
@@ -201,7 +212,9 @@ def _train(
             shield=shield,
         )
         with contextlib.closing(driver.run()) as events:
-            yield from events
+            for event in events:
+                holding.check()
+                yield event
 
 
 def _publish(

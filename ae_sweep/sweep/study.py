@@ -11,9 +11,11 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from ae_sweep.config import Hyperparameters
+from ae_sweep.errors import ConflictError
 from ae_sweep.sweep.space import (
     all_params,
     derive_seed,
@@ -57,12 +59,18 @@ class Best:
 def _stored(
     method: Callable[Concatenate[ConditionStudy, P], T],
 ) -> Callable[Concatenate[ConditionStudy, P], T]:
-    """Raise what goes wrong with the database as `StoreError`."""
+    """Raise what goes wrong with the database as `StoreError`, another driver as a conflict."""
 
     @functools.wraps(method)
     def call(self: ConditionStudy, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with storage_errors(self.path):
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except UpdateFinishedTrialError as error:
+                raise ConflictError(
+                    f"a trial of {self.condition} that runs here was ended by another process, "
+                    "which has taken the sweep over; this process ends"
+                ) from error
 
     return call
 

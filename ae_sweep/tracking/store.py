@@ -11,6 +11,7 @@ from ae_sweep.errors import ConflictError
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names, reader
 from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.liveness import as_it_is, trials_as_they_are
 from ae_sweep.tracking.runs import RUN_STATUS, create_sweep_run, reopen_sweep_run
 from ae_sweep.tracking.stored_runs import StoredRuns
 from ae_sweep.tracking.views import missing_views, stored_views
@@ -111,10 +112,11 @@ class TrackingStore(StoredRuns):
             counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
             for run in self._runs.trials():
                 counts[run.data.tags[names.SWEEP]][reader.trial_outcome(run)] += 1
-            return [
+            records = [
                 reader.sweep_record(run, counts[run.data.tags[names.SWEEP]])
                 for run in self._runs.parents()
             ]
+        return [as_it_is(record, self._store) for record in records]
 
     def sweep(self, name: str | None = None) -> SweepRecord:
         """Return one sweep, the latest if none is named.
@@ -137,7 +139,8 @@ class TrackingStore(StoredRuns):
             If there is none of that name, or none at all.
         """
         with translated(self._place):
-            return reader.sweep_record(self._runs.parent(name))
+            record = reader.sweep_record(self._runs.parent(name))
+        return as_it_is(record, self._store)
 
     def trials(self, sweep: str) -> list[TrialRecord]:
         """Return all trials of a sweep, in the order they were started.
@@ -167,7 +170,8 @@ class TrackingStore(StoredRuns):
                 counts[reader.trial_outcome(run)] += 1
                 if (record := reader.trial_record(run)) is not None:
                     trials.append(record)
-            return reader.sweep_record(parent, counts), trials
+            record = reader.sweep_record(parent, counts)
+        return as_it_is(record, self._store), trials_as_they_are(record, trials, self._store)
 
     def finished_points(self, sweep: str) -> dict[str, float]:
         """Return the validation objective of each finished point, by the point's key.
