@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import operator
 import os
@@ -144,6 +145,7 @@ def run_sweep(
         If no trial finished for a latent dim, or there is no sweep to resume.
     """
     from ae_sweep.api.progress import Progress, Silent
+    from ae_sweep.runner.execution import is_stored
 
     shown = Progress() if progress else Silent()
     request = _request(name, store, settings, announce=shown.announce if progress else ignore)
@@ -152,7 +154,10 @@ def run_sweep(
         try:
             finished = shown.show(_events(request, interrupts, announce=shown.announce))
         except KeyboardInterrupt:
-            shown.announce(f"interrupted; complete it with: {request.resume_call}")
+            with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
+                stored = is_stored(request)
+                advice = f"; complete it with: {request.resume_call}" if stored else ""
+                shown.announce(f"interrupted{advice}")
             raise
     return _opened(request, finished)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ae_sweep.cli.closed_output import discard_closed, is_closed
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
 from ae_sweep.cli.options import (
@@ -224,16 +228,33 @@ def run(
 
 def _train(request: SweepRequest, estimate: Estimate, interrupts: Interrupts) -> FinishedSweep:
     from ae_sweep.cli.progress import show_progress
-    from ae_sweep.runner.execution import execute
+    from ae_sweep.runner.execution import execute, is_stored
 
+    interrupts.at_once = partial(_end_at_once, request)
     try:
         events = execute(request, estimate, shield=interrupts.shield)
         return show_progress(events, estimate=estimate)
     except KeyboardInterrupt:
-        # A second Ctrl-C has nothing to add.
-        with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
-            say(f"interrupted; complete it with: {request.resume_command}")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        pass
+    except OSError as error:
+        if not is_closed(error):
+            raise
+        discard_closed()
+    with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
+        say(f"interrupted{_advice(request) if is_stored(request) else ''}")
+    raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _advice(request: SweepRequest) -> str:
+    return f"; complete it with: {request.resume_command}"
+
+
+def _end_at_once(request: SweepRequest) -> None:
+    """End the process in whatever it does; worker processes end with it."""
+    shown = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # the live display hides the cursor
+    with contextlib.suppress(OSError):  # not through the stream, which may be in the middle of it
+        os.write(2, f"{shown}ended at once{_advice(request)}\n".encode())
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep import analysis, ownership, plots, sweep, tracking, training
 from ae_sweep.config import dataset_title
-from ae_sweep.errors import ConflictError, NotStoredError, StoreError
+from ae_sweep.errors import AeSweepError, ConflictError, NotStoredError, StoreError
 from ae_sweep.records import Outcome
 from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
@@ -180,6 +180,17 @@ def execute(
             with contextlib.suppress(StoreError):  # the first error says what went wrong
                 writer.fail(f"{type(error).__name__}: {error}")
             raise
+
+
+def is_stored(request: SweepRequest) -> bool:
+    """Return whether there is a sweep to resume, as far as can be found out."""
+    try:
+        tracking.open_for_reading(request.store).sweep_settings(request.config.name)
+    except NotStoredError:
+        return False
+    except AeSweepError:
+        return True
+    return True
 
 
 def _open_sweep(request: SweepRequest, estimate: Estimate, runs: TrackingStore) -> SweepWriter:

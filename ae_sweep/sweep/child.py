@@ -31,7 +31,7 @@ Work: TypeAlias = Callable[[Any], Generator[Any, None, Any]]
 Factory: TypeAlias = Callable[[], Work]
 """Called once in the child, to set it up; a function of a module or a partial of one."""
 
-TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS_TO_END = 5.0
 """For a process that has closed its pipe."""
 
@@ -86,7 +86,7 @@ class Child:
     """A worker process, from the parent's side.
 
     It is started by spawn: nothing of the parent's threads, files or devices is in it. It leaves
-    SIGINT and SIGTERM to the parent, and ends with the parent however that ends.
+    SIGINT, SIGTERM and SIGHUP to the parent, and ends with the parent however that ends.
 
     Raises
     ------
