@@ -34,6 +34,7 @@ COMMANDS = (
     "identity",
     "list",
     "show",
+    "delete",
     "data",
     "doctor",
 )

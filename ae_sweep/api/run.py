@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Values: TypeAlias = "float | str | Iterable[float] | Range[Any] | Choices[Any]"
 """One value is fixed, several are a choice, ``Range(lo, hi)`` or ``"LO:HI"`` is a range."""
-COUNTS = ("trials", "repeats", "seed", "train_limit")
+COUNTS = ("trials", "repeats", "retries", "seed", "train_limit")
 """Settings that are one whole number."""
 
 
@@ -54,6 +54,8 @@ class SweepSettings(TypedDict, total=False):
     """Trials per study."""
     repeats: int
     """How often the best configuration of each study is trained again, with other seeds."""
+    retries: int
+    """How often a resumed sweep tries a trial again that has failed."""
     seed: int
     """Seeds suggestions and trainings."""
     dataset: Any

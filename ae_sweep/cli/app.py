@@ -15,6 +15,7 @@ from ae_sweep.cli.argv import ListCommand
 from ae_sweep.cli.closed_output import EXIT_CLOSED, discard_closed, is_closed
 from ae_sweep.cli.data import data
 from ae_sweep.cli.decode import decode
+from ae_sweep.cli.delete import delete
 from ae_sweep.cli.dimensions import dimensions
 from ae_sweep.cli.doctor import doctor
 from ae_sweep.cli.encode import encode
@@ -60,6 +61,7 @@ app.command(cls=ListCommand)(report)
 app.command(cls=ListCommand)(identity)
 app.command("list", cls=ListCommand)(list_sweeps)
 app.command(cls=ListCommand)(show)
+app.command(cls=ListCommand)(delete)
 app.command(cls=ListCommand)(data)
 app.command(cls=ListCommand)(doctor)
 

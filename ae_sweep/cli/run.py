@@ -72,6 +72,15 @@ def run(
             help="Train the best of each dim again with N other seeds." + _default("repeats"),
         ),
     ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="How often --resume tries a trial again that has failed; one that diverged twice "
+            "is given up." + _default("retries"),
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -184,7 +193,7 @@ def run(
     place, files = open_at(store, announce=say), data_dir_at(data_dir)
     wanted = parse_workers(workers)
     given = {
-        **table_options, "dims": dims, "trials": trials, "repeats": repeats,
+        **table_options, "dims": dims, "trials": trials, "repeats": repeats, "retries": retries,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
         "sampler": sampler, "pruner": pruner, "method": method, "image_size": image_size,
         "fit": fit, "colour": colour, "background": background, "scale": scale or None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ae_sweep import analysis, ownership, plots, sweep, tracking, training
 from ae_sweep.config import dataset_title
 from ae_sweep.errors import AeSweepError, ConflictError, NotStoredError, StoreError
+from ae_sweep.messages import counted
 from ae_sweep.records import Outcome
 from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
@@ -19,10 +20,10 @@ from ae_sweep.runner.setup import prepare, with_stored_options
 from ae_sweep.runner.tracker import MlflowTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
     from ae_sweep.analysis import Frontier
-    from ae_sweep.config import Condition
+    from ae_sweep.config import Condition, SweepConfig
     from ae_sweep.locations import Store
     from ae_sweep.records import SweepRecord, TrialRecord
     from ae_sweep.runner.engine import Announce
@@ -106,19 +107,37 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
     if request.stored_options is not None:
         setup = with_stored_options(setup, request.stored_options)
         config = setup.config
-    trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
-    plan = sweep.make_plan(
-        config,
-        filled=sweep.count_filled(config, sweep.filled_slots(store.optuna_path, config), trials),
-        repeated=sweep.finished_repeats(config, trials),
-    )
+    trials = tracking.open_for_reading(store).trials_to_keep(config.name) if request.resume else []
+    plan = _plan(config, trials, store, announce=announce)
     engine = request.engine_factory(setup, plan.trials, announce)
     return Estimate(
         plan=plan,
         setup=setup,
         engine=engine,
         store=store,
-        finished=tracking.finished_points(trials),
+    )
+
+
+def _plan(
+    config: SweepConfig, trials: Sequence[TrialRecord], store: Store, *, announce: Announce
+) -> sweep.Plan:
+    """Count what is wanted and neither finished nor given up, and say what is."""
+    path, held = store.optuna_path, sweep.held_configurations(config, trials)
+    given_up = sweep.given_up(path, config, held=held)
+    for condition, tries in given_up.items():
+        if number := tries.trials + tries.repeats:
+            announce(
+                f"{counted(number, 'trial')} of {condition} failed too often to be tried again; "
+                "--retries N tries more often, unless it diverged twice"
+            )
+    repeated = sweep.finished_repeats(config, trials)
+    return sweep.make_plan(
+        config,
+        filled=sweep.count_filled(config, sweep.filled_slots(path, config, held=held), trials),
+        repeated={
+            each: repeated.get(each, 0) + (given_up[each].repeats if each in given_up else 0)
+            for each in config.conditions
+        },
     )
 
 
@@ -153,6 +172,7 @@ def execute(
         If another process runs the sweep, or has taken it over.
     """
     runs = tracking.open_for_writing(request.store)
+    config = estimate.setup.config
     with contextlib.ExitStack() as owned, contextlib.ExitStack() as held:
         # From its creation to the try that ends it, no interruption may come between.
         held.enter_context(shield())
@@ -166,7 +186,9 @@ def execute(
         writer = _open_sweep(request, estimate, runs)
         try:
             held.close()
-            yield from _train(estimate, writer, holding, shield=shield)
+            # Read again: what was planned may have been trained by another process since.
+            trials = runs.trials_to_keep(config.name) if request.resume else []
+            yield from _train(estimate, writer, holding, trials, shield=shield)
             return _publish(request, runs, writer, setup=estimate.setup)
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
@@ -202,7 +224,12 @@ def _open_sweep(request: SweepRequest, estimate: Estimate, runs: TrackingStore) 
 
 
 def _train(
-    estimate: Estimate, writer: SweepWriter, holding: ownership.Holding, *, shield: Shield
+    estimate: Estimate,
+    writer: SweepWriter,
+    holding: ownership.Holding,
+    trials: Sequence[TrialRecord],
+    *,
+    shield: Shield,
 ) -> Generator[SweepEvent, None, None]:
     setup, engine = estimate.setup, estimate.engine
     config = setup.config
@@ -210,7 +237,10 @@ def _train(
         driver = sweep.Driver(
             config,
             studies=sweep.open_studies(
-                estimate.store.optuna_path, config, identity=setup.identity()
+                estimate.store.optuna_path,
+                config,
+                identity=setup.identity(),
+                held=sweep.held_configurations(config, trials),
             ),
             worker=worker,
             tracker=MlflowTracker(
@@ -218,7 +248,7 @@ def _train(
                 card=setup.card,
                 recipe=training.recipe_name(config),
                 parameters={**setup.parameters(), **engine.parameters(), **environment()},
-                finished=estimate.finished,
+                finished=tracking.finished_points(trials),
             ),
             shield=shield,
         )

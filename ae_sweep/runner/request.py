@@ -157,7 +157,7 @@ def make_request(
     if take_over and not resume:
         raise ConfigError("--take-over completes a sweep that is stored; add --resume and --name")
     check_image_memory(image_memory)
-    stored = stored_settings(name, store) if resume and name is not None else {}
+    stored = _stored(name, store) if resume and name is not None else {}
     dataset = dataset_text(given.get("dataset"))
     if stored and name is not None and dataset is None:
         check_still_there(stored.get("dataset", ""), name)
@@ -188,8 +188,23 @@ def make_request(
     with contextlib.suppress(NotStoredError):
         tracking.open_for_reading(store)
     _check_owner(request, announce)
+    _refuse_remains(config.name, store)
     sweep.check_conflict(store.optuna_path, config, identity=config.identity(), resume=resume)
     return request
+
+
+def _stored(name: str, store: Store) -> Mapping[str, str]:
+    try:
+        return stored_settings(name, store)
+    except NotStoredError:
+        _refuse_remains(name, store)
+        raise
+
+
+def _refuse_remains(name: str, store: Store) -> None:
+    from ae_sweep.runner.deletion import refuse_remains
+
+    refuse_remains(name, store)
 
 
 def _check_owner(request: SweepRequest, announce: Announce) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -9,16 +10,19 @@ from typing import TYPE_CHECKING
 from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import names, reader
+from ae_sweep.tracking import models, names, reader
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.liveness import as_it_is, trials_as_they_are
 from ae_sweep.tracking.runs import RUN_STATUS, create_sweep_run, reopen_sweep_run
 from ae_sweep.tracking.stored_runs import StoredRuns
+from ae_sweep.tracking.tries import Tries
 from ae_sweep.tracking.views import missing_views, stored_views
 from ae_sweep.tracking.writer import SweepWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from mlflow.entities import Run
 
     from ae_sweep.config import SweepConfig
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
@@ -103,8 +107,8 @@ class TrackingStore(StoredRuns):
             _refuse_other(reader.sweep_record(run), config, card)
             self._add_views()
             reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)
-            self._end_abandoned(config.name)
-        return self._sweep_writer(run.info.run_id, config, card, commands)
+            tries = self._end_abandoned(config.name)
+        return self._sweep_writer(run.info.run_id, config, card, commands, tries)
 
     def sweeps(self) -> list[SweepRecord]:
         """Return all sweeps, the newest first."""
@@ -173,6 +177,49 @@ class TrackingStore(StoredRuns):
             record = reader.sweep_record(parent, counts)
         return as_it_is(record, self._store), trials_as_they_are(record, trials, self._store)
 
+    def trials_to_keep(self, sweep: str) -> list[TrialRecord]:
+        """Return the trials of a sweep for its resumption: without their model they have failed.
+
+        Raises
+        ------
+        NotStoredError
+            If there is no sweep of that name.
+        """
+        trials = []
+        with translated(self._place):
+            self._runs.parent(sweep)
+            there = self._models_of(sweep)
+            for run in self._runs.trials(sweep):
+                if (record := reader.trial_record(run)) is not None:
+                    lacks = _lacks_model(run, there)
+                    trials.append(
+                        dataclasses.replace(record, outcome=Outcome.FAILED) if lacks else record
+                    )
+        return trials
+
+    def count_runs(self, sweep: str) -> tuple[int, int]:
+        """Count the runs of a sweep's name: of sweeps, and of trials; deleted ones do not count."""
+        with translated(self._place):
+            parents = sum(run.data.tags[names.SWEEP] == sweep for run in self._runs.parents())
+            return parents, sum(1 for _ in self._runs.trials(sweep))
+
+    def delete_sweep(self, sweep: str) -> None:
+        """Move all runs of a sweep's name to MLflow's deleted runs, the sweep's own the last.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        with translated(self._place):
+            for run in list(self._runs.trials(sweep)):
+                self._client.delete_run(run.info.run_id)
+            for run in list(self._runs.parents()):
+                if run.data.tags[names.SWEEP] == sweep:
+                    self._client.delete_run(run.info.run_id)
+
     def finished_points(self, sweep: str) -> dict[str, float]:
         """Return the validation objective of each finished point, by the point's key.
 
@@ -197,7 +244,12 @@ class TrackingStore(StoredRuns):
             self._client.set_experiment_tag(self._experiment_id, key, value)
 
     def _sweep_writer(
-        self, run_id: str, config: SweepConfig, card: DatasetCard, commands: Mapping[str, str]
+        self,
+        run_id: str,
+        config: SweepConfig,
+        card: DatasetCard,
+        commands: Mapping[str, str],
+        tries: Tries | None = None,
     ) -> SweepWriter:
         return SweepWriter(
             self._client,
@@ -207,12 +259,46 @@ class TrackingStore(StoredRuns):
             config=config,
             card=card,
             commands=commands,
+            tries=tries,
         )
 
-    def _end_abandoned(self, sweep: str) -> None:
-        for run in self._runs.running_trials(sweep):
-            self._client.set_tag(run.info.run_id, names.OUTCOME, Outcome.INTERRUPTED)
-            self._client.set_terminated(run.info.run_id, status=RUN_STATUS[Outcome.INTERRUPTED])
+    def _end_abandoned(self, sweep: str) -> Tries:
+        """End the trials of a killed process, and those without a model; return all to try again.
+
+        A finished trial whose model was deleted has failed: it is trained again.
+        """
+        tries, there = Tries(self._client), self._models_of(sweep)
+        for run in self._runs.trials(sweep):
+            outcome = reader.trial_outcome(run)
+            if outcome is Outcome.RUNNING:
+                self._end(run, Outcome.INTERRUPTED)
+            elif _lacks_model(run, there):
+                outcome = Outcome.FAILED
+                self._client.set_tag(run.info.run_id, names.FAILURE, "its model was deleted")
+                self._end(run, outcome)
+            if outcome not in (Outcome.FINISHED, Outcome.PRUNED):
+                tries.add(run)
+        return tries
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        self._client.set_tag(run.info.run_id, names.OUTCOME, outcome)
+        self._client.set_terminated(run.info.run_id, status=RUN_STATUS[outcome])
+
+    def _models_of(self, sweep: str) -> set[str]:
+        return models.there(
+            self._client,
+            experiment_id=self._experiment_id,
+            sweep=sweep,
+            place=self._artifacts,
+            local=self._store.artifact_root is not None,
+        )
+
+
+def _lacks_model(run: Run, there: Collection[str]) -> bool:
+    """Return whether a trial has finished and its logged model was deleted since."""
+    logged = [] if run.outputs is None else run.outputs.model_outputs
+    gone = bool(logged) and not any(output.model_id in there for output in logged)
+    return gone and reader.trial_outcome(run) is Outcome.FINISHED
 
 
 def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:

@@ -24,6 +24,7 @@ from ae_sweep.tracking.runs import (
     table_tag,
     trial_parameters,
 )
+from ae_sweep.tracking.tries import Tries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -212,6 +213,8 @@ class SweepWriter(RunWriter):
     ----------
     commands
         Purpose → command, for the description of the run.
+    tries
+        Of its points, which ended without a result; none of a new sweep.
     """
 
     def __init__(
@@ -224,11 +227,13 @@ class SweepWriter(RunWriter):
         config: SweepConfig,
         card: DatasetCard,
         commands: Mapping[str, str],
+        tries: Tries | None = None,
     ) -> None:
         super().__init__(client, place=place, experiment_id=experiment_id, run_id=run_id)
         self._config = config
         self._card = card
         self._commands = commands
+        self._tries = tries or Tries(client)
 
     def start_trial(
         self,
@@ -265,6 +270,7 @@ class SweepWriter(RunWriter):
         }
         run_tags = {
             **tags,
+            **self._tries.tags(point.key),
             **commit_tag(texts),
             names.KIND: names.KIND_TRIAL,
             names.PARENT: self._run_id,
@@ -278,6 +284,7 @@ class SweepWriter(RunWriter):
                 parameters=texts,
                 card=self._card,
             )
+            self._tries.replace(point.key)
         return TrialWriter(
             self._client,
             place=self._place,
