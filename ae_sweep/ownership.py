@@ -308,8 +308,13 @@ def _is_at(path: Path, descriptor: int) -> bool:
 def _read(descriptor: int) -> Owner | None:
     try:
         document = json.loads(os.pread(descriptor, MAX_RECORD_BYTES, 0))
-        fields = {field.name: str(document[field.name]) for field in dataclasses.fields(Owner)}
-        return Owner(**{**fields, "pid": int(fields["pid"])})
+        return Owner(
+            host=str(document["host"]),
+            machine=str(document["machine"]),
+            boot=str(document["boot"]),
+            pid=int(document["pid"]),
+            started=str(document["started"]),
+        )
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

@@ -124,7 +124,7 @@ def test_a_deleted_model_is_named_and_its_point_trained_again_by_the_advised_com
     client: MlflowClient, cli: Callable[..., Any], store: Store
 ) -> None:
     whole = run()
-    trial = whole.trials[0]
+    trial = whole.trials[-1]
     (output,) = client.get_run(trial.run_id).outputs.model_outputs
     client.delete_logged_model(output.model_id)
     with pytest.raises(NotStoredError) as caught, whole.runs.model_file(trial.run_id):
@@ -148,7 +148,7 @@ def test_a_model_whose_files_are_gone_is_trained_again_too(
     client: MlflowClient, store: Store
 ) -> None:
     whole = run()
-    trial = whole.trials[-1]
+    trial = whole.trials[0]
     with whole.runs.model_file(trial.run_id) as file:
         file.unlink()
     with pytest.raises(NotStoredError, match="was deleted"), whole.runs.model_file(trial.run_id):

@@ -23,7 +23,6 @@ from ae_sweep.cli import closed_output
 from ae_sweep.cli.app import exit_code
 from ae_sweep.cli.console import say
 from ae_sweep.records import Outcome
-from ae_sweep.runner import interrupts
 from ae_sweep.runner.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def send(number: int) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time as the handler of signals reads it, to be moved."""
     now = [100.0]
-    monkeypatch.setattr(interrupts.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("ae_sweep.runner.interrupts.time.monotonic", lambda: now[0])
     return now
 
 

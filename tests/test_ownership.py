@@ -9,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +22,6 @@ from ae_sweep.ownership import Owner, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TAKE_OVER = "ae-sweep run --name r --resume --take-over"
 HOLDER = """
@@ -201,7 +202,7 @@ def test_a_process_that_only_asks_keeps_nobody_from_beginning(
     leave(folder, pid=2**22 + 1)
     asking = os.open(folder / "owner.json", os.O_RDONLY)
     fcntl.flock(asking, fcntl.LOCK_SH)
-    monkeypatch.setattr(ownership.time, "sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
+    monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
     with hold(folder):
         pass
     os.close(asking)
@@ -228,7 +229,7 @@ def test_a_system_without_proc_is_asked_by_its_commands(
         asked.append(command[0])
         return "Thu Nov 26 21:30:26 2026"
 
-    monkeypatch.setattr(ownership, "PROC", ownership.Path("/nowhere"))
+    monkeypatch.setattr(ownership, "PROC", Path("/nowhere"))
     monkeypatch.setattr(ownership, "_said", say)
     owner = ownership.this_process()
     assert owner.started == owner.boot == "Thu Nov 26 21:30:26 2026"

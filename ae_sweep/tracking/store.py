@@ -174,8 +174,8 @@ class TrackingStore(StoredRuns):
                 counts[reader.trial_outcome(run)] += 1
                 if (record := reader.trial_record(run)) is not None:
                     trials.append(record)
-            record = reader.sweep_record(parent, counts)
-        return as_it_is(record, self._store), trials_as_they_are(record, trials, self._store)
+            sweep = reader.sweep_record(parent, counts)
+        return as_it_is(sweep, self._store), trials_as_they_are(sweep, trials, self._store)
 
     def trials_to_keep(self, sweep: str) -> list[TrialRecord]:
         """Return the trials of a sweep for its resumption: without their model they have failed.
