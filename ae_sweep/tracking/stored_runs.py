@@ -11,9 +11,11 @@ from mlflow.exceptions import MlflowException
 
 from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.messages import shorten
+from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names
 from ae_sweep.tracking.curve import write_curves
 from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.reader import trial_outcome
 from ae_sweep.tracking.runs import add_to_run, now_ms, table_tag
 from ae_sweep.tracking.sweep_runs import SweepRuns
 
@@ -97,9 +99,12 @@ class StoredRuns:
     def _no_model(self, run: Run) -> NotStoredError:
         sweep = run.data.tags.get(names.SWEEP, "")
         again = self._store.command("run", "--name", sweep, "--resume")
+        trial = f"{shorten(run.info.run_name)} of the sweep {shorten(sweep)}"
+        run_id = shorten(run.info.run_id)
+        if (outcome := trial_outcome(run)) is not Outcome.FINISHED:
+            return NotStoredError(f"{trial} (run {run_id}) has no model: it is {outcome}")
         return NotStoredError(
-            f"the model of {shorten(run.info.run_name)} of the sweep {shorten(sweep)} (run "
-            f"{shorten(run.info.run_id)}) was deleted; to train it again: `{again}`"
+            f"the model of {trial} (run {run_id}) was deleted; to train it again: `{again}`"
         )
 
     def parameters(self, run_id: str) -> dict[str, str]:
