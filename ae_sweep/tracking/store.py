@@ -276,7 +276,8 @@ class TrackingStore(StoredRuns):
                 outcome = Outcome.FAILED
                 self._client.set_tag(run.info.run_id, names.FAILURE, "its model was deleted")
                 self._end(run, outcome)
-            if outcome not in (Outcome.FINISHED, Outcome.PRUNED):
+            # A pruned one is tried again if its process was killed before the study heard of it.
+            if outcome is not Outcome.FINISHED:
                 tries.add(run)
         return tries
 

@@ -1,6 +1,6 @@
 """Earlier tries of a point: MLflow shows one run per point, the latest try.
 
-A try that ended without a result is moved to MLflow's deleted runs once the next one has begun,
+A try that did not finish is moved to MLflow's deleted runs once the next one has begun,
 which names it.
 """
 
@@ -22,7 +22,7 @@ class _Try(NamedTuple):
 
 
 class Tries:
-    """The runs of a sweep that ended without a result.
+    """The runs of a sweep that did not finish.
 
     Every call is made within ``errors.translated``.
     """
