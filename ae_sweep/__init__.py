@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ae_sweep.api import (
     Sweep,
     SweepSettings,
+    delete_sweep,
     iter_sweep,
     list_sweeps,
     load_dataset,
@@ -34,6 +35,7 @@ __all__ = [
     "TrialStarted",
     "TrialValidated",
     "__version__",
+    "delete_sweep",
     "inspection",
     "iter_sweep",
     "list_sweeps",

@@ -233,7 +233,7 @@ def test_no_message_writes_a_command_by_hand() -> None:
     """One that does would leave the store out, or name it unquoted."""
     names = "|".join(
         ("run|ui|frontier|dimensions|reconstruct|latent|manifold|interpolate|sample|report|identity",
-         "list|show|data|sync")
+         "list|show|delete|data|sync")
     )  # fmt: skip
     command = re.compile(rf"(\bae-sweep ({names})\b|\bmlflow (db|experiments|gc|server|ui)\b)")
     found = set()

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import re
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +13,11 @@ import own_sources
 import pytest
 import tracking_support as support
 from conftest import ROOT
+from fake_engine import SMALL, faking
 from fakes import FakeTraining
 
 import ae_sweep
-from ae_sweep import tracking, training
+from ae_sweep import tracking
 from ae_sweep.errors import (
     ConfigError,
     ConflictError,
@@ -29,43 +29,13 @@ from ae_sweep.locations import open_at
 from ae_sweep.records import Outcome
 from ae_sweep.runner.execution import SweepPlanned
 from ae_sweep.runner.request import make_request
-from ae_sweep.sweep import InlineWorker, TrialEnded, TrialStarted, TrialValidated
+from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Done
-
-    from ae_sweep.runner.setup import SweepSetup
-    from ae_sweep.sweep import Train, Worker
-
-SMALL: Mapping[str, Any] = {"dataset": "shapes", "train_limit": 256}
-SPEED = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
-
-
-@dataclass(frozen=True)
-class FakeEngine:
-    """Trains nothing, at a known speed."""
-
-    setup: SweepSetup
-    train: Train
-    workers: int = 1
-    threads: int = 1
-    speeds: Mapping[int, training.Speed] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "speeds", dict.fromkeys(self.setup.config.dims, SPEED))
-
-    def parameters(self) -> dict[str, str | int]:
-        return {"threads": 1, "device": "none", "device_name": "none"}
-
-    def open(self) -> Worker:
-        return InlineWorker(self.train)
-
-
-def faking(fake: FakeTraining) -> Callable[..., FakeEngine]:
-    return lambda setup, _trials, _announce: FakeEngine(setup, fake)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ COMMANDS = (
     "sync",
     "list",
     "show",
+    "delete",
     "data",
     "doctor",
 )

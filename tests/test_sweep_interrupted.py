@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from commands import Done, SignalAfter, SignalIn
+from commands import ROOT, Done, SignalAfter, SignalIn, environment
 from sweep_support import CONV, SMALL, check_databases, empty_store, read_until, resume, stored
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ MOMENTS = {
     "before a first step": SignalAfter(r"d=2 trial 0: lr"),
     "in mid-trial": SignalAfter(MID_TRIAL),
     "in mid-trial, SIGTERM": SignalAfter(MID_TRIAL, signal.SIGTERM),
+    "in mid-trial, SIGHUP": SignalAfter(MID_TRIAL, signal.SIGHUP),
     "while a model is logged": SignalIn("ae_sweep.tracking.models", "log_model"),
     "between search and repeats": SignalAfter(r"\[4/6\]"),
     "in the last repeat": SignalAfter(r"d=4 repeat 1: epoch"),
@@ -125,3 +129,64 @@ def test_a_second_ctrl_c_does_no_harm(server: Server, tmp_path: Path) -> None:
     left = stored(tmp_path / "store")
     assert left.statuses["RUNNING"] == 0
     assert "RUNNING" not in left.trials
+
+
+def test_a_second_ctrl_c_that_is_meant_ends_at_once_and_the_sweep_is_resumable(
+    server: Server, process: Callable[..., Done], undisturbed: Path, tmp_path: Path
+) -> None:
+    empty_store(tmp_path)
+    with server.start("run", *CONV, cwd=tmp_path, known_speed=True) as running:
+        read_until(running, "d=2 trial 0: epoch")
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.15)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate()
+    assert running.returncode == 130, err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].endswith(
+        f"complete it with: ae-sweep run --name small --resume --store {tmp_path / 'store'}"
+    )
+    resume(process, tmp_path)
+    assert stored(tmp_path / "store").statuses["RUNNING"] == 0
+
+
+def test_a_terminal_that_is_closed_ends_a_sweep_in_order(tmp_path: Path) -> None:
+    """Signal and failing output come together, as when an ssh connection breaks."""
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
+    empty_store(tmp_path)
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(
+            sys.executable,
+            [sys.executable, str(ROOT / "cli.py"), "run", *SMALL],
+            environment(TERM="xterm"),
+        )
+    shown = b""
+    while b"d=2 trial 0" not in shown:
+        shown += os.read(master, 4096)
+    os.close(master)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    left = stored(tmp_path / "store")
+    assert left.statuses["RUNNING"] == 0
+    assert left.parent == "KILLED"
+    check_databases(tmp_path / "store")
+
+
+@pytest.mark.parametrize("words", ["--version", "list", "list --json", "show --json"])
+def test_a_pipe_closed_by_its_reader_ends_a_command_without_a_word(
+    undisturbed: Path, words: str
+) -> None:
+    """The whole path, with Python's own end: `ae-sweep list | head -0`."""
+    options = [] if words == "--version" else ["--store", str(undisturbed)]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), *words.split(), *options],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -12,13 +12,14 @@ import tracking_support as support
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from ae_sweep import tracking
+from ae_sweep import ownership, tracking
 from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.errors import ConfigError, ConflictError, NotStoredError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.tracking import reader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ae_sweep.locations import Store
@@ -35,8 +36,11 @@ def opened(store: Store) -> tracking.TrackingStore:
 
 
 @pytest.fixture
-def sweep(opened: tracking.TrackingStore) -> tracking.SweepWriter:
-    return opened.start_sweep(support.config(), card=support.CARD, environment=support.ENVIRONMENT)
+def sweep(opened: tracking.TrackingStore, store: Store) -> Iterator[tracking.SweepWriter]:
+    with ownership.hold(store.running("first"), take_over_command=""):
+        yield opened.start_sweep(
+            support.config(), card=support.CARD, environment=support.ENVIRONMENT
+        )
 
 
 @pytest.fixture

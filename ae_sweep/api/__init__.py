@@ -13,11 +13,12 @@ x = model.decode(z)
 from ae_sweep.api.images import load_dataset
 from ae_sweep.api.publishing import sync
 from ae_sweep.api.run import SweepSettings, iter_sweep, plan_sweep, run_sweep
-from ae_sweep.api.stored import Sweep, list_sweeps, load_sweep
+from ae_sweep.api.stored import Sweep, delete_sweep, list_sweeps, load_sweep
 
 __all__ = [
     "Sweep",
     "SweepSettings",
+    "delete_sweep",
     "iter_sweep",
     "list_sweeps",
     "load_dataset",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import operator
 import os
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 Values: TypeAlias = "float | str | Iterable[float] | Range[Any] | Choices[Any]"
 """One value is fixed, several are a choice, ``Range(lo, hi)`` or ``"LO:HI"`` is a range."""
-COUNTS = ("trials", "repeats", "seed", "train_limit")
+COUNTS = ("trials", "repeats", "retries", "seed", "train_limit")
 """Settings that are one whole number."""
 
 
@@ -53,6 +54,8 @@ class SweepSettings(TypedDict, total=False):
     """Trials per study."""
     repeats: int
     """How often the best configuration of each study is trained again, with other seeds."""
+    retries: int
+    """How often a resumed sweep tries a trial again that has failed."""
     seed: int
     """Seeds suggestions and trainings."""
     dataset: Any
@@ -96,6 +99,9 @@ class SweepSettings(TypedDict, total=False):
     """GB of memory that the images may take in each process; half of what there is if left out."""
     resume: bool
     """Complete the stored sweep of this name; its settings hold."""
+    take_over: bool
+    """With ``resume``: take the sweep over from a process on another machine, which must have
+    ended."""
     engine: EngineFactory
     """Trains the trials in place of this machine's engines."""
 
@@ -143,6 +149,7 @@ def run_sweep(
         If the tracking store failed: a journal keeps what is not stored, for `sync`.
     """
     from ae_sweep.api.progress import Progress, Silent
+    from ae_sweep.runner.execution import is_stored
 
     shown = Progress() if progress else Silent()
     request = _request(name, store, settings, announce=shown.announce if progress else ignore)
@@ -151,7 +158,10 @@ def run_sweep(
         try:
             finished = shown.show(_events(request, interrupts, announce=shown.announce))
         except KeyboardInterrupt:
-            shown.announce(f"interrupted; complete it with: {request.resume_call}")
+            with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
+                stored = is_stored(request)
+                advice = f"; complete it with: {request.resume_call}" if stored else ""
+                shown.announce(f"interrupted{advice}")
             raise
     return _opened(request, finished)
 
@@ -237,6 +247,7 @@ def _request(
         now=now,
         announce=announce,
         resume=given.pop("resume", False),
+        take_over=given.pop("take_over", False),
         data_dir=data_dir_at(data_dir),
         device=given.pop("device", DEFAULT_DEVICE),
         workers=parse_workers(str(workers)),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ae_sweep.models import TrainedAutoencoder
     from ae_sweep.plots import Figure
     from ae_sweep.records import SweepRecord, TrialRecord
+    from ae_sweep.runner.deletion import StoredParts
     from ae_sweep.tracking import TrackingStore
 
 KEPT_BYTES = 2**30
@@ -111,6 +112,30 @@ def list_sweeps(*, store: Path | str | None = None) -> list[SweepRecord]:
     from ae_sweep import tracking
 
     return tracking.open_for_reading(open_at(store)).sweeps()
+
+
+def delete_sweep(name: str, *, store: Path | str | None = None) -> StoredParts:
+    """Delete a sweep, or what is left of one whose run was deleted in MLflow; its name is free.
+
+    Its runs become deleted runs of MLflow, which can be restored there.
+
+    Returns
+    -------
+    StoredParts
+        What there was.
+
+    Raises
+    ------
+    NotStoredError
+        If nothing is stored under the name.
+    ConflictError
+        If a process runs the sweep.
+    StoreError
+        If the store cannot be written.
+    """
+    from ae_sweep.runner import deletion
+
+    return deletion.delete_sweep(name, open_at(store))
 
 
 @dataclass(frozen=True, kw_only=True)

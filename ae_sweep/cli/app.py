@@ -7,13 +7,15 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ae_sweep.cli.argv import ListCommand
+from ae_sweep.cli.closed_output import EXIT_CLOSED, discard_closed, is_closed
 from ae_sweep.cli.data import data
 from ae_sweep.cli.decode import decode
+from ae_sweep.cli.delete import delete
 from ae_sweep.cli.dimensions import dimensions
 from ae_sweep.cli.doctor import doctor
 from ae_sweep.cli.encode import encode
@@ -33,6 +35,9 @@ from ae_sweep.cli.sync import sync
 from ae_sweep.cli.ui import ui
 from ae_sweep.isolation import isolate_process
 from ae_sweep.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 app = typer.Typer(
     name="ae-sweep",
@@ -58,6 +63,7 @@ app.command(cls=ListCommand)(identity)
 app.command(cls=ListCommand)(sync)
 app.command("list", cls=ListCommand)(list_sweeps)
 app.command(cls=ListCommand)(show)
+app.command(cls=ListCommand)(delete)
 app.command(cls=ListCommand)(data)
 app.command(cls=ListCommand)(doctor)
 
@@ -101,7 +107,28 @@ def main() -> None:
     if "--debug" in arguments:
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     try:
-        app(args=arguments, prog_name="ae-sweep")
+        code = exit_code(arguments)
     finally:
         # All is printed and stored: while Python shuts down, Ctrl-C could only print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def exit_code(arguments: Sequence[str]) -> int | str | None:
+    """Run a command and return its exit code; nothing is left to be written."""
+    stdout, code = sys.stdout, None
+    try:
+        app(args=list(arguments), prog_name="ae-sweep")
+    except SystemExit as end:
+        code = end.code
+    try:
+        if sys.stdout is not stdout:  # Typer has found it closed
+            raise BrokenPipeError
+        sys.stdout.flush()
+    except OSError as error:
+        if not is_closed(error):
+            raise
+        sys.stdout = stdout
+        code = code if code not in (None, 0, 1) else EXIT_CLOSED
+    discard_closed()  # else Python, while it shuts down, would fail with exit code 120
+    return code

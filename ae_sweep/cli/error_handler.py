@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 import typer
 
+from ae_sweep.cli.closed_output import EXIT_CLOSED, discard_closed, is_closed
 from ae_sweep.cli.console import say
 from ae_sweep.errors import AeSweepError, StoreError
 from ae_sweep.messages import redacted, visible
@@ -33,9 +34,13 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except (typer.Exit, BrokenPipeError):
+            sys.stdout.flush()
+        except typer.Exit:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a message
+            if isinstance(error, OSError) and is_closed(error):
+                discard_closed()
+                raise typer.Exit(EXIT_CLOSED) from None
             if os.environ.get(DEBUG_VARIABLE):
                 sys.stderr.write(redacted(traceback.format_exc()))
             raise typer.Exit(_report(error)) from None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ae_sweep.cli.closed_output import discard_closed, is_closed
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import EXIT_INTERRUPTED, handled
 from ae_sweep.cli.options import (
@@ -66,6 +70,15 @@ def run(
             parser=whole_number,
             metavar="N",
             help="Train the best of each dim again with N other seeds." + _default("repeats"),
+        ),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="How often --resume tries a trial again that has failed; one that diverged twice "
+            "is given up." + _default("retries"),
         ),
     ] = None,
     seed: Annotated[
@@ -152,6 +165,14 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Complete the stored sweep --name; its settings hold.")
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="With --resume: take the sweep over from a process on another machine, which must "
+            "have ended.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the estimated time, then exit.")
     ] = False,
@@ -172,7 +193,7 @@ def run(
     place, files = open_at(store, announce=say), data_dir_at(data_dir)
     wanted = parse_workers(workers)
     given = {
-        **table_options, "dims": dims, "trials": trials, "repeats": repeats,
+        **table_options, "dims": dims, "trials": trials, "repeats": repeats, "retries": retries,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
         "sampler": sampler, "pruner": pruner, "method": method, "image_size": image_size,
         "fit": fit, "colour": colour, "background": background, "scale": scale or None,
@@ -188,6 +209,7 @@ def run(
         now=time.localtime(),
         announce=say,
         resume=resume,
+        take_over=take_over,
         data_dir=files,
         device=device,
         workers=wanted,
@@ -215,16 +237,33 @@ def run(
 
 def _train(request: SweepRequest, estimate: Estimate, interrupts: Interrupts) -> FinishedSweep:
     from ae_sweep.cli.progress import show_progress
-    from ae_sweep.runner.execution import execute
+    from ae_sweep.runner.execution import execute, is_stored
 
+    interrupts.at_once = partial(_end_at_once, request)
     try:
         events = execute(request, estimate, shield=interrupts.shield, announce=say)
         return show_progress(events, estimate=estimate)
     except KeyboardInterrupt:
-        # A second Ctrl-C has nothing to add.
-        with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
-            say(f"interrupted; complete it with: {request.resume_command}")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        pass
+    except OSError as error:
+        if not is_closed(error):
+            raise
+        discard_closed()
+    with contextlib.suppress(KeyboardInterrupt), interrupts.shield():
+        say(f"interrupted{_advice(request) if is_stored(request) else ''}")
+    raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _advice(request: SweepRequest) -> str:
+    return f"; complete it with: {request.resume_command}"
+
+
+def _end_at_once(request: SweepRequest) -> None:
+    """End the process in whatever it does; worker processes end with it."""
+    shown = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # the live display hides the cursor
+    with contextlib.suppress(OSError):  # not through the stream, which may be in the middle of it
+        os.write(2, f"{shown}ended at once{_advice(request)}\n".encode())
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output: bool) -> None:

@@ -27,6 +27,7 @@ from ae_sweep.config.model import (
 )
 from ae_sweep.config.space import Domain, SearchSpace
 from ae_sweep.config.sweep import (
+    DEFAULT_RETRIES,
     MEMORY_NAME,
     NAME_PATTERN,
     MethodName,
@@ -53,6 +54,7 @@ from ae_sweep.config.values import (
 )
 
 __all__ = [
+    "DEFAULT_RETRIES",
     "IMAGE_OPTIONS",
     "MAX_COUNT",
     "MAX_PORT",

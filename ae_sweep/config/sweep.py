@@ -28,9 +28,11 @@ PrunerName = Literal["median", "hyperband", "none"]
 
 MethodName = Literal["separate", "nested"]
 
-MAY_GROW = ("dims", "trials", "repeats")
+MAY_GROW = ("dims", "trials", "repeats", "retries")
 """What may change under one name, with the values of the model's settings; all others decide
 whether it is the same sweep."""
+
+DEFAULT_RETRIES = 2
 
 MEMORY_NAME = "array"
 """Names such images where results are shown."""
@@ -76,6 +78,8 @@ class SweepConfig:
     """Trials per study."""
     repeats: int = 0
     """How often the best configuration of each study is trained again, with other seeds."""
+    retries: int = DEFAULT_RETRIES
+    """How often a resumed sweep tries a trial again that has failed."""
     seed: int = 0
     """Seeds suggestions and trainings."""
     dataset: str = "mnist"
@@ -110,6 +114,7 @@ class SweepConfig:
             raise ConfigError(f"dims must be ascending and distinct, got {self.dims}")
         check_count("trials", self.trials)
         check_count("repeats", self.repeats, least=0)
+        check_count("retries", self.retries, least=0)
         if not self.own_images:
             check_no_options(self.dataset, self.images)
         if self.train_limit is not None:
@@ -222,6 +227,8 @@ def as_flat_dict(config: SweepConfig) -> dict[str, str]:
     """Return a sweep's whole configuration as parameter names and texts."""
     flat = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     flat.pop("space")
+    if config.retries == DEFAULT_RETRIES:  # as in stores of versions that knew none
+        flat.pop("retries")
     flat |= flat.pop("images").written
     settings: tuple[ModelSetting, ...] = flat.pop("settings")
     flat |= {setting.name: setting for setting in settings}

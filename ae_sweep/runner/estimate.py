@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ae_sweep import training
@@ -11,8 +11,6 @@ from ae_sweep.records import Role
 from ae_sweep.sweep import ExpectedTrial, Forecast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ae_sweep.locations import Store
     from ae_sweep.runner.engine import Engine
     from ae_sweep.runner.setup import SweepSetup
@@ -30,8 +28,6 @@ class Estimate:
     setup: SweepSetup
     engine: Engine
     store: Store
-    finished: Mapping[str, float] = field(default_factory=dict)
-    """Validation objective by key of the points that were stored as finished."""
 
     @property
     def trials(self) -> int:

@@ -9,9 +9,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ae_sweep import analysis, sweep, tracking, training
-from ae_sweep.errors import NotStoredError, StoreError
-from ae_sweep.messages import ignore
+from ae_sweep import analysis, ownership, sweep, tracking, training
+from ae_sweep.errors import AeSweepError, ConflictError, NotStoredError, StoreError
+from ae_sweep.messages import counted, ignore
 from ae_sweep.records import Outcome
 from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from ae_sweep.analysis import Frontier
-    from ae_sweep.config import Condition
+    from ae_sweep.config import Condition, SweepConfig
     from ae_sweep.locations import Store
     from ae_sweep.records import SweepRecord, TrialRecord
     from ae_sweep.runner.engine import Announce
@@ -112,21 +112,40 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
         setup = with_stored_options(setup, request.stored_options)
         config = setup.config
     setup = setup.saved_in(store.running(config.name))
-    trials = tracking.open_for_reading(store).trials(config.name) if request.resume else []
+    trials: list[TrialRecord] = []
     if request.resume:  # what a journal keeps is as good as stored: it is published first
+        trials += tracking.open_for_reading(store).trials_to_keep(config.name)
         trials += tracking.kept_trials(store, config.name)
-    plan = sweep.make_plan(
-        config,
-        filled=sweep.count_filled(config, sweep.filled_slots(store.optuna_path, config), trials),
-        repeated=sweep.finished_repeats(config, trials),
-    )
+    plan = _plan(config, trials, store, announce=announce)
     engine = request.engine_factory(setup, plan.trials, announce)
     return Estimate(
         plan=plan,
         setup=setup,
         engine=engine,
         store=store,
-        finished=tracking.finished_points(trials),
+    )
+
+
+def _plan(
+    config: SweepConfig, trials: Sequence[TrialRecord], store: Store, *, announce: Announce
+) -> sweep.Plan:
+    """Count what is wanted and neither finished nor given up, and say what is."""
+    path, held = store.optuna_path, sweep.held_configurations(config, trials)
+    given_up = sweep.given_up(path, config, held=held)
+    for condition, tries in given_up.items():
+        if number := tries.trials + tries.repeats:
+            announce(
+                f"{counted(number, 'trial')} of {condition} failed too often to be tried again; "
+                "--retries N tries more often, unless it diverged twice"
+            )
+    repeated = sweep.finished_repeats(config, trials)
+    return sweep.make_plan(
+        config,
+        filled=sweep.count_filled(config, sweep.filled_slots(path, config, held=held), trials),
+        repeated={
+            each: repeated.get(each, 0) + (given_up[each].repeats if each in given_up else 0)
+            for each in config.conditions
+        },
     )
 
 
@@ -165,18 +184,31 @@ def execute(
         If no trial finished.
     NotPublishedError
         If the tracking store fails in the end; then a journal keeps what is not stored.
+    ConflictError
+        If another process runs the sweep, or has taken it over.
     """
     runs = tracking.open_for_writing(request.store)
-    if request.resume:
-        publish_first(runs, request.store, request.config.name, announce=announce)
-    with contextlib.ExitStack() as held:
+    config = estimate.setup.config
+    with contextlib.ExitStack() as owned, contextlib.ExitStack() as held:
+        holding = owned.enter_context(
+            ownership.hold(
+                request.store.running(config.name),
+                take_over_command=request.take_over_command,
+                take_over=request.take_over,
+            )
+        )
+        if request.resume:
+            publish_first(runs, request.store, config.name, announce=announce)
         # From its creation to the try that ends it, no interruption may come between.
         held.enter_context(shield())
         writer = _open_sweep(request, estimate, runs, announce)
         try:
             held.close()
+            # Read again: what was planned may have been trained by another process since.
+            trials = runs.trials_to_keep(config.name) if request.resume else []
             reasons: list[str] = []
-            yield from _noting_failures(_train(estimate, writer, shield=shield), reasons)
+            events = _train(estimate, writer, holding, trials, shield=shield)
+            yield from _noting_failures(events, reasons)
             try:
                 writer.flush()
                 return _publish(request, runs, writer, setup=estimate.setup)
@@ -191,10 +223,23 @@ def execute(
             with contextlib.suppress(KeyboardInterrupt, StoreError), shield():
                 writer.interrupt()
             raise
+        except ConflictError:  # it is another process's sweep now
+            raise
         except Exception as error:
             with contextlib.suppress(StoreError):  # the first error says what went wrong
                 writer.fail(f"{type(error).__name__}: {error}")
             raise
+
+
+def is_stored(request: SweepRequest) -> bool:
+    """Return whether there is a sweep to resume, as far as can be found out."""
+    try:
+        tracking.open_for_reading(request.store).sweep_settings(request.config.name)
+    except NotStoredError:
+        return False
+    except AeSweepError:
+        return True
+    return True
 
 
 def _open_sweep(
@@ -210,7 +255,12 @@ def _open_sweep(
 
 
 def _train(
-    estimate: Estimate, writer: SweepWriter, *, shield: Shield
+    estimate: Estimate,
+    writer: SweepWriter,
+    holding: ownership.Holding,
+    trials: Sequence[TrialRecord],
+    *,
+    shield: Shield,
 ) -> Generator[SweepEvent, None, None]:
     setup, engine = estimate.setup, estimate.engine
     config, checkpoints = setup.config, setup.checkpoints
@@ -220,7 +270,10 @@ def _train(
         driver = sweep.Driver(
             config,
             studies=sweep.open_studies(
-                estimate.store.optuna_path, config, identity=setup.identity()
+                estimate.store.optuna_path,
+                config,
+                identity=setup.identity(),
+                held=sweep.held_configurations(config, trials),
             ),
             worker=worker,
             tracker=MlflowTracker(
@@ -228,13 +281,15 @@ def _train(
                 card=setup.card,
                 recipe=training.recipe_name(config),
                 parameters={**setup.parameters(), **engine.parameters(), **environment()},
-                finished=estimate.finished,
+                finished=tracking.finished_points(trials),
             ),
             shield=shield,
             forget=None if checkpoints is None else checkpoints.forget,
         )
         with contextlib.closing(driver.run()) as events:
-            yield from events
+            for event in events:
+                holding.check()
+                yield event
     if checkpoints is not None:
         checkpoints.close()
 

@@ -1,39 +1,59 @@
-"""Handling of SIGINT and SIGTERM: an interruption waits until bookkeeping is done."""
+"""Handling of SIGINT, SIGTERM and SIGHUP: an interruption waits until bookkeeping is done."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DOUBLED_SECONDS = 0.1
+"""A signal that follows another so soon is the same interruption: a shell hangs up its commands as
+the terminal does, a launcher passes Ctrl-C on, systemd sends SIGHUP with SIGTERM."""
 
 
 class Interrupts:
-    """Turns SIGINT and SIGTERM into KeyboardInterrupt, later where a shield is held."""
+    """Turns these signals into KeyboardInterrupt, later where a shield is held.
+
+    A second Ctrl-C ends it at once, whatever shield is held.
+
+    Attributes
+    ----------
+    at_once
+        Called for that; it raises KeyboardInterrupt, or ends the process.
+    """
 
     def __init__(self) -> None:
+        self.at_once: Callable[[], None] = _raise
         self._shields = 0
         self._pending = False
+        self._last_seconds: float | None = None
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Handle both signals for as long as the context lasts.
+        """Handle the signals for as long as the context lasts; those that are ignored stay so.
 
-        Python runs signal handlers in the main thread alone: in any other, this does nothing.
+        ``nohup`` has SIGHUP ignored. Python runs signal handlers in the main thread alone: in any
+        other, this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, self._take) for number in signals]
+        before = {
+            number: signal.signal(number, self._take)
+            for number in SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         try:
             yield
         finally:
-            for number, handler in zip(signals, before, strict=True):
+            for number, handler in before.items():
                 if handler is not None:  # else it was installed by other code than Python's
                     signal.signal(number, handler)
 
@@ -49,7 +69,19 @@ class Interrupts:
             self._pending = False
             raise KeyboardInterrupt
 
-    def _take(self, _signal: int, _frame: FrameType | None) -> None:
-        if not self._shields:
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        now, before = time.monotonic(), self._last_seconds
+        if before is not None and now - before < DOUBLED_SECONDS:
+            return
+        self._last_seconds = now
+        if before is not None and number == signal.SIGINT:
+            self._pending = False
+            self.at_once()
+        elif self._shields:
+            self._pending = True
+        else:
             raise KeyboardInterrupt
-        self._pending = True
+
+
+def _raise() -> None:
+    raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ae_sweep import ownership
 from ae_sweep.config import MEMORY_PREFIX, NAME_PATTERN, changed_options
 from ae_sweep.errors import ConfigError, DataError, NotStoredError
 from ae_sweep.locations import images_at
@@ -36,6 +37,8 @@ class SweepRequest:
     store: Store
     resume: bool = False
     """Whether a stored sweep of this name is completed."""
+    take_over: bool = False
+    """Whether it is taken over from a process on another machine, which cannot be asked."""
     data_dir: Path | None = None
     """Directory of the data set's files; None is the user cache."""
     device: str = DEFAULT_DEVICE
@@ -87,6 +90,11 @@ class SweepRequest:
         return f"{shlex.join(words)}{self.store.option}"
 
     @property
+    def take_over_command(self) -> str:
+        """Return the command that completes the sweep of a process on another machine."""
+        return f"{self.resume_command} --take-over"
+
+    @property
     def resume_call(self) -> str:
         """Return the call in Python that completes the sweep after an interruption."""
         arguments = [repr(self.config.name), "resume=True"]
@@ -106,6 +114,7 @@ def make_request(
     now: time.struct_time,
     announce: Announce,
     resume: bool = False,
+    take_over: bool = False,
     data_dir: Path | None = None,
     device: str = DEFAULT_DEVICE,
     workers: int | None = 1,
@@ -123,7 +132,9 @@ def make_request(
     now
         Local time, part of a name that is not given.
     announce
-        Called with a line where a setting has no effect.
+        Called with a line where a setting has no effect, or a process has ended without its sweep.
+    take_over
+        Whether the sweep may be taken from a process on another machine, which cannot be asked.
     image_memory
         GB of memory that the images may take in a process; None decides by what there is.
 
@@ -132,7 +143,8 @@ def make_request(
     ConfigError
         If a setting is wrong.
     ConflictError
-        If the name is taken and the sweep is not resumed, or is stored with other settings.
+        If the name is taken and the sweep is not resumed, or is stored with other settings, or
+        another process runs it.
     NotStoredError
         If there is no sweep of that name to resume.
     StoreError
@@ -142,8 +154,10 @@ def make_request(
         raise ConfigError(
             f"--resume needs the sweep's --name; `{store.command('list')}` shows the names"
         )
+    if take_over and not resume:
+        raise ConfigError("--take-over completes a sweep that is stored; add --resume and --name")
     check_image_memory(image_memory)
-    stored = stored_settings(name, store) if resume and name is not None else {}
+    stored = _stored(name, store) if resume and name is not None else {}
     dataset = dataset_text(given.get("dataset"))
     if stored and name is not None and dataset is None:
         check_still_there(stored.get("dataset", ""), name)
@@ -155,15 +169,12 @@ def make_request(
     # A wrong setting needs no torch, MLflow or Optuna to be refused.
     from ae_sweep import sweep, tracking
 
-    # Before anything is fetched or measured; the data set's digest is compared later.
-    with contextlib.suppress(NotStoredError):
-        tracking.open_for_reading(store)
-    sweep.check_conflict(store.optuna_path, config, identity=config.identity(), resume=resume)
     changed = tuple(changed_options(stored, config.images)) if stored else ()
-    return SweepRequest(
+    request = SweepRequest(
         config=config,
         store=store,
         resume=resume,
+        take_over=take_over,
         data_dir=data_dir,
         device=device,
         workers=workers,
@@ -173,6 +184,39 @@ def make_request(
         changed_options=changed,
         stored_options=stored if changed and stored.get("dataset") == config.dataset else None,
     )
+    # Before anything is fetched or measured; the data set's digest is compared later.
+    with contextlib.suppress(NotStoredError):
+        tracking.open_for_reading(store)
+    _check_owner(request, announce)
+    _refuse_remains(config.name, store)
+    sweep.check_conflict(store.optuna_path, config, identity=config.identity(), resume=resume)
+    return request
+
+
+def _stored(name: str, store: Store) -> Mapping[str, str]:
+    try:
+        return stored_settings(name, store)
+    except NotStoredError:
+        _refuse_remains(name, store)
+        raise
+
+
+def _refuse_remains(name: str, store: Store) -> None:
+    from ae_sweep.runner.deletion import refuse_remains
+
+    refuse_remains(name, store)
+
+
+def _check_owner(request: SweepRequest, announce: Announce) -> None:
+    """Refuse a sweep that another process runs, and say whose place is taken."""
+    found = ownership.check_free(
+        request.store.running(request.config.name),
+        take_over_command=request.take_over_command,
+        take_over=request.take_over,
+    )
+    if found is not None and request.resume:
+        has = "is given up" if found.state is ownership.State.UNKNOWN else "has ended"
+        announce(f"{found}, which ran {request.config.name}, {has}; what it trained is tried again")
 
 
 def _check_alone(workers: int | None, engine: EngineFactory | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ae_sweep.config import (
+    DEFAULT_RETRIES,
     IMAGE_OPTIONS,
     MODEL_SETTINGS,
     PARAMETERS,
@@ -36,6 +37,7 @@ DEFAULTS: Mapping[str, str] = {
     **{name: parameter.search for name, parameter in PARAMETERS.items()},
     "trials": "3",
     "repeats": "0",
+    "retries": str(DEFAULT_RETRIES),
     "seed": "0",
     "dataset": "mnist",
     "train_limit": "None",
@@ -94,6 +96,7 @@ def make_config(
         space=space,
         trials=_whole("trials", texts, name),
         repeats=_whole("repeats", texts, name),
+        retries=_whole("retries", texts, name),
         seed=_whole("seed", texts, name),
         dataset=texts["dataset"],
         images=_images(given, stored),

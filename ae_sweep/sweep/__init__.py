@@ -13,9 +13,24 @@ from ae_sweep.sweep.driver import (
 from ae_sweep.sweep.forecast import Forecast
 from ae_sweep.sweep.health import check_studies
 from ae_sweep.sweep.importance import importances
-from ae_sweep.sweep.plan import ExpectedTrial, Plan, count_filled, finished_repeats, make_plan
+from ae_sweep.sweep.plan import (
+    ExpectedTrial,
+    Plan,
+    count_filled,
+    finished_repeats,
+    held_configurations,
+    make_plan,
+)
 from ae_sweep.sweep.processes import ProcessWorker
-from ae_sweep.sweep.studies import check_conflict, filled_slots, open_studies
+from ae_sweep.sweep.studies import (
+    Tries,
+    check_conflict,
+    delete_studies,
+    filled_slots,
+    given_up,
+    has_studies_of,
+    open_studies,
+)
 from ae_sweep.sweep.study import ConditionStudy
 from ae_sweep.sweep.tracker import NullTracker, Tracker, TrialLog
 from ae_sweep.sweep.worker import InlineWorker, Train, Worker
@@ -39,13 +54,18 @@ __all__ = [
     "TrialLog",
     "TrialStarted",
     "TrialValidated",
+    "Tries",
     "Work",
     "Worker",
     "check_conflict",
     "check_studies",
     "count_filled",
+    "delete_studies",
     "filled_slots",
     "finished_repeats",
+    "given_up",
+    "has_studies_of",
+    "held_configurations",
     "importances",
     "make_plan",
     "open_studies",

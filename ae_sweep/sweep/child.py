@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ae_sweep.errors import AeSweepError, DeviceLostError, WorkerError
 from ae_sweep.isolation import starting_python
-from ae_sweep.sweep.worker import reason_of
+from ae_sweep.sweep.worker import is_divergence, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ Work: TypeAlias = Callable[[Any], Generator[Any, None, Any]]
 Factory: TypeAlias = Callable[[], Work]
 """Called once in the child, to set it up; a function of a module or a partial of one."""
 
-TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS_TO_END = 5.0
 """For a process that has closed its pipe."""
 
@@ -62,6 +62,8 @@ class Refused:
     reason: str
     spoilt: bool = False
     """Whether the process can do no further job."""
+    diverged: bool = False
+    """Whether the job would end so each time."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Child:
     """A worker process, from the parent's side.
 
     It is started by spawn: nothing of the parent's threads, files or devices is in it. It leaves
-    SIGINT and SIGTERM to the parent, and ends with the parent however that ends.
+    SIGINT, SIGTERM and SIGHUP to the parent, and ends with the parent however that ends.
 
     Raises
     ------
@@ -279,6 +281,10 @@ def _carry_out(work: Work, job: Any, pipe: Connection) -> Message | None:
 
 def _failure(error: Exception) -> Refused | Crashed:
     if isinstance(error, AeSweepError):
-        return Refused(reason_of(error), spoilt=isinstance(error, DeviceLostError))
+        return Refused(
+            reason_of(error),
+            spoilt=isinstance(error, DeviceLostError),
+            diverged=is_divergence(error),
+        )
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return Crashed(reason, "".join(traceback.format_exception(error)))

@@ -71,12 +71,13 @@ SweepEvent = TrialStarted | TrialValidated | TrialEnded
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """A running trial with its log and its study; a repeat belongs to no study."""
+    """A running trial with its log and its study."""
 
     trial: Trial
     log: TrialLog
-    study: ConditionStudy | None = None
+    study: ConditionStudy
     ask: Ask | None = None
+    """None of a repeat, which is no trial of the study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +198,11 @@ class Driver:
         config = self._trial_config(study, best.params, seed=self._config.seed + number)
         if self._tracker.finished(config) is not None:
             return None
+        if not study.may_repeat(config.hyperparameters, seed=config.seed):
+            return None
         name = f"{study.condition} repeat {number}"
         trial = Trial(name=name, config=config, role=Role.REPEAT)
-        return self._start(_Job(trial=trial, log=self._log_of(trial)))
+        return self._start(_Job(trial=trial, log=self._log_of(trial), study=study))
 
     def _log_of(self, trial: Trial) -> TrialLog:
         return self._tracker.start_trial(trial.config, name=trial.name, role=trial.role)
@@ -218,12 +221,12 @@ class Driver:
                 return [TrialValidated(job.trial, result), *self._prune(event.job, job, result)]
             case JobFinished(result=result):
                 return [self._finish(event.job, job, result)]
-            case JobFailed(reason=reason, killed=killed):
-                return [self._fail(event.job, job, reason, killed=killed)]
+            case JobFailed():
+                return [self._fail(event, job)]
 
     def _prune(self, number: int, job: _Job, result: EpochResult) -> list[SweepEvent]:
         job.log.log_epoch(result)
-        if job.study is None or job.ask is None or result.quarter is None:
+        if job.ask is None or result.quarter is None:
             return []
         hopeless = job.study.report(
             job.ask, quarter=result.quarter, val_objective=result.val_objective
@@ -238,16 +241,20 @@ class Driver:
 
     def _finish(self, number: int, job: _Job, result: TrialResult) -> SweepEvent:
         job.log.finish(result)
-        if job.study is not None and job.ask is not None:
+        if job.ask is not None:
             job.study.complete(job.ask, val_objective=result.val_objective)
         self._end(number)
         return TrialEnded(job.trial, Outcome.FINISHED, result=result)
 
-    def _fail(self, number: int, job: _Job, reason: str, *, killed: bool) -> SweepEvent:
+    def _fail(self, failed: JobFailed, job: _Job) -> SweepEvent:
+        reason, diverged = failed.reason, failed.diverged
         job.log.fail(reason)
-        if job.study is not None and job.ask is not None:
-            job.study.fail(job.ask, reason=reason)
-        self._end(number, forget=not killed)
+        if job.ask is not None:
+            job.study.fail(job.ask, reason=reason, diverged=diverged)
+        else:
+            config = job.trial.config
+            job.study.fail_repeat(config.hyperparameters, seed=config.seed, diverged=diverged)
+        self._end(failed.job, forget=not failed.killed)
         return TrialEnded(job.trial, Outcome.FAILED, reason=reason)
 
     def _end(self, number: int, *, forget: bool = True) -> None:
@@ -260,7 +267,7 @@ class Driver:
         # The stack carries all of it out in reverse order, whatever part of it fails.
         with ExitStack() as stack:
             for number, job in self._jobs.items():
-                if job.study is not None and job.ask is not None:
+                if job.ask is not None:
                     stack.callback(job.study.fail, job.ask, reason="interrupted")
                 stack.callback(job.log.interrupt)
                 stack.callback(self._worker.stop, number)

@@ -178,6 +178,23 @@ def count_filled(
     }
 
 
+def held_configurations(
+    config: SweepConfig, trials: Sequence[TrialRecord]
+) -> dict[Condition, set[Hyperparameters]]:
+    """Return, by condition, the configurations of searches whose results are stored.
+
+    Parameters
+    ----------
+    trials
+        Of the sweep, as stored.
+    """
+    held: dict[Condition, set[Hyperparameters]] = {each: set() for each in config.conditions}
+    for trial in trials:
+        if trial.outcome in (Outcome.FINISHED, Outcome.PRUNED) and trial.point.seed == config.seed:
+            held.setdefault(trial.point.condition, set()).add(trial.point.hyperparameters)
+    return held
+
+
 def finished_repeats(config: SweepConfig, trials: Sequence[TrialRecord]) -> dict[Condition, int]:
     """Count, of each condition, the wanted repeats among a sweep's stored trials.
 

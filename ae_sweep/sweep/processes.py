@@ -63,11 +63,11 @@ class _Seat:
             case Returned(value=result):
                 self.job = None
                 return JobFinished(job, result)
-            case Refused(reason=reason, spoilt=spoilt):
+            case Refused(reason=reason, spoilt=spoilt, diverged=diverged):
                 self.job = None
                 if spoilt:
                     self.dismiss()
-                return JobFailed(job, reason, killed=spoilt)
+                return JobFailed(job, reason, killed=spoilt, diverged=diverged)
             case Died(reason=reason):
                 self.dismiss()
                 return JobFailed(job, f"its worker process {reason}", killed=True)

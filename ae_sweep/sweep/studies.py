@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import optuna
 
@@ -20,13 +20,21 @@ from ae_sweep.sweep.storage import (
 from ae_sweep.sweep.study import ConditionStudy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from ae_sweep.config import Condition, SweepConfig
+    from ae_sweep.config import Condition, Hyperparameters, SweepConfig
 
 Identity: TypeAlias = "Mapping[str, str]"
 """What may not change under one sweep name: names and values."""
+Held: TypeAlias = "Mapping[Condition, Collection[Hyperparameters]]"
+
+
+class Tries(NamedTuple):
+    """Trainings that have failed too often."""
+
+    trials: int
+    repeats: int
 
 
 def check_conflict(
@@ -70,8 +78,51 @@ def check_conflict(
         )
 
 
-def filled_slots(path: Path, config: SweepConfig) -> dict[Condition, int]:
-    """Count the finished trials of each stored study of a sweep; write nothing.
+def filled_slots(
+    path: Path, config: SweepConfig, *, held: Held | None = None
+) -> dict[Condition, int]:
+    """Count the slots of each stored study of a sweep that need no training; write nothing.
+
+    Parameters
+    ----------
+    held
+        By condition, the configurations whose results the tracking store has; None takes Optuna's
+        word for it.
+
+    Raises
+    ------
+    StoreError
+        If the file is not an Optuna database.
+    """
+    return {each.condition: each.filled() for each in _stored_studies(path, config, held)}
+
+
+def given_up(
+    path: Path, config: SweepConfig, *, held: Held | None = None
+) -> dict[Condition, Tries]:
+    """Count what has failed too often to be tried again, by condition; write nothing.
+
+    Raises
+    ------
+    StoreError
+        If the file is not an Optuna database.
+    """
+    return {
+        each.condition: Tries(each.given_up(), _repeats_given_up(each, config))
+        for each in _stored_studies(path, config, held)
+    }
+
+
+def _repeats_given_up(study: ConditionStudy, config: SweepConfig) -> int:
+    best = study.best()
+    if best is None:
+        return 0
+    seeds = range(config.seed + 1, config.seed + config.repeats + 1)
+    return sum(not study.may_repeat(best.params, seed=seed) for seed in seeds)
+
+
+def has_studies_of(path: Path, sweep: str) -> bool:
+    """Return whether any study of a sweep is stored.
 
     Raises
     ------
@@ -79,28 +130,66 @@ def filled_slots(path: Path, config: SweepConfig) -> dict[Condition, int]:
         If the file is not an Optuna database.
     """
     if not has_studies(path):
-        return {}
+        return False
+    with storage_errors(path):
+        return bool(_names_of(open_for_reading(path), sweep))
+
+
+def delete_studies(path: Path, sweep: str) -> int:
+    """Delete the studies of a sweep with all their trials; return how many there were.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
+    if not has_studies(path):
+        return 0
+    storage = open_storage(path)
+    with storage_errors(path):
+        names = _names_of(storage, sweep)
+        for name in names:
+            optuna.delete_study(study_name=name, storage=storage)
+    return len(names)
+
+
+def _names_of(storage: optuna.storages.RDBStorage, sweep: str) -> list[str]:
+    return [name for name in optuna.get_all_study_names(storage) if sweep_of(name) == sweep]
+
+
+def _stored_studies(path: Path, config: SweepConfig, held: Held | None) -> list[ConditionStudy]:
+    if not has_studies(path):
+        return []
     with storage_errors(path):
         storage = open_for_reading(path)
         stored = set(optuna.get_all_study_names(storage))
         names = {each: study_name(config.name, each) for each in config.conditions}
-        studies = [
+        return [
             ConditionStudy(
                 optuna.load_study(study_name=name, storage=storage),
                 config,
                 condition=condition,
                 path=path,
+                held=None if held is None else held.get(condition, frozenset()),
             )
             for condition, name in names.items()
             if name in stored
         ]
-        return {study.condition: study.filled() for study in studies}
 
 
-def open_studies(path: Path, config: SweepConfig, *, identity: Identity) -> list[ConditionStudy]:
+def open_studies(
+    path: Path, config: SweepConfig, *, identity: Identity, held: Held | None = None
+) -> list[ConditionStudy]:
     """Open the studies of all conditions of a sweep, creating those that are missing.
 
-    Trials that a killed process left running are failed, so that their points are trained again.
+    Trials that a killed process left running are failed, so that their points are trained again;
+    so are those whose results the tracking store has no more.
+
+    Parameters
+    ----------
+    held
+        By condition, the configurations whose results the tracking store has; None takes Optuna's
+        word for it.
 
     Raises
     ------
@@ -109,15 +198,27 @@ def open_studies(path: Path, config: SweepConfig, *, identity: Identity) -> list
     """
     storage = open_storage(path)
     with storage_errors(path):
-        return [_open_study(storage, config, each, identity, path) for each in config.conditions]
+        return [
+            _open_study(
+                storage,
+                config,
+                each,
+                identity=identity,
+                path=path,
+                held=None if held is None else held.get(each, frozenset()),
+            )
+            for each in config.conditions
+        ]
 
 
 def _open_study(
     storage: optuna.storages.RDBStorage,
     config: SweepConfig,
     condition: Condition,
+    *,
     identity: Identity,
     path: Path,
+    held: Collection[Hyperparameters] | None,
 ) -> ConditionStudy:
     study = optuna.create_study(
         study_name=study_name(config.name, condition),
@@ -130,7 +231,7 @@ def _open_study(
     study.set_user_attr("latent_dim", condition.latent_dim)
     study.set_user_attr("model", condition.model)
     study.set_user_attr("identity", dict(identity))
-    opened = ConditionStudy(study, config, condition=condition, path=path)
+    opened = ConditionStudy(study, config, condition=condition, path=path, held=held)
     opened.reap()
     return opened
 

@@ -1,7 +1,8 @@
 """One study: what to train next under one condition, and what came of it.
 
-A study of n wanted trials has n slots. A slot is filled once a trial of it is complete or pruned;
-a failed or interrupted one leaves it open, for a resumed sweep to train the same point again.
+A study of n wanted trials has n slots. A slot is filled once a trial of it is complete or pruned
+and as long as the tracking store has its result. A failed or interrupted one leaves it open, for a
+resumed sweep to train the same point again, until it has failed too often.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from ae_sweep.config import Hyperparameters
+from ae_sweep.errors import ConflictError
 from ae_sweep.sweep.space import (
     all_params,
     derive_seed,
@@ -23,19 +26,34 @@ from ae_sweep.sweep.space import (
     make_sampler,
 )
 from ae_sweep.sweep.storage import storage_errors
+from ae_sweep.sweep.tries import (
+    DIVERGED,
+    FAILED_REPEATS,
+    FAILURE,
+    FILLED,
+    LOST,
+    configuration,
+    given_up_slots,
+    is_duplicate,
+    lost_numbers,
+    repeat_key,
+    slot_of,
+    with_failed_repeat,
+    worth_trying,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     import optuna
 
     from ae_sweep.config import Condition, SweepConfig
 
+    Held = Collection[Hyperparameters]
+
 P = ParamSpec("P")
 T = TypeVar("T")
-
-FILLED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -57,12 +75,18 @@ class Best:
 def _stored(
     method: Callable[Concatenate[ConditionStudy, P], T],
 ) -> Callable[Concatenate[ConditionStudy, P], T]:
-    """Raise what goes wrong with the database as `StoreError`."""
+    """Raise what goes wrong with the database as `StoreError`, another driver as a conflict."""
 
     @functools.wraps(method)
     def call(self: ConditionStudy, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with storage_errors(self.path):
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except UpdateFinishedTrialError as error:
+                raise ConflictError(
+                    f"a trial of {self.condition} that runs here was ended by another process, "
+                    "which has taken the sweep over; this process ends"
+                ) from error
 
     return call
 
@@ -76,26 +100,51 @@ class ConditionStudy:
     ----------
     path
         Optuna's database, to be named in messages.
+    held
+        Configurations whose results the tracking store has; None does not ask it.
     """
 
     def __init__(
-        self, study: optuna.Study, config: SweepConfig, *, condition: Condition, path: Path
+        self,
+        study: optuna.Study,
+        config: SweepConfig,
+        *,
+        condition: Condition,
+        path: Path,
+        held: Held | None = None,
     ) -> None:
         self._study = study
         self._config = config
         self.condition = condition
         self.path = path
+        with storage_errors(path):
+            self._lost = frozenset(
+                lost_numbers(
+                    study.get_trials(deepcopy=False, states=FILLED),
+                    held=held,
+                    known=study.user_attrs.get(LOST, ()),
+                )
+            )
 
     @_stored
     def open_slots(self) -> list[int]:
-        """List which of the wanted slots are not filled, in order."""
-        filled = {_slot(trial) for trial in self._trials(*FILLED)}
-        return [slot for slot in range(self._config.wanted_trials) if slot not in filled]
+        """List which of the wanted slots are to be trained, in order."""
+        closed = {slot_of(trial) for trial in self._trials(*FILLED)} | self._given_up()
+        return [slot for slot in range(self._config.wanted_trials) if slot not in closed]
 
     @_stored
     def filled(self) -> int:
-        """Count the wanted slots that are filled."""
+        """Count the wanted slots that need no training: filled, or given up."""
         return self._config.wanted_trials - len(self.open_slots())
+
+    @_stored
+    def given_up(self) -> int:
+        """Count the wanted slots that are not filled and have failed too often."""
+        filled = {slot_of(trial) for trial in self._trials(*FILLED)}
+        return len((self._given_up() - filled) & set(range(self._config.wanted_trials)))
+
+    def _given_up(self) -> frozenset[int]:
+        return given_up_slots(self._trials(TrialState.FAIL), retries=self._config.retries)
 
     @_stored
     def ask(self, slot: int) -> Ask:
@@ -113,7 +162,7 @@ class ConditionStudy:
             space=self._config.space,
             parallel=any(trial.state == TrialState.RUNNING for trial in trials),
         )
-        ask = self._ask(slot, self._planned(slot, trials))
+        ask = self._ask(slot, self._planned(slot))
         twin = _twin(ask, slot, trials)
         if twin is None:
             return ask
@@ -132,22 +181,55 @@ class ConditionStudy:
     @_stored
     def complete(self, ask: Ask, *, val_objective: float) -> None:
         """Fill the slot with a result."""
-        self._study.tell(ask.trial, val_objective)
+        self._tell(ask, val_objective)
 
     @_stored
     def prune(self, ask: Ask) -> None:
         """Fill the slot with a trial that was stopped."""
-        self._study.tell(ask.trial, state=TrialState.PRUNED)
+        self._tell(ask, state=TrialState.PRUNED)
 
     @_stored
-    def fail(self, ask: Ask, *, reason: str) -> None:
+    def fail(self, ask: Ask, *, reason: str, diverged: bool = False) -> None:
         """Leave the slot open: the trial failed or was interrupted."""
-        ask.trial.set_user_attr("failure", reason)
-        self._study.tell(ask.trial, state=TrialState.FAIL)
+        ask.trial.set_user_attr(FAILURE, reason)
+        if diverged:
+            ask.trial.set_user_attr(DIVERGED, True)
+        self._tell(ask, state=TrialState.FAIL)
+
+    def _tell(
+        self, ask: Ask, val_objective: float | None = None, *, state: TrialState | None = None
+    ) -> None:
+        try:
+            self._study.tell(ask.trial, val_objective, state=state)
+        except ValueError as error:
+            if not str(error).startswith("Cannot tell"):
+                raise
+            raise UpdateFinishedTrialError(str(error)) from error
+
+    @_stored
+    def fail_repeat(self, params: Hyperparameters, *, seed: int, diverged: bool) -> None:
+        """Note that a repeat of the best trial has failed."""
+        failures = self._study.user_attrs.get(FAILED_REPEATS, {})
+        key = repeat_key(params, seed=seed)
+        self._study.set_user_attr(
+            FAILED_REPEATS, with_failed_repeat(failures, key, diverged=diverged)
+        )
+
+    @_stored
+    def may_repeat(self, params: Hyperparameters, *, seed: int) -> bool:
+        """Return whether a repeat has not failed too often."""
+        failures = self._study.user_attrs.get(FAILED_REPEATS, {})
+        failed, diverged = failures.get(repeat_key(params, seed=seed), (0, 0))
+        return worth_trying(failed, diverged, retries=self._config.retries)
 
     @_stored
     def reap(self) -> None:
-        """Fail the trials that a killed process left running, or waiting to be asked for."""
+        """Fail the trials that a killed process left running, or waiting to be asked for.
+
+        Those whose results are gone from the tracking store are noted.
+        """
+        if set(self._study.user_attrs.get(LOST, ())) != self._lost:
+            self._study.set_user_attr(LOST, sorted(self._lost))
         while self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             self._study.ask()  # the next ask would train it, in whatever slot
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -160,13 +242,15 @@ class ConditionStudy:
         if not complete:
             return None
         best = min(complete, key=lambda trial: (cast("float", trial.value), trial.number))
-        return Best(_configuration(best), cast("float", best.value))
+        return Best(configuration(best), cast("float", best.value))
 
-    def _planned(self, slot: int, trials: Sequence[FrozenTrial]) -> Hyperparameters | None:
+    def _planned(self, slot: int) -> Hyperparameters | None:
         """Return what a slot trains by plan: what it had before, the grid's, or the good start."""
-        for trial in reversed(trials):
-            if trial.state == TrialState.FAIL and _slot(trial) == slot and self._is_whole(trial):
-                return _configuration(trial)
+        for trial in reversed(self._study.get_trials(deepcopy=False)):
+            if slot_of(trial) != slot or is_duplicate(trial) or not self._is_whole(trial):
+                continue
+            if trial.state == TrialState.FAIL or trial.number in self._lost:
+                return configuration(trial)
         if self._config.sampler == "grid":
             return all_params(self._config.space)[slot]
         return known_good(self._config.space) if slot == 0 else None
@@ -185,9 +269,9 @@ class ConditionStudy:
         every = all_params(space)
         if not every:
             return draw(space, rng)
-        seen = [_configuration(trial) for trial in trials if self._is_whole(trial)]
+        seen = [configuration(trial) for trial in trials if self._is_whole(trial)]
         taken = [
-            _configuration(trial)
+            configuration(trial)
             for trial in trials
             if self._is_whole(trial) and trial.state in (*FILLED, TrialState.RUNNING)
         ]
@@ -201,18 +285,12 @@ class ConditionStudy:
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False, states=states)
-        return [trial for trial in trials if "duplicate_of" not in trial.user_attrs]
+        return [
+            trial for trial in trials if not is_duplicate(trial) and trial.number not in self._lost
+        ]
 
 
 def _twin(ask: Ask, slot: int, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     # Parameters first: of thousands of trials, hardly any has those of the new one.
     params = ask.trial.params  # read from the database each time
-    return next((t for t in trials if t.params == params and _slot(t) != slot), None)
-
-
-def _slot(trial: FrozenTrial) -> int:
-    return cast("int", trial.user_attrs.get("slot", -1))
-
-
-def _configuration(trial: FrozenTrial) -> Hyperparameters:
-    return Hyperparameters(**trial.params)
+    return next((t for t in trials if t.params == params and slot_of(t) != slot), None)

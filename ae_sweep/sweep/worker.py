@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ae_sweep.config import TrialConfig
-from ae_sweep.errors import AeSweepError, DeviceLostError
+from ae_sweep.errors import AeSweepError, DeviceLostError, TrainingDivergedError
 from ae_sweep.records import EpochResult, TrialResult
 
 Train = Callable[[TrialConfig], Generator[EpochResult, None, TrialResult]]
@@ -44,6 +44,8 @@ class JobFailed:
     reason: str
     killed: bool = False
     """Whether its process was ended, or lost its device: the training itself did not fail."""
+    diverged: bool = False
+    """Whether it would do so each time it is trained."""
 
 
 WorkerEvent = JobValidated | JobFinished | JobFailed
@@ -82,6 +84,11 @@ def reason_of(error: AeSweepError) -> str:
     return str(error) or type(error).__name__
 
 
+def is_divergence(error: Exception) -> bool:
+    """Return whether a training failed by its own numbers, and not by the machine."""
+    return isinstance(error, TrainingDivergedError)
+
+
 class InlineWorker:
     """Trains in this process, one job at a time, while the caller waits for its next event."""
 
@@ -113,7 +120,7 @@ class InlineWorker:
         except DeviceLostError:
             raise
         except AeSweepError as error:
-            event = JobFailed(job, reason_of(error))
+            event = JobFailed(job, reason_of(error), diverged=is_divergence(error))
         del self._trainings[job]
         return event
 

@@ -44,6 +44,8 @@ class StartRun:
     parameters: Mapping[str, str]
     card: DatasetCard
     start_ms: int
+    replaces: tuple[str, ...] = ()
+    """Runs of earlier tries of the point, by MLflow's ids: deleted once there is this one."""
     run_id: str | None = None
     """MLflow's id, if the run was created before its entries had to wait."""
 
@@ -148,7 +150,8 @@ def from_document(document: Mapping[str, Any], find: Callable[[str], bytes]) -> 
         fields["metrics"] = tuple(Measurement(**each) for each in fields["metrics"])
     match op:
         case StartRun.op:
-            return StartRun(**fields)
+            replaces = tuple(map(str, fields.pop("replaces", ())))
+            return StartRun(replaces=replaces, **fields)
         case LogMetrics.op:
             return LogMetrics(**fields)
         case LogModel.op:

@@ -16,6 +16,7 @@ import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
 from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ae_sweep.tracking.artifact_place import ArtifactPlace
 
 WEIGHTS_FILE = "model.safetensors"
+PAGE_MODELS = 100
+"""The most that a server of MLflow returns at once."""
 PINNED_PACKAGES = ("mlflow", "numpy", "safetensors", "torch")
 """Packages that loading a model needs."""
 
@@ -120,6 +123,43 @@ def logged_model_id(client: MlflowClient, *, experiment_id: str, run_id: str) ->
     return None if model is None else str(model.model_id)
 
 
+def there(
+    client: MlflowClient, *, experiment_id: str, sweep: str, place: ArtifactPlace, local: bool
+) -> set[str]:
+    """Return the ids of a sweep's logged models that were not deleted.
+
+    Parameters
+    ----------
+    local
+        Whether their files are on this machine and have to be there.
+    """
+    found: set[str] = set()
+    token: str | None = None
+    while True:
+        page = client.search_logged_models(
+            [experiment_id],
+            filter_string=f"tags.`{names.SWEEP}` = '{sweep}'",
+            max_results=PAGE_MODELS,
+            page_token=token,
+        )
+        found |= {
+            str(model.model_id)
+            for model in page
+            if not local or _is_there(model.artifact_location, place)
+        }
+        token = page.token
+        if not token:
+            return found
+
+
+def _is_there(location: str, place: ArtifactPlace) -> bool:
+    try:
+        weights = place.find(location, f"data/{WEIGHTS_FILE}")
+    except StoreError:  # whoever loads it is told what is wrong with it
+        return True
+    return not isinstance(weights, Path) or weights.exists()
+
+
 def fetch_weights(
     client: MlflowClient, *, model_id: str, scratch: Path, place: ArtifactPlace
 ) -> Path:
@@ -131,10 +171,19 @@ def fetch_weights(
     ------
     StoreError
         If the stored location lies outside of the store's artifacts, or is not a file.
+    FileNotFoundError
+        If the model was deleted.
     """
-    location = client.get_logged_model(model_id).artifact_location
+    try:
+        location = client.get_logged_model(model_id).artifact_location
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise FileNotFoundError from error
     found = place.find(location, f"data/{WEIGHTS_FILE}")
-    if isinstance(found, Path) and found.exists() and not found.is_file():
+    if isinstance(found, Path) and not found.exists():
+        raise FileNotFoundError
+    if isinstance(found, Path) and not found.is_file():
         raise StoreError(  # a pipe would be waited for
             f"{visible(found)} is not a regular file; delete that run in the MLflow UI and resume "
             "the sweep, which trains it again"

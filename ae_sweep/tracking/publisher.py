@@ -126,6 +126,16 @@ class Publisher:
         self.know(entry.run, run_id)
         self._check_time()
         describe_run(self.client, run_id, parameters=entry.parameters, card=entry.card)
+        for earlier in entry.replaces:
+            self._check_time()
+            self._delete(earlier)
+
+    def _delete(self, run_id: str) -> None:
+        try:
+            self.client.delete_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in MAY_MEAN_GONE or not self._is_deleted(run_id):
+                raise
 
     def _find(self, entry: StartRun) -> str | None:
         """Return the run that was created by an attempt whose answer was lost."""
@@ -173,8 +183,9 @@ class Publisher:
 
     def _is_gone(self, run: str) -> bool:
         run_id = self.run_id(run)
-        if run_id is None:
-            return False
+        return run_id is not None and self._is_deleted(run_id)
+
+    def _is_deleted(self, run_id: str) -> bool:
         try:
             return str(self.client.get_run(run_id).info.lifecycle_stage) == "deleted"
         except MlflowException as error:

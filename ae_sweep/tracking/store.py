@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -12,20 +13,24 @@ from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
 from ae_sweep.messages import ignore
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import names, reader
+from ae_sweep.tracking import models, names, reader
 from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.journal import Journal, JournalHeader, place_of
+from ae_sweep.tracking.liveness import as_it_is, trials_as_they_are
 from ae_sweep.tracking.outbox import DELIVERY_SECONDS, Outbox
 from ae_sweep.tracking.publisher import Publisher
 from ae_sweep.tracking.reach import check_reachable
 from ae_sweep.tracking.runs import RUN_STATUS, create_sweep_run, reopen_sweep_run
 from ae_sweep.tracking.stored_runs import StoredRuns
+from ae_sweep.tracking.tries import Tries
 from ae_sweep.tracking.views import missing_views, stored_views
 from ae_sweep.tracking.writer import SweepWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from mlflow.entities import Run
 
     from ae_sweep.config import SweepConfig
     from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
@@ -122,8 +127,8 @@ class TrackingStore(StoredRuns):
             _refuse_other(reader.sweep_record(run), config, card)
             self._add_views()
             reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)
-            self._end_abandoned(config.name)
-        return self._sweep_writer(run.info.run_id, config, card, commands, journal)
+            tries = self._end_abandoned(config.name)
+        return self._sweep_writer(run.info.run_id, config, card, commands, journal, tries)
 
     def sweeps(self) -> list[SweepRecord]:
         """Return all sweeps, the newest first."""
@@ -131,10 +136,11 @@ class TrackingStore(StoredRuns):
             counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
             for run in self._runs.trials():
                 counts[run.data.tags[names.SWEEP]][reader.trial_outcome(run)] += 1
-            return [
+            records = [
                 reader.sweep_record(run, counts[run.data.tags[names.SWEEP]])
                 for run in self._runs.parents()
             ]
+        return [as_it_is(record, self._store) for record in records]
 
     def sweep(self, name: str | None = None) -> SweepRecord:
         """Return one sweep, the latest if none is named.
@@ -157,7 +163,8 @@ class TrackingStore(StoredRuns):
             If there is none of that name, or none at all.
         """
         with translated(self._place):
-            return reader.sweep_record(self._runs.parent(name))
+            record = reader.sweep_record(self._runs.parent(name))
+        return as_it_is(record, self._store)
 
     def trials(self, sweep: str) -> list[TrialRecord]:
         """Return all trials of a sweep, in the order they were started.
@@ -187,7 +194,51 @@ class TrackingStore(StoredRuns):
                 counts[reader.trial_outcome(run)] += 1
                 if (record := reader.trial_record(run)) is not None:
                     trials.append(record)
-            return reader.sweep_record(parent, counts), trials
+            sweep = reader.sweep_record(parent, counts)
+        return as_it_is(sweep, self._store), trials_as_they_are(sweep, trials, self._store)
+
+    def trials_to_keep(self, sweep: str) -> list[TrialRecord]:
+        """Return the trials of a sweep for its resumption: without their model they have failed.
+
+        Raises
+        ------
+        NotStoredError
+            If there is no sweep of that name.
+        """
+        trials = []
+        with translated(self._place):
+            self._runs.parent(sweep)
+            there = self._models_of(sweep)
+            for run in self._runs.trials(sweep):
+                if (record := reader.trial_record(run)) is not None:
+                    lacks = _lacks_model(run, there)
+                    trials.append(
+                        dataclasses.replace(record, outcome=Outcome.FAILED) if lacks else record
+                    )
+        return trials
+
+    def count_runs(self, sweep: str) -> tuple[int, int]:
+        """Count the runs of a sweep's name: of sweeps, and of trials; deleted ones do not count."""
+        with translated(self._place):
+            parents = sum(run.data.tags[names.SWEEP] == sweep for run in self._runs.parents())
+            return parents, sum(1 for _ in self._runs.trials(sweep))
+
+    def delete_sweep(self, sweep: str) -> None:
+        """Move all runs of a sweep's name to MLflow's deleted runs, the sweep's own the last.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        with translated(self._place):
+            for run in list(self._runs.trials(sweep)):
+                self._client.delete_run(run.info.run_id)
+            for run in list(self._runs.parents()):
+                if run.data.tags[names.SWEEP] == sweep:
+                    self._client.delete_run(run.info.run_id)
 
     def finished_points(self, sweep: str) -> dict[str, float]:
         """Return the validation objective of each finished point, by the point's key.
@@ -260,6 +311,7 @@ class TrackingStore(StoredRuns):
         card: DatasetCard,
         commands: Mapping[str, str],
         announce: Announce | None,
+        tries: Tries | None = None,
     ) -> SweepWriter:
         journal = None
         if announce is not None:
@@ -268,7 +320,7 @@ class TrackingStore(StoredRuns):
             journal = Journal(self._store.running(config.name), header)
         outbox = self._outbox(config.name, journal, announce or ignore)
         outbox.publisher.know(SWEEP_RUN, run_id)
-        return SweepWriter(outbox, config=config, card=card, commands=commands)
+        return SweepWriter(outbox, config=config, card=card, commands=commands, tries=tries)
 
     def _outbox(self, sweep: str, journal: Journal | None, announce: Announce) -> Outbox:
         publisher = Publisher(
@@ -284,10 +336,44 @@ class TrackingStore(StoredRuns):
             seconds=DELIVERY_SECONDS if self._store.tracking_override else None,
         )
 
-    def _end_abandoned(self, sweep: str) -> None:
-        for run in self._runs.running_trials(sweep):
-            self._client.set_tag(run.info.run_id, names.OUTCOME, Outcome.INTERRUPTED)
-            self._client.set_terminated(run.info.run_id, status=RUN_STATUS[Outcome.INTERRUPTED])
+    def _end_abandoned(self, sweep: str) -> Tries:
+        """End the trials of a killed process, and those without a model; return all to try again.
+
+        A finished trial whose model was deleted has failed: it is trained again.
+        """
+        tries, there = Tries(), self._models_of(sweep)
+        for run in self._runs.trials(sweep):
+            outcome = reader.trial_outcome(run)
+            if outcome is Outcome.RUNNING:
+                self._end(run, Outcome.INTERRUPTED)
+            elif _lacks_model(run, there):
+                outcome = Outcome.FAILED
+                self._client.set_tag(run.info.run_id, names.FAILURE, "its model was deleted")
+                self._end(run, outcome)
+            # A pruned one is tried again if its process was killed before the study heard of it.
+            if outcome is not Outcome.FINISHED:
+                tries.add(run)
+        return tries
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        self._client.set_tag(run.info.run_id, names.OUTCOME, outcome)
+        self._client.set_terminated(run.info.run_id, status=RUN_STATUS[outcome])
+
+    def _models_of(self, sweep: str) -> set[str]:
+        return models.there(
+            self._client,
+            experiment_id=self._experiment_id,
+            sweep=sweep,
+            place=self._artifacts,
+            local=self._store.artifact_root is not None,
+        )
+
+
+def _lacks_model(run: Run, there: Collection[str]) -> bool:
+    """Return whether a trial has finished and its logged model was deleted since."""
+    logged = [] if run.outputs is None else run.outputs.model_outputs
+    gone = bool(logged) and not any(output.model_id in there for output in logged)
+    return gone and reader.trial_outcome(run) is Outcome.FINISHED
 
 
 def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:

@@ -11,9 +11,11 @@ from mlflow.exceptions import MlflowException
 
 from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.messages import shorten
+from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names
 from ae_sweep.tracking.curve import write_curves
 from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.reader import trial_outcome
 from ae_sweep.tracking.runs import add_to_run, now_ms, table_tag
 from ae_sweep.tracking.sweep_runs import SweepRuns
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
     from ae_sweep.locations import Store
     from ae_sweep.tracking.artifact_place import ArtifactPlace
@@ -76,22 +79,33 @@ class StoredRuns:
             If it cannot be read.
         """
         with translated(self._place):
-            outputs = self._client.get_run(run_id).outputs
-            logged = outputs.model_outputs if outputs is not None else []
-            if not logged:
-                raise NotStoredError(
-                    f"run {shorten(run_id)} has no model; resume the sweep, or restore the model "
-                    "in the MLflow UI"
-                )
+            run = self._client.get_run(run_id)
+        logged = run.outputs.model_outputs if run.outputs is not None else []
+        if not logged:
+            raise self._no_model(run)
         with tempfile.TemporaryDirectory(prefix="ae-sweep-model-") as scratch:
             with translated(self._place):
-                file = models.fetch_weights(
-                    self._client,
-                    model_id=logged[-1].model_id,
-                    scratch=Path(scratch),
-                    place=self._artifacts,
-                )
+                try:
+                    file = models.fetch_weights(
+                        self._client,
+                        model_id=logged[-1].model_id,
+                        scratch=Path(scratch),
+                        place=self._artifacts,
+                    )
+                except FileNotFoundError:
+                    raise self._no_model(run) from None
             yield file
+
+    def _no_model(self, run: Run) -> NotStoredError:
+        sweep = run.data.tags.get(names.SWEEP, "")
+        again = self._store.command("run", "--name", sweep, "--resume")
+        trial = f"{shorten(run.info.run_name)} of the sweep {shorten(sweep)}"
+        run_id = shorten(run.info.run_id)
+        if (outcome := trial_outcome(run)) is not Outcome.FINISHED:
+            return NotStoredError(f"{trial} (run {run_id}) has no model: it is {outcome}")
+        return NotStoredError(
+            f"the model of {trial} (run {run_id}) was deleted; to train it again: `{again}`"
+        )
 
     def parameters(self, run_id: str) -> dict[str, str]:
         """Return what a run was started with: settings, versions, device.

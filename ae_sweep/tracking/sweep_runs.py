@@ -58,15 +58,11 @@ class SweepRuns:
         )
 
     def trials(self, sweep: str | None = None) -> Iterator[Run]:
-        """Yield the trials of one sweep, or of all, in the order they were started."""
-        return self._search(names.trials_filter(sweep))
+        """Yield the trials of one sweep, or of all, in the order they were started.
 
-    def running_trials(self, sweep: str) -> list[Run]:
-        """Return the trials of a sweep that have not ended.
-
-        All of them at once: each one that is ended moves the pages.
+        A sweep's name has passed the names' pattern.
         """
-        return list(self._search(f"{names.trials_filter(sweep)} AND attributes.status = 'RUNNING'"))
+        return self._search(names.trials_filter(sweep))
 
     def with_codec(self, digest: str) -> Iterator[Run]:
         """Yield the trials that have a codec of a digest, the newest first."""

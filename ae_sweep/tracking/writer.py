@@ -24,6 +24,7 @@ from ae_sweep.tracking.runs import (
     trial_parameters,
 )
 from ae_sweep.tracking.trial_writer import TrialWriter
+from ae_sweep.tracking.tries import Tries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +51,8 @@ class SweepWriter(RunWriter):
     ----------
     commands
         Purpose → command, for the description of the run.
+    tries
+        Of its points, which ended without a result; none of a new sweep.
     """
 
     def __init__(
@@ -59,11 +62,13 @@ class SweepWriter(RunWriter):
         config: SweepConfig,
         card: DatasetCard,
         commands: Mapping[str, str],
+        tries: Tries | None = None,
     ) -> None:
         super().__init__(outbox, run=SWEEP_RUN)
         self._config = config
         self._card = card
         self._commands = commands
+        self._tries = tries or Tries()
         self._last_start_ms = 0
 
     @property
@@ -111,6 +116,7 @@ class SweepWriter(RunWriter):
             name=name,
             tags={
                 **tags,
+                **self._tries.tags(point.key),
                 **commit_tag(texts),
                 names.KIND: names.KIND_TRIAL,
                 names.PARENT: self.run_id,
@@ -118,6 +124,7 @@ class SweepWriter(RunWriter):
             parameters=texts,
             card=self._card,
             start_ms=self._last_start_ms,
+            replaces=self._tries.pop(point.key),
         )
         self._outbox.put(start)
         return TrialWriter(self._outbox, start, tags=tags)
