@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(__file__).resolve().parent.parent
-CARRIED = ("errors.py", "messages.py", "config", "models")
+CARRIED = ("container.py", "errors.py", "messages.py", "threads.py", "config", "models")
 """What `ae_sweep.models.serving` imports of the package."""
 OWN_IMPORT = re.compile(r"^(\s*(?:from|import) )ae_sweep\b", re.MULTILINE)
 STAMP = (1980, 1, 1, 0, 0, 0)
