@@ -65,15 +65,15 @@ class FaultyDisk:
     def _open_by(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def open_file(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
             opened = real(file, mode, *args, **kwargs)
-            if not self.is_ours(file) or not set(mode) & set("wxa+"):
+            path = _path_of(file) if isinstance(file, int) else file
+            if not self.is_ours(path) or not set(mode) & set("wxa+"):
                 return opened
-            return _File(opened, self, file)
+            return _File(opened, self, path)
 
         return open_file
 
     def _fsync(self, real: Callable[[int], None], descriptor: int) -> None:
-        with contextlib.suppress(FileNotFoundError):  # a system without /proc
-            self.pass_or_fail("fsync", Path(f"/proc/self/fd/{descriptor}").readlink())
+        self.pass_or_fail("fsync", _path_of(descriptor))
         real(descriptor)
 
     def _moving(self, name: str, real: Callable[..., None]) -> Callable[..., None]:
@@ -90,6 +90,13 @@ class FaultyDisk:
             real(path, *args, **kwargs)
 
         return make
+
+
+def _path_of(descriptor: int) -> Path | None:
+    try:
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
+    except FileNotFoundError:  # a system without /proc
+        return None
 
 
 class _File:

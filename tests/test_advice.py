@@ -37,6 +37,8 @@ ODD_STORE = "a b#c&d;e'f\"g+h@i:j[k]ü"
 WRITES_COMMANDS = {
     "locations.py": "the one place where a command is put together",
     "runner/request.py": "completes a sweep: shlex.join and the store's option",
+    "data/cached.py": "prepares a data set, which is in no store",
+    "runner/doctor.py": "begins a sweep: the store is left to the reader",
     "cli/run.py": "names what comes next, with the store's option",
     "report/search.py": "repeats a sweep elsewhere: the store is left to the reader",
 }

@@ -183,7 +183,7 @@ def test_a_continuous_space_has_as_many_trials_as_are_wanted() -> None:
 
 def test_what_may_grow_is_no_part_of_a_sweeps_identity_and_all_else_is() -> None:
     config = sweep_config()
-    grown = {"dims": (2, 8, 32), "trials": 9, "repeats": 2}
+    grown = {"dims": (2, 8, 32), "trials": 9, "repeats": 2, "retries": 5}
     assert dataclasses.replace(config, **grown).identity() == config.identity()
     others: dict[str, Any] = {
         "space": space(lr=Choices((1e-3,))),

@@ -245,6 +245,9 @@ def test_every_public_method_of_a_study_translates_the_errors_of_its_database(pa
         "complete": {"ask": ask, "val_objective": 1.0},
         "prune": {"ask": ask},
         "fail": {"ask": ask, "reason": "x"},
+        "fail_repeat": {"params": ask.params, "seed": 1, "diverged": False},
+        "may_repeat": {"params": ask.params, "seed": 1},
+        "given_up": {},
     }  # fmt: skip
     assert set(calls) == {name for name in vars(ConditionStudy) if not name.startswith("_")}
     for name, arguments in calls.items():

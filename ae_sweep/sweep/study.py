@@ -202,7 +202,7 @@ class ConditionStudy:
         try:
             self._study.tell(ask.trial, val_objective, state=state)
         except ValueError as error:
-            if not str(error).startswith("Cannot tell"):
+            if not str(error).endswith(" trial."):
                 raise
             raise UpdateFinishedTrialError(str(error)) from error
 

@@ -155,7 +155,7 @@ def there(
 def _is_there(location: str, place: ArtifactPlace) -> bool:
     try:
         weights = place.find(location, f"data/{WEIGHTS_FILE}")
-    except StoreError:  # whoever loads it is told what is wrong with it
+    except StoreError:  # whoever loads it learns what is wrong
         return True
     return not isinstance(weights, Path) or weights.exists()
 
