@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from ae_sweep.locations import Store
 
+pytestmark = pytest.mark.slow
+
 ADVISED = re.compile(r"`(ae-sweep .*?)`")
 SETTINGS = {"dims": [2, 4], "trials": 2, "repeats": 1, "lr": [4e-3, 1e-2], "epochs": 1, **SMALL}
 
