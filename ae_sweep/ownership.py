@@ -118,30 +118,47 @@ def find(folder: Path) -> Found | None:
 class Holding:
     """The right of this process to run a sweep."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, descriptor: int) -> None:
+        self._path = folder / RECORD
+        self._descriptor = descriptor
         self._owner = this_process()
 
     def check(self) -> None:
-        """Stop this process if another one has taken the sweep over.
+        """Stop this process if it is to write nothing more.
 
         Raises
         ------
         ConflictError
-            With the other process.
+            If another process has taken the sweep over.
+        StoreError
+            If the store was deleted, moved, or replaced by a copy: a database that is open would
+            take what is written where nobody finds it, and the rest would go to the old place.
         """
+        for _ in range(TRIES):
+            if self._is_there():
+                return
+            # Another machine that takes the sweep over removes the record, and writes its own.
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        folder = self._path.parent
+        raise StoreError(
+            f"the store {visible(folder.parent.parent)} was moved or deleted while the sweep "
+            f"{folder.name} ran, and nothing more is written to it; move it back and complete the "
+            "sweep with --resume, or begin it anew"
+        )
+
+    def _is_there(self) -> bool:
         try:
-            descriptor = os.open(self._folder / RECORD, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # the store is gone, which its databases report
-            return
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
         try:
             owner = _read(descriptor)
         finally:
             os.close(descriptor)
         if owner not in (None, self._owner):
-            raise ConflictError(
-                f"the sweep {self._folder.name} was taken over by {owner}; this process ends"
-            )
+            sweep = self._path.parent.name
+            raise ConflictError(f"the sweep {sweep} was taken over by {owner}; this process ends")
+        return _is_at(self._path, self._descriptor)
 
 
 @contextlib.contextmanager
@@ -174,7 +191,7 @@ def hold(folder: Path, *, take_over_command: str, take_over: bool = False) -> It
             "another --store"
         ) from error
     try:
-        yield Holding(folder)
+        yield Holding(folder, descriptor)
     finally:
         # Removed before it is unlocked: who opens it now finds out that it is gone.
         with contextlib.suppress(OSError):

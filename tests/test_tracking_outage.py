@@ -13,7 +13,8 @@ from fake_mlflow import FakeMlflow
 from ae_sweep.errors import ConflictError, StoreError
 from ae_sweep.locations import Store
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import kept, models, run_writer, trial_writer, writer
+from ae_sweep.tracking import clock as steady_clock
+from ae_sweep.tracking import kept, models, writer
 from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.journal import Journal, JournalHeader
 from ae_sweep.tracking.outbox import Outbox
@@ -70,8 +71,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def set_clock() -> None:
         times = itertools.count(1_700_000_000_000)
-        for module in (writer, trial_writer, run_writer):
-            monkeypatch.setattr(module, "now_ms", lambda: next(times))
+        monkeypatch.setattr(steady_clock, "system_ms", lambda: next(times))
 
     set_clock()
     return set_clock

@@ -186,6 +186,8 @@ def execute(
         If the tracking store fails in the end; then a journal keeps what is not stored.
     ConflictError
         If another process runs the sweep, or has taken it over.
+    StoreError
+        If the store was moved or deleted meanwhile.
     """
     runs = tracking.open_for_writing(request.store)
     config = estimate.setup.config
@@ -209,23 +211,27 @@ def execute(
             reasons: list[str] = []
             events = _train(estimate, writer, holding, trials, shield=shield)
             yield from _noting_failures(events, reasons)
+            holding.check()
             try:
                 writer.flush()
                 return _publish(request, runs, writer, setup=estimate.setup)
             except NotStoredError as error:
                 raise _with_reasons(error, reasons) from error
             except StoreError as error:
+                holding.check()
                 linear_mse = _linear_mse(estimate.setup, known={})
                 raise kept_error(request.store, writer, error, linear_mse=linear_mse) from error
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
-            # A store that cannot be written is not why it ended.
-            with contextlib.suppress(KeyboardInterrupt, StoreError), shield():
+            # A store that cannot be written, or is another process's, is not why it ended.
+            with contextlib.suppress(KeyboardInterrupt, AeSweepError), shield():
+                holding.check()
                 writer.interrupt()
             raise
         except ConflictError:  # it is another process's sweep now
             raise
         except Exception as error:
+            holding.check()  # that the store is gone says more than what came of it
             with contextlib.suppress(StoreError):  # the first error says what went wrong
                 writer.fail(f"{type(error).__name__}: {error}")
             raise
@@ -284,12 +290,11 @@ def _train(
                 finished=tracking.finished_points(trials),
             ),
             shield=shield,
+            guard=holding.check,
             forget=None if checkpoints is None else checkpoints.forget,
         )
         with contextlib.closing(driver.run()) as events:
-            for event in events:
-                holding.check()
-                yield event
+            yield from events
     if checkpoints is not None:
         checkpoints.close()
 

@@ -106,6 +106,8 @@ class Driver:
     shield
         Gives a context in which no interruption arrives; bookkeeping happens inside one, so that
         both stores always agree.
+    guard
+        Called before anything is written: raises if this process is to write nothing more.
     forget
         Called with each trial that has ended and is not to go on from where it was.
     """
@@ -118,6 +120,7 @@ class Driver:
         worker: Worker,
         tracker: Tracker,
         shield: Shield = nullcontext,
+        guard: Callable[[], None] = lambda: None,
         forget: Callable[[TrialConfig], None] | None = None,
     ) -> None:
         self._config = config
@@ -126,6 +129,7 @@ class Driver:
         self._worker = worker
         self._tracker = tracker
         self._shield = shield
+        self._guard = guard
         self._jobs: dict[int, _Job] = {}
         self._agenda: Agenda[_Start] = Agenda([])
         self._numbers = itertools.count()
@@ -164,12 +168,14 @@ class Driver:
         while self._agenda or self._jobs:
             while len(self._jobs) < self._worker.slots and (start := self._agenda.take()):
                 with self._shield():
+                    self._guard()
                     job = start.begin()
                 if job is not None:
                     yield TrialStarted(job.trial)
             if self._jobs:
                 event = self._worker.next_event()
                 with self._shield():
+                    self._guard()
                     happened = self._handle(event)
                 yield from happened
 
@@ -264,14 +270,16 @@ class Driver:
         self._agenda.end(trial.config.condition, trial.role)
 
     def _abandon(self) -> None:
+        jobs, self._jobs = self._jobs, {}
         # The stack carries all of it out in reverse order, whatever part of it fails.
         with ExitStack() as stack:
-            for number, job in self._jobs.items():
+            for number in jobs:
+                stack.callback(self._worker.stop, number)
+            self._guard()
+            for job in jobs.values():
                 if job.ask is not None:
                     stack.callback(job.study.fail, job.ask, reason="interrupted")
                 stack.callback(job.log.interrupt)
-                stack.callback(self._worker.stop, number)
-            self._jobs = {}
 
     def _trial_config(
         self, study: ConditionStudy, hyperparameters: Hyperparameters, *, seed: int

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
@@ -23,7 +25,6 @@ from ae_sweep.store_advice import advice_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ae_sweep.config import Condition
 
@@ -50,7 +51,7 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
     with storage_errors(path):
         files.make_private(path.parent)
         if not path.exists():
-            _create_with_log(path)
+            _create(path)
         try:
             storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
         except RuntimeError as error:  # a schema of another version of Optuna
@@ -129,11 +130,19 @@ def sweep_of(study: str) -> str:
     return study.rpartition("/d=")[0]
 
 
-def _create_with_log(path: Path) -> None:
-    """Make the file with a write-ahead log, which stays in it and has the file's permissions."""
-    files.create_private(path)
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+def _create(path: Path) -> None:
+    """Make the file with its tables; it appears complete or not at all.
+
+    Of several processes that do this at once, the first one's stays: Optuna fails where another
+    makes the same tables. The write-ahead log stays in the file, whose permissions it has.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-new-") as scratch:
+        fresh = Path(scratch) / path.name
+        files.create_private(fresh)
+        with contextlib.closing(sqlite3.connect(fresh)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+        optuna.storages.RDBStorage(f"sqlite:///{fresh}").engine.dispose()
+        files.publish(fresh, path)
 
 
 def _prepare(connection: sqlite3.Connection, record: object) -> None:

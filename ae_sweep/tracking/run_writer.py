@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names
 from ae_sweep.tracking.entries import EndRun
-from ae_sweep.tracking.runs import RUN_STATUS, now_ms
+from ae_sweep.tracking.runs import RUN_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlflow import MlflowClient
 
+    from ae_sweep.tracking.clock import SteadyClock
     from ae_sweep.tracking.entries import Measurement
     from ae_sweep.tracking.outbox import Outbox
 
@@ -29,11 +30,14 @@ class RunWriter:
         Delivers what is written, or keeps it until it can be delivered.
     run
         The word for the run there.
+    clock
+        Of the whole sweep.
     """
 
-    def __init__(self, outbox: Outbox, *, run: str) -> None:
+    def __init__(self, outbox: Outbox, *, run: str, clock: SteadyClock) -> None:
         self._outbox = outbox
         self._run = run
+        self._clock = clock
         self._ended = False
 
     @property
@@ -94,6 +98,6 @@ class RunWriter:
             run=self._run,
             status=RUN_STATUS[outcome],
             tags={**(tags or {}), names.OUTCOME: str(outcome)},
-            end_ms=now_ms(),
+            end_ms=self._clock.now_ms(),
             metrics=tuple(metrics),
         )

@@ -9,11 +9,11 @@ import io
 import json
 import math
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from ae_sweep.config import PARAMETERS, as_flat_dict, model_settings
 from ae_sweep.config.model import setting_text
@@ -22,6 +22,7 @@ from ae_sweep.isolation import once
 from ae_sweep.messages import visible
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names
+from ae_sweep.tracking.clock import system_ms
 from ae_sweep.tracking.dataset import dataset_input
 from ae_sweep.tracking.description import describe
 from ae_sweep.tracking.errors import translated
@@ -55,7 +56,7 @@ def add_to_run(
     tags: Mapping[str, str],
 ) -> None:
     """Add measurements, files and tags to a run, whether it has ended or not."""
-    timestamp_ms = now_ms()
+    timestamp_ms = system_ms()
     entries = [
         Metric(key, value, timestamp_ms, 0) for key, value in finite(metrics, step=0).items()
     ]
@@ -181,7 +182,13 @@ def describe_run(
 ) -> None:
     """Give a run its parameters and its data set; to do it again changes nothing."""
     client.log_batch(run_id, params=[Param(key, text) for key, text in parameters.items()])
-    client.log_inputs(run_id, [dataset_input(card)])
+    try:
+        client.log_inputs(run_id, [dataset_input(card)])
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        # Another process has added the same data set since MLflow looked for it: now it is found.
+        client.log_inputs(run_id, [dataset_input(card)])
 
 
 def trial_parameters(
@@ -301,8 +308,3 @@ def _csv_cell(value: object) -> object:
 
 def _cell(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def now_ms() -> int:
-    """Return the time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -13,10 +13,11 @@ from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names
+from ae_sweep.tracking.clock import system_ms
 from ae_sweep.tracking.curve import write_curves
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.reader import trial_outcome
-from ae_sweep.tracking.runs import add_to_run, now_ms, table_tag
+from ae_sweep.tracking.runs import add_to_run, table_tag
 from ae_sweep.tracking.sweep_runs import SweepRuns
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class StoredRuns:
                     self._client,
                     run_id,
                     {names.CODED_METRICS + name: dict(curve) for name, curve in curves.items()},
-                    timestamp_ms=now_ms(),
+                    timestamp_ms=system_ms(),
                     prefix=names.CODED_METRICS,
                 )
         shown = {} if table is None else {names.TABLES: table_tag(table)}

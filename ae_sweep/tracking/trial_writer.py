@@ -8,12 +8,13 @@ from ae_sweep.records import Outcome
 from ae_sweep.tracking import names
 from ae_sweep.tracking.entries import LogFiles, LogMetrics, LogModel, Measurement
 from ae_sweep.tracking.run_writer import RunWriter
-from ae_sweep.tracking.runs import finite, now_ms, objective_metrics
+from ae_sweep.tracking.runs import finite, objective_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ae_sweep.records import EpochResult, TrialResult
+    from ae_sweep.tracking.clock import SteadyClock
     from ae_sweep.tracking.entries import StartRun
     from ae_sweep.tracking.outbox import Outbox
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 class TrialWriter(RunWriter):
     """Writer of one trial, a child run."""
 
-    def __init__(self, outbox: Outbox, start: StartRun, *, tags: Mapping[str, str]) -> None:
-        super().__init__(outbox, run=start.run)
+    def __init__(
+        self, outbox: Outbox, start: StartRun, *, tags: Mapping[str, str], clock: SteadyClock
+    ) -> None:
+        super().__init__(outbox, run=start.run, clock=clock)
         self._tags = tags
         self._parameters = start.parameters
         self._last_epoch_ms: dict[int, int] = {}
@@ -47,7 +50,7 @@ class TrialWriter(RunWriter):
             "images_per_second": result.images_per_second,
             "epoch_seconds": result.epoch_seconds,
         }
-        timestamp_ms = now_ms()
+        timestamp_ms = self._clock.now_ms()
         metrics = _measurements(values, step=result.step, timestamp_ms=timestamp_ms)
         self._outbox.put(LogMetrics(run=self._run, metrics=metrics))
         self._last_epoch_ms = {result.step: timestamp_ms}
@@ -84,7 +87,7 @@ class TrialWriter(RunWriter):
             **{names.RATE_METRICS + key: value for key, value in result.rate.items()},
         }
         # At the last epoch's time, a val_mse that is logged already is linked, not logged twice.
-        timestamp_ms = self._last_epoch_ms.get(result.step, now_ms())
+        timestamp_ms = self._last_epoch_ms.get(result.step, self._clock.now_ms())
         metrics = _measurements(values, step=result.step, timestamp_ms=timestamp_ms)
         self._outbox.put(
             self._model_entry(result),

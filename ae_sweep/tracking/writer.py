@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ae_sweep.config import as_flat_dict
 from ae_sweep.records import Outcome, Role
 from ae_sweep.tracking import names
+from ae_sweep.tracking.clock import SteadyClock
 from ae_sweep.tracking.curve import curve_metrics, write_curves
 from ae_sweep.tracking.description import describe
 from ae_sweep.tracking.entries import SWEEP_RUN, FinishSweep, StartRun
@@ -17,7 +18,6 @@ from ae_sweep.tracking.run_writer import RunWriter
 from ae_sweep.tracking.runs import (
     commit_tag,
     log_files,
-    now_ms,
     table_csv,
     table_json,
     table_tag,
@@ -64,7 +64,7 @@ class SweepWriter(RunWriter):
         commands: Mapping[str, str],
         tries: Tries | None = None,
     ) -> None:
-        super().__init__(outbox, run=SWEEP_RUN)
+        super().__init__(outbox, run=SWEEP_RUN, clock=SteadyClock())
         self._config = config
         self._card = card
         self._commands = commands
@@ -110,7 +110,7 @@ class SweepWriter(RunWriter):
             names.METHOD: self._config.method,
         }
         # Later than the one before: point and start are how a run is found again.
-        self._last_start_ms = max(now_ms(), self._last_start_ms + 1)
+        self._last_start_ms = max(self._clock.now_ms(), self._last_start_ms + 1)
         start = StartRun(
             run=f"{self._last_start_ms}-{point.key}",
             name=name,
@@ -127,7 +127,7 @@ class SweepWriter(RunWriter):
             replaces=self._tries.pop(point.key),
         )
         self._outbox.put(start)
-        return TrialWriter(self._outbox, start, tags=tags)
+        return TrialWriter(self._outbox, start, tags=tags, clock=self._clock)
 
     def flush(self) -> None:
         """Publish all that waits.
@@ -210,7 +210,7 @@ class SweepWriter(RunWriter):
         with translated(self._place):
             log_files(self._client, self.run_id, files)
             curves = curve_metrics(points)
-            write_curves(self._client, self.run_id, curves, timestamp_ms=now_ms())
+            write_curves(self._client, self.run_id, curves, timestamp_ms=self._clock.now_ms())
             stored = self._client.get_run(self.run_id).data.tags.get(names.NOTE, "")
         note = describe(
             self._config,

@@ -166,7 +166,7 @@ class Keeper:
         """Save a training in place of what was saved before; that stays if this fails."""
         started = self._clock()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(exist_ok=True)  # a store that was moved is not made anew
             write_atomically(self.path, to_bytes(snapshot, identity=self._identity))
             self._failing = False
         except OSError as error:
