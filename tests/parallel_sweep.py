@@ -57,7 +57,8 @@ def engine(seats: int, *, one_process: bool) -> EngineFactory:
             return in_turns(seats) if one_process else processes(seats)
 
     def make(setup: object, _trials: int, _announce: object) -> Engine:
-        print("planned", flush=True)
+        sys.stdout.write("planned\n")
+        sys.stdout.flush()
         sys.stdin.readline()
         return Engine(setup, train, workers=seats)  # type: ignore[arg-type]
 

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -160,12 +161,24 @@ def test_a_process_whose_sweep_was_taken_over_ends(folder: Path) -> None:
     with hold(folder) as holding:
         holding.check()
         (folder / "owner.json").unlink()
-        holding.check()
         folder.rmdir()
         other = leave(folder, host="far", pid=77)
         with pytest.raises(ConflictError, match="was taken over by process 77 on 'far'"):
             holding.check()
     assert json.loads((folder / "owner.json").read_text())["pid"] == other.pid, "it is the other's"
+
+
+def test_a_process_whose_record_is_gone_or_a_copy_ends(folder: Path) -> None:
+    message = f"the store {folder.parent.parent} was moved or deleted while the sweep r ran"
+    with hold(folder) as holding:
+        copy = (folder / "owner.json").read_bytes()
+        (folder / "owner.json").unlink()
+        with pytest.raises(StoreError, match=re.escape(message)):
+            holding.check()
+        (folder / "owner.json").write_bytes(copy)
+        with pytest.raises(StoreError, match=re.escape(message)):
+            holding.check()
+    assert (folder / "owner.json").read_bytes() == copy, "nothing is removed that is not its own"
 
 
 def test_a_killed_process_lets_go_and_what_it_wrote_half_is_nobodys(

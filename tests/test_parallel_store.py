@@ -80,7 +80,7 @@ def settings(run: Run) -> tuple[int, float, int]:
 
 
 def check_whole(store: Store, name: str, *, trials: int) -> None:
-    """Check that both databases have each trial of a sweep once, whole and with the same numbers."""
+    """Check that both databases have each trial of a sweep once, whole, with the same numbers."""
     parent, runs = runs_of(store, name)
     assert parent.info.status == "FINISHED"
     points = Counter(run.data.tags["point"] for run in runs)
