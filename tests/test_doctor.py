@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -16,7 +17,8 @@ import optuna
 import pytest
 import tracking_support as support
 
-from ae_sweep import container, training
+import ae_sweep
+from ae_sweep import container, ownership, training
 from ae_sweep.locations import Store
 from ae_sweep.runner import doctor
 from ae_sweep.sweep.storage import open_storage
@@ -223,6 +225,47 @@ def test_what_a_killed_sweep_left_is_found_with_commands_that_work(
     for check in ("trials", "sweeps"):
         [command] = re.findall(r"`ae-sweep ([^`]*)`", found[check]["remedy"])
         assert cli(*shlex.split(command), "--help").code == 0
+
+
+def test_sweeps_that_run_died_or_are_elsewhere_are_found_by_their_process(
+    ask: Callable[..., Any], cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    store = support.fresh_store(tmp_path)
+    storage = open_storage(store.optuna_path)
+    optuna.create_study(study_name="alive/d=8", storage=storage).ask()
+    storage.engine.dispose()
+    here = ownership.this_process()
+    for name, changes in {
+        "dead": {"pid": 2**22 + 1, "started": "1"},
+        "far": {"host": "h", "machine": "m", "boot": "b"},
+    }.items():  # fmt: skip
+        store.running(name).mkdir(parents=True)
+        owner = dataclasses.replace(here, **changes)  # type: ignore[arg-type]
+        (store.running(name) / "owner.json").write_text(json.dumps(dataclasses.asdict(owner)))
+    with ownership.hold(store.running("alive"), take_over_command=""):
+        (store.running("alive") / "journal.jsonl").write_bytes(b"{}\n")
+        done = cli("doctor", "--json", "--store", str(store.root))
+    found = {each["what"]: each for each in json.loads(done.out)["findings"]}
+    alive = found[f"alive is being run by process {here.pid} on {here.host!r}"]
+    assert (alive["status"], alive["remedy"]) == ("ok", "")
+    assert found["3 bytes of alive wait to be published"]["status"] == "ok"
+    assert not [what for what in found if "marked as running" in what]
+    dead = next(each for what, each in found.items() if "dead was run by" in what)
+    assert f"process {2**22 + 1} on {here.host!r}, which has ended" in dead["what"]
+    far = next(each for what, each in found.items() if "far was begun by" in what)
+    assert "on 'h', which this machine cannot see" in far["what"]
+    for each, option in ((dead, "--resume"), (far, "--take-over")):
+        assert each["status"] == "warn"
+        [command] = re.findall(r"`ae-sweep ([^`]*)`", each["remedy"])
+        assert option in command
+        assert cli(*shlex.split(command), "--help").code == 0
+
+
+def test_python_gets_the_same_report(ask: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    report = ae_sweep.diagnose(store=tmp_path / "file" / "store")
+    [stop] = [each for each in report.findings if each.status == "stop"]
+    assert (report.status, stop.check) == ("stop", "store")
 
 
 def tracking_writer(store: Store) -> Any:

@@ -10,6 +10,7 @@ z = model.encode(sweep.dataset.test_NCHW[:10])
 x = model.decode(z)
 """
 
+from ae_sweep.api.diagnosis import diagnose
 from ae_sweep.api.images import load_dataset
 from ae_sweep.api.publishing import sync
 from ae_sweep.api.run import SweepSettings, iter_sweep, plan_sweep, run_sweep
@@ -19,6 +20,7 @@ __all__ = [
     "Sweep",
     "SweepSettings",
     "delete_sweep",
+    "diagnose",
     "iter_sweep",
     "list_sweeps",
     "load_dataset",

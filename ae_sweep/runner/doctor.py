@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_sweep import container, data, sweep, tracking, training
+from ae_sweep import container, data, ownership, sweep, tracking, training
 from ae_sweep.config import PARAMETERS
 from ae_sweep.errors import AeSweepError
 from ae_sweep.messages import counted, ignore, visible
@@ -211,7 +211,7 @@ def _directory(directory: Path, check: str, remedy: str) -> Finding:
 
 
 def _unfinished(store: Store) -> list[Finding]:
-    """Find what running sweeps left beside the databases: journals to publish, checkpoints."""
+    """Find sweeps that run or were killed, and what they left: journals, checkpoints."""
     return list(_left_behind(store))
 
 
@@ -222,14 +222,18 @@ def _left_behind(store: Store) -> Iterator[Finding]:
         return
     for folder in folders:
         name = folder.name
+        found = ownership.find(folder)
+        if found is not None:
+            yield _owner(store, name, found)
+        runs = found is not None and found.state is ownership.State.ALIVE
         journal = folder / "journal.jsonl"
         size = journal.stat().st_size if journal.is_file() else 0
         if size:
             yield Finding(
                 check="journal",
-                status=Status.WARN,
+                status=Status.OK if runs else Status.WARN,
                 what=f"{size:,} bytes of {visible(name)} wait to be published",
-                remedy=f"`{store.command('sync', name)}`",
+                remedy="" if runs else f"`{store.command('sync', name)}`",
             )
         checkpoints = sum(path.is_file() for path in folder.glob("checkpoints/*"))
         if checkpoints:
@@ -238,6 +242,23 @@ def _left_behind(store: Store) -> Iterator[Finding]:
                 status=Status.OK,
                 what=f"{counted(checkpoints, 'file')} of {visible(name)}",
             )
+
+
+def _owner(store: Store, name: str, found: ownership.Found) -> Finding:
+    """Say who runs a sweep, or ran it, and how it is completed."""
+    command = ("run", "--name", name, "--resume")
+    match found.state:
+        case ownership.State.ALIVE:
+            what, remedy = f"{visible(name)} is being run by {found}", ""
+        case ownership.State.DEAD:
+            what = f"{visible(name)} was run by {found}, which has ended and did not complete it"
+            remedy = f"complete it: `{store.command(*command)}`"
+        case ownership.State.UNKNOWN:
+            what = f"{visible(name)} was begun by {found}, which this machine cannot see"
+            take_over = store.command(*command, "--take-over")
+            remedy = f"if that has ended, take the sweep over: `{take_over}`"
+    status = Status.WARN if remedy else Status.OK
+    return Finding(check="process", status=status, what=what, remedy=remedy)
 
 
 def _terminal(terminal: Terminal | None) -> list[Finding]:

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from ae_sweep import sqlite_files
+from ae_sweep import ownership, sqlite_files
 from ae_sweep.errors import StoreError
 from ae_sweep.messages import counted, split_advice, visible
 from ae_sweep.records import Finding, Status
@@ -61,14 +61,14 @@ def _damaged(name: str, damages: list[str]) -> Finding:
 
 
 def _abandoned(store: Store, file: sqlite_files.ReadableFile) -> Iterator[Finding]:
-    """Find trials that are marked as running: of a sweep that runs, or of one that was killed."""
+    """Find trials that are marked as running, but for those of a sweep that runs."""
     with contextlib.closing(file.connect()) as connection:
         rows = connection.execute(RUNNING).fetchall()
     by_sweep: dict[str, int] = {}
     for study, count in rows:
         by_sweep[sweep_of(str(study))] = by_sweep.get(sweep_of(str(study)), 0) + int(count)
     for name, count in by_sweep.items():
-        if name:  # else another program's study
+        if name and not _is_alive(store, name):  # without a name, another program's study
             yield Finding(
                 check="trials",
                 status=Status.WARN,
@@ -76,3 +76,8 @@ def _abandoned(store: Store, file: sqlite_files.ReadableFile) -> Iterator[Findin
                 remedy="if no process trains them, complete the sweep: "
                 f"`{store.command('run', '--name', name, '--resume')}`",
             )
+
+
+def _is_alive(store: Store, name: str) -> bool:
+    found = ownership.find(store.running(name))
+    return found is not None and found.state is ownership.State.ALIVE
