@@ -59,7 +59,7 @@ def setting_of(hardware: str, model: str, image_shape: tuple[int, ...], batch_si
 def _read(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
 

@@ -90,7 +90,7 @@ def trial_record(run: Run) -> TrialRecord | None:
     ------
     StoreError
         If it was trained with a hyperparameter that this version does not know: without it the run
-        would be taken for another training, or be missing.
+        would be taken for another training, or be missing. If its role was edited or removed.
     """
     texts = run.data.params
     _refuse_unknown(run)
@@ -106,11 +106,11 @@ def trial_record(run: Run) -> TrialRecord | None:
         pixels = int(texts[names.PIXELS_PARAMETER])
         channels = int(texts.get(names.CHANNELS_PARAMETER, "1"))
         compression_ratio = pixels / point.latent_dim
-        role = Role(run.data.tags[names.ROLE])
     except (KeyError, ValueError, ZeroDivisionError, OverflowError, ConfigError):
         return None
     if pixels < 1 or compression_ratio <= 0 or not _may_be(point):
         return None
+    role = _role(run)
     outcome = trial_outcome(run)
     finished = outcome is Outcome.FINISHED
     return TrialRecord(
@@ -130,6 +130,36 @@ def trial_record(run: Run) -> TrialRecord | None:
         val_penalty=_measurement(run, "val_penalty") or 0.0,
         rate=_rate(run) if finished else {},
     )
+
+
+def check_sweep_tag(run: Run) -> None:
+    """Refuse a run of ours that does not say which sweep it is of: it would be missing there.
+
+    Raises
+    ------
+    StoreError
+        If the tag was removed.
+    """
+    if names.SWEEP not in run.data.tags:
+        raise StoreError(
+            f"the tag {names.SWEEP}, the name of its sweep, was removed from {_named(run)}; set it "
+            "again in the MLflow UI, or delete the run there"
+        )
+
+
+def _role(run: Run) -> Role:
+    text = run.data.tags.get(names.ROLE, "")
+    try:
+        return Role(text)
+    except ValueError:
+        raise StoreError(
+            f"the tag {names.ROLE} of {_named(run)} is {shorten(text)}, not {' or '.join(Role)}: "
+            "it was edited or removed; set it again in the MLflow UI, or delete the run there"
+        ) from None
+
+
+def _named(run: Run) -> str:
+    return f"{shorten(run.info.run_name)} (run {shorten(run.info.run_id)})"
 
 
 def _refuse_unknown(run: Run) -> None:

@@ -81,12 +81,15 @@ class SweepRuns:
         return latest
 
     def _search(self, filter_string: str, *, newest_first: bool = False) -> Iterator[Run]:
-        return reader.search(
+        found = reader.search(
             self.client,
             experiment_id=self.experiment_id,
             filter_string=filter_string,
             newest_first=newest_first,
         )
+        for run in found:
+            reader.check_sweep_tag(run)
+            yield run
 
 
 def _no_such_sweep(name: str, stored: list[str], store: Store) -> NotStoredError:
