@@ -43,6 +43,7 @@ PARTS = {
     "ae_sweep.tracking.writer.TrialWriter.log_epoch": "log_epoch",
     "ae_sweep.tracking.writer.TrialWriter.finish": "picture stored, run ended",
     "ae_sweep.tracking.models.log_model": "model",
+    "ae_sweep.ownership.Holding.check": "owner checked",
     "ae_sweep.plots.reconstructions_figure": "picture",
     "ae_sweep.plots.render": "picture",
 }
