@@ -264,8 +264,8 @@ def test_sweeps_that_run_died_or_are_elsewhere_are_found_by_their_process(
 def test_python_gets_the_same_report(ask: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     report = ae_sweep.diagnose(store=tmp_path / "file" / "store")
-    [stop] = [each for each in report.findings if each.status == "stop"]
-    assert (report.status, stop.check) == ("stop", "store")
+    assert report.status == "stop"
+    assert "store" in {each.check for each in report.findings if each.status == "stop"}
 
 
 def tracking_writer(store: Store) -> Any:

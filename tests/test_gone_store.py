@@ -41,7 +41,7 @@ def store(
 def begun(training: FakeTraining | None = None) -> Iterator[Any]:
     """Begin a sweep, up to the second trial."""
     engine = faking(training or FakeTraining())
-    events = ae_sweep.iter_sweep("r", engine=engine, dims=[2, 4], trials=2, **SMALL)
+    events = ae_sweep.iter_sweep("r", engine=engine, dims=[2, 4], trials=2, pruner="none", **SMALL)
     for _ in range(8):
         next(events)
     return events
@@ -85,6 +85,7 @@ def test_a_sweep_whose_store_is_gone_ends_with_a_message_and_makes_nothing_there
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_whole_once_its_moved_store_is_back(store: Store) -> None:
     with contextlib.closing(begun()) as events:  # type: ignore[type-var]
         moved(store)

@@ -9,7 +9,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 from own_sources import images, prepare, write_pictures
 from safetensors.numpy import save
 
@@ -21,6 +20,8 @@ from ae_sweep.runner.precision_cache import FILE_NAME, remembered_precision
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import pytest
 
 ENDS = 150
 """Bytes at each end of a long file after which it is cut off one by one."""

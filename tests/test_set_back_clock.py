@@ -80,9 +80,10 @@ def test_runs_of_a_sweep_stay_in_order_and_end_after_they_began(
             assert history[-1].value == run.data.metrics[key], "the last one counts"
 
 
+@pytest.mark.slow
 def test_a_sweep_resumed_before_it_began_is_whole(store: Store, set_back: Any) -> None:
     fake = FakeTraining(interrupt_at=6)
-    settings: dict[str, Any] = {"dims": [2, 4], "trials": 2, **SMALL}
+    settings: dict[str, Any] = {"dims": [2, 4], "trials": 2, "pruner": "none", **SMALL}
     with pytest.raises(KeyboardInterrupt):
         ae_sweep.run_sweep("r", engine=faking(fake), progress=False, **settings)
     set_back(5)
