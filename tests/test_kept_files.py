@@ -16,6 +16,7 @@ from ae_sweep import analysis, training
 from ae_sweep.data.own import cache as image_cache
 from ae_sweep.inspection import agreement, kept_rates, reference_cache
 from ae_sweep.runner.precision_cache import FILE_NAME, remembered_precision
+from ae_sweep.tracking import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +84,7 @@ def test_rates_that_are_cut_off_are_measured_again(
         codec=None, curves=(), notes=("a note",),
     )  # fmt: skip
     kept_rates.write_cache(kept, None)
-    [path] = tmp_path.rglob(kept_rates.names.CODED_DOCUMENT)
+    [path] = tmp_path.rglob(names.CODED_DOCUMENT)
     check_cut_off(path, lambda: kept_rates.read_cached(model, images_digest))
 
 
