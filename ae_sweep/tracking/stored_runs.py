@@ -40,6 +40,19 @@ class RunOfCodec(NamedTuple):
     """The name of its sweep."""
 
 
+class StoreAccess(NamedTuple):
+    """What the parts of this package that move sweeps between stores work with."""
+
+    client: MlflowClient
+    experiment_id: str
+    place: str
+    """The store, for messages."""
+    runs: SweepRuns
+    artifacts: ArtifactPlace
+    is_local: bool
+    """Whether the artifacts are on this machine."""
+
+
 class StoredRuns:
     """The runs of an open store, by their ids."""
 
@@ -64,6 +77,18 @@ class StoredRuns:
     def refusal(self) -> StoreError | None:
         """Why nothing can be written here; None if it can."""
         return self._refusal
+
+    @property
+    def access(self) -> StoreAccess:
+        """What moving a sweep works with."""
+        return StoreAccess(
+            client=self._client,
+            experiment_id=self._experiment_id,
+            place=self._place,
+            runs=self._runs,
+            artifacts=self._artifacts,
+            is_local=self._store.artifact_root is not None,
+        )
 
     @contextlib.contextmanager
     def model_file(self, run_id: str) -> Iterator[Path]:
