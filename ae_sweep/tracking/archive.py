@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ae_sweep.records import DatasetCard
 from ae_sweep.tracking.entries import Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 STATUSES = ("FINISHED", "FAILED", "KILLED")
@@ -176,7 +178,7 @@ def _metric(row: Any) -> Measurement:
         raise ValueError("a metric is not key, step, time and value")
     key, step, timestamp_ms, value = cells
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"the metric {_text(key)!r} is no number")
+        raise ValueError(f"the metric {_text(key)!r} is no number")  # noqa: TRY004
     return Measurement(
         key=_text(key), step=_whole(step), timestamp_ms=_whole(timestamp_ms), value=float(value)
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Metric, Run
 
-    from ae_sweep.tracking.stored_runs import StoreAccess
+    from ae_sweep.tracking.access import StoreAccess
 
 
 class ArchiveReader:

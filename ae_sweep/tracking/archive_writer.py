@@ -27,9 +27,9 @@ from ae_sweep.tracking.runs import begin_run, describe_run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ae_sweep.tracking.access import StoreAccess
     from ae_sweep.tracking.archive import ArchivedRun, ArchivedSweep, ArchivedTrial
     from ae_sweep.tracking.entries import Content
-    from ae_sweep.tracking.stored_runs import StoreAccess
 
 MOST_METRICS = 900
 """In one request: MLflow takes 1,000."""
@@ -59,16 +59,15 @@ class ArchiveWriter:
             access.client, place=access.place, experiment_id=access.experiment_id, sweep=name
         )
         self._sweep: ArchivedSweep | None = None
-        self._run_ids: dict[str, str] = {}
+        self._words: dict[str, str] = {}
+        """Of the runs that were begun, by their ids in the export."""
 
     def discard_remains(self) -> bool:
         """Delete what a killed import of the same name has left; return whether there was any."""
         with translated(self._access.place):
             found = list(self._search(names.import_filter(self._name)))
             for parent in found:
-                for child in list(self._search(names.children_filter(parent))):
-                    self._discard(child)
-                self._discard(parent)
+                self._discard_family(parent)
         return bool(found)
 
     def begin(self, sweep: ArchivedSweep) -> None:
@@ -96,7 +95,8 @@ class ArchiveWriter:
                 tags=tags,
                 start_ms=run.start_ms,
             )
-            self._know(SWEEP_RUN, run.run_id, run_id)
+            self._publisher.know(SWEEP_RUN, run_id)
+            self._words[run.run_id] = SWEEP_RUN
             named = {"name": self._name} if "name" in run.parameters else {}
             describe_run(client, run_id, parameters={**run.parameters, **named}, card=sweep.card)
         self._log(SWEEP_RUN, run.metrics)
@@ -114,19 +114,20 @@ class ArchiveWriter:
         assert self._sweep is not None, "begun before"  # noqa: S101
         run, model = trial.run, trial.model
         word = f"{run.start_ms}-{run.run_id}"
-        parent = self._run_ids[self._sweep.run.run_id]
+        self._words[run.run_id] = word
         start = StartRun(
             run=word,
             name=run.name,
-            tags={**self._tags(run), names.KIND: names.KIND_TRIAL, names.PARENT: parent},
+            tags={
+                **self._tags(run),
+                names.KIND: names.KIND_TRIAL,
+                names.PARENT: self._id(SWEEP_RUN),
+            },
             parameters=run.parameters,
             card=self._sweep.card,
             start_ms=run.start_ms,
         )
         self._publisher.apply(start)
-        run_id = self._publisher.run_id(word)
-        assert run_id is not None, "it was created"  # noqa: S101
-        self._know(word, run.run_id, run_id)
         self._log(word, run.metrics)
         if model is not None and weights is not None:
             self._publisher.apply(
@@ -159,13 +160,15 @@ class ArchiveWriter:
 
     def discard(self) -> None:
         """Delete what was written, as far as the store allows it."""
-        for run_id in reversed(self._run_ids.values()):
-            with contextlib.suppress(Exception):
-                self._discard(run_id)
+        with contextlib.suppress(Exception):
+            if (parent := self._publisher.run_id(SWEEP_RUN)) is not None:
+                self._discard_family(parent)
+            self.discard_remains()
 
-    def _know(self, word: str, was: str, run_id: str) -> None:
-        self._publisher.know(word, run_id)
-        self._run_ids[was] = run_id
+    def _id(self, word: str) -> str:
+        run_id = self._publisher.run_id(word)
+        assert run_id is not None, "it was created"  # noqa: S101
+        return run_id
 
     def _tags(self, run: ArchivedRun) -> dict[str, str]:
         return {
@@ -213,8 +216,8 @@ class ArchiveWriter:
         return json.dumps({**document, "sweep": self._name}, indent=2).encode()
 
     def _id_here(self, found: re.Match[bytes]) -> bytes:
-        was = found[0].decode()
-        return self._run_ids.get(was, was).encode()
+        word = self._words.get(found[0].decode())
+        return found[0] if word is None else self._id(word).encode()
 
     def _search(self, filter_string: str) -> Iterator[str]:
         for run in reader.search(
@@ -223,6 +226,11 @@ class ArchiveWriter:
             filter_string=filter_string,
         ):
             yield str(run.info.run_id)
+
+    def _discard_family(self, parent: str) -> None:
+        for child in list(self._search(names.children_filter(parent))):
+            self._discard(child)
+        self._discard(parent)
 
     def _discard(self, run_id: str) -> None:
         """Delete a run with its model; what lies on this machine, for good."""

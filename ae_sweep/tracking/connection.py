@@ -199,7 +199,7 @@ def _moved(experiment: Experiment, store: Store) -> StoreError | None:
     stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
     return StoreError(
         f"the store {store.root} keeps its artifacts in {stored}: it was moved or copied; "
-        "move it back, or name a new --store"
+        f"to write where it is now: `{store.command('doctor', '--adopt')}`"
     )
 
 

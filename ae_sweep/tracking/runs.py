@@ -224,7 +224,7 @@ def log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> 
         for name, content in files.items():
             parts = name.split("/")
             if any(part in ("", ".", "..") or Path(part).name != part for part in parts):
-                raise ValueError(f"{name!r} is not the name of a file")
+                raise ValueError(f"{name!r} is not a plain file name")
             file = Path(scratch, *parts)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)

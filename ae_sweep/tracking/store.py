@@ -236,9 +236,10 @@ class TrackingStore(StoredRuns):
         with translated(self._place):
             for run in list(self._runs.trials(sweep)):
                 self._client.delete_run(run.info.run_id)
-            for run in list(self._runs.parents()):
-                if run.data.tags[names.SWEEP] == sweep:
-                    self._client.delete_run(run.info.run_id)
+            half_imported = self._runs.imports(sweep)
+            parents = (run for run in self._runs.parents() if run.data.tags[names.SWEEP] == sweep)
+            for run in [*half_imported, *parents]:
+                self._client.delete_run(run.info.run_id)
 
     def finished_points(self, sweep: str) -> dict[str, float]:
         """Return the validation objective of each finished point, by the point's key.

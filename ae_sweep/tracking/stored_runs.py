@@ -13,6 +13,9 @@ from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names
+from ae_sweep.tracking.access import StoreAccess
+from ae_sweep.tracking.archive_reader import ArchiveReader
+from ae_sweep.tracking.archive_writer import ArchiveWriter
 from ae_sweep.tracking.curve import write_curves
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.reader import trial_outcome
@@ -20,7 +23,7 @@ from ae_sweep.tracking.runs import add_to_run, now_ms, table_tag
 from ae_sweep.tracking.sweep_runs import SweepRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -38,19 +41,6 @@ class RunOfCodec(NamedTuple):
     run_id: str
     sweep: str
     """The name of its sweep."""
-
-
-class StoreAccess(NamedTuple):
-    """What the parts of this package that move sweeps between stores work with."""
-
-    client: MlflowClient
-    experiment_id: str
-    place: str
-    """The store, for messages."""
-    runs: SweepRuns
-    artifacts: ArtifactPlace
-    is_local: bool
-    """Whether the artifacts are on this machine."""
 
 
 class StoredRuns:
@@ -89,6 +79,30 @@ class StoredRuns:
             artifacts=self._artifacts,
             is_local=self._store.artifact_root is not None,
         )
+
+    def archive_reader(self, sweep: str, *, private_paths: Iterable[str]) -> ArchiveReader:
+        """Open a sweep to be exported.
+
+        Raises
+        ------
+        NotStoredError
+            If there is no sweep of that name.
+        StoreError
+            If it cannot be read.
+        """
+        return ArchiveReader(self.access, sweep, private_paths=private_paths)
+
+    def archive_writer(self, name: str, *, commands: Mapping[str, str]) -> ArchiveWriter:
+        """Begin to import a sweep.
+
+        Raises
+        ------
+        StoreError
+            If nothing can be written here.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        return ArchiveWriter(self.access, name, commands=commands)
 
     @contextlib.contextmanager
     def model_file(self, run_id: str) -> Iterator[Path]:

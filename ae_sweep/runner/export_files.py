@@ -1,0 +1,434 @@
+"""Files of an export: a directory that appears whole, with a manifest by which it is verified."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ae_sweep.errors import ConflictError, DataError, StoreError
+from ae_sweep.files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory
+from ae_sweep.messages import shorten, visible
+from ae_sweep.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MANIFEST = "manifest.json"
+FORMAT = "ae-sweep export"
+VERSION = 1
+MAX_MANIFEST_BYTES = 2**26
+"""Of 300,000 files."""
+MAX_DOCUMENT_BYTES = 2**28
+"""Of a file of JSON, which takes ten times that in memory: 40,000 trials."""
+MAX_FILE_BYTES = 2**30
+"""Of any file; a run's have no more."""
+PIECE_BYTES = 2**20
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+BINARY = getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """A file of an export, as the manifest has it."""
+
+    size: int
+    """In bytes."""
+    sha256: str
+
+
+def check_target(directory: Path, *, force: bool) -> None:
+    """Refuse a directory that could not be made, or holds something.
+
+    Parameters
+    ----------
+    force
+        Whether an earlier export is to be replaced.
+
+    Raises
+    ------
+    ConflictError
+        If it is an export, and no ``force``, or holds anything else.
+    StoreError
+        If it is a file, or in no directory, or cannot be read.
+    """
+    shown = shorten(str(directory), 200)
+    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+        raise StoreError(f"{shown} cannot be written: it is a file; name another directory")
+    if not directory.parent.is_dir():
+        raise StoreError(f"{shown} cannot be written: it is in no directory; name another one")
+    try:
+        is_used = directory.is_dir() and any(directory.iterdir())
+    except OSError as error:
+        raise StoreError(
+            f"{shown} cannot be read: {error.strerror}; name another directory"
+        ) from error
+    if not is_used:
+        return
+    if not (directory / MANIFEST).is_file():
+        raise ConflictError(f"{shown} has files in it that are no export; name another directory")
+    if not force:
+        raise ConflictError(
+            f"{shown} is an export already; name another directory, or give --force to replace it"
+        )
+
+
+class ExportWriter:
+    """Writes the files of an export into a directory that is unfinished.
+
+    Parameters
+    ----------
+    directory
+        To be written into.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.entries: dict[str, FileEntry] = {}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        with self._new(name) as descriptor:
+            _write(descriptor, content)
+        digest = hashlib.sha256(content).hexdigest()
+        self.entries[name] = FileEntry(size=len(content), sha256=digest)
+
+    def write_json(self, name: str, document: object) -> None:
+        """Write a document.
+
+        Raises
+        ------
+        StoreError
+            If it is larger than what can be imported.
+        OSError
+            If it cannot be written.
+        """
+        content = json.dumps(document, indent=1, allow_nan=False).encode()
+        if len(content) > MAX_DOCUMENT_BYTES:
+            raise StoreError(
+                f"{name} would take {len(content):,} bytes, and an import reads at most "
+                f"{MAX_DOCUMENT_BYTES:,}; copy the whole store instead"
+            )
+        self.write(name, content)
+
+    def copy(self, name: str, source: Path) -> None:
+        """Copy a file.
+
+        Raises
+        ------
+        StoreError
+            If it is no regular file, or larger than any that ae-sweep writes.
+        OSError
+            If it cannot be read or written.
+        """
+        digest, size = hashlib.sha256(), 0
+        with self._new(name) as descriptor:
+            for piece in _pieces(source):
+                digest.update(piece)
+                size += len(piece)
+                if size > MAX_FILE_BYTES:
+                    raise StoreError(
+                        f"{visible(source)} has more than {MAX_FILE_BYTES:,} bytes, more than any "
+                        "file that ae-sweep writes; delete it there"
+                    )
+                _write(descriptor, piece)
+        self.entries[name] = FileEntry(size=size, sha256=digest.hexdigest())
+
+    def finish(self, **facts: object) -> None:
+        """Write the manifest, which makes an export of the files.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        entries = dict(self.entries)
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "ae_sweep_version": __version__,
+            **facts,
+            "files": {name: vars(entry) for name, entry in sorted(entries.items())},
+        }
+        self.write(MANIFEST, json.dumps(document, indent=1).encode())
+        for folder in {self.directory / name for name in entries}:
+            sync_directory(folder.parent)
+        sync_directory(self.directory)
+
+    @contextlib.contextmanager
+    def _new(self, name: str) -> Iterator[int]:
+        path = self.directory / name
+        path.parent.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY, PRIVATE_FILE)
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def new_directory(directory: Path, *, force: bool = False) -> Iterator[ExportWriter]:
+    """Make a directory that appears whole at the end of a ``with`` block, or not at all.
+
+    Parameters
+    ----------
+    force
+        Whether an earlier export there is replaced.
+
+    Raises
+    ------
+    ConflictError, StoreError
+        If it is not free, or cannot be written.
+    """
+    check_target(directory, force=force)
+    unfinished = directory.parent / f".{directory.name}.{secrets.token_hex(8)}"
+    try:
+        unfinished.mkdir(PRIVATE_DIRECTORY)
+        yield ExportWriter(unfinished)
+        check_target(directory, force=force)  # hours may have passed
+        _replace(unfinished, directory)
+    except OSError as error:
+        raise StoreError(
+            f"{shorten(str(directory), 200)} cannot be written: {error.strerror or error}; free "
+            "some space there, or name another directory"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _replace(finished: Path, directory: Path) -> None:
+    if not directory.is_dir():
+        finished.rename(directory)
+    elif not any(directory.iterdir()):
+        directory.rmdir()
+        finished.rename(directory)
+    else:
+        old = finished.with_name(f"{finished.name}.old")
+        directory.rename(old)
+        try:
+            finished.rename(directory)
+        except BaseException:
+            old.rename(directory)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    sync_directory(directory.parent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReader:
+    """An export whose files are those of its manifest."""
+
+    directory: Path
+    sweep: str
+    """The sweep's name where it was exported."""
+    entries: Mapping[str, FileEntry] = field(repr=False)
+
+    def content(self, name: str) -> bytes:
+        """Return the content of a file of the manifest.
+
+        Raises
+        ------
+        DataError
+            If it has changed since it was verified, or there is none.
+        """
+        entry = self.entries.get(name)
+        if entry is None:
+            raise DataError(f"{visible(self.directory)} has no {name}; export the sweep again")
+        content = b"".join(_pieces_of_export(self.directory, name))
+        if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise _changed(self.directory / name)
+        return content
+
+    def document(self, name: str) -> Any:
+        """Return a file's JSON.
+
+        Raises
+        ------
+        DataError
+            If it is none, or too large.
+        """
+        entry = self.entries.get(name)
+        if entry is not None and entry.size > MAX_DOCUMENT_BYTES:
+            raise DataError(
+                f"{visible(self.directory / name)} has {entry.size:,} bytes, more than the "
+                f"{MAX_DOCUMENT_BYTES:,} of any export; export the sweep again"
+            )
+        return _json(self.content(name), self.directory / name)
+
+    def below(self, folder: str) -> dict[str, str]:
+        """Return the files below a folder: their names there → in the export."""
+        prefix = f"{folder}/"
+        return {name.removeprefix(prefix): name for name in self.entries if name.startswith(prefix)}
+
+
+def verified(directory: Path) -> ExportReader:
+    """Open an export: every file is in the manifest, with its size and its SHA-256, and no other.
+
+    Raises
+    ------
+    DataError
+        If it is no export, or of another version, or was changed.
+    """
+    manifest = _manifest(directory)
+    entries = _entries(manifest.get("files"), directory)
+    there = _files_of(directory)
+    if missing := sorted(entries.keys() - there):
+        raise DataError(
+            f"{visible(directory / missing[0])} is missing; copy the export again, or export the "
+            "sweep again"
+        )
+    if extra := sorted(there - entries.keys() - {MANIFEST}):
+        raise DataError(
+            f"{visible(directory / extra[0])} is not in {MANIFEST}; move it away, or export the "
+            "sweep again"
+        )
+    for name, entry in entries.items():
+        digest, size = hashlib.sha256(), 0
+        for piece in _pieces_of_export(directory, name):
+            digest.update(piece)
+            size += len(piece)
+            if size > entry.size:
+                break
+        if (size, digest.hexdigest()) != (entry.size, entry.sha256):
+            raise _changed(directory / name)
+    return ExportReader(directory=directory, sweep=str(manifest.get("sweep")), entries=entries)
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    path = directory / MANIFEST
+    if not directory.is_dir() or not path.is_file():
+        raise DataError(
+            f"{visible(directory)} is no export of a sweep: it has no {MANIFEST}; name a directory "
+            "that `ae-sweep export` wrote"
+        )
+    pieces, size = [], 0
+    for piece in _pieces_of_export(directory, MANIFEST):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_MANIFEST_BYTES:
+            raise DataError(
+                f"{visible(path)} has more than the {MAX_MANIFEST_BYTES:,} bytes of any export; "
+                "export the sweep again"
+            )
+    found = _json(b"".join(pieces), path)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise DataError(
+            f"{visible(path)} is no manifest of an export; name a directory that `ae-sweep export` "
+            "wrote"
+        )
+    if found.get("version") != VERSION:
+        raise DataError(
+            f"{visible(directory)} is an export of version {shorten(str(found.get('version')))}, "
+            f"and ae-sweep {__version__} reads version {VERSION}; upgrade ae-sweep: "
+            "`pip install --upgrade ae-sweep`"
+        )
+    return found
+
+
+def _entries(files: Any, directory: Path) -> dict[str, FileEntry]:
+    try:
+        entries = {
+            _checked_name(name): FileEntry(size=int(entry["size"]), sha256=str(entry["sha256"]))
+            for name, entry in files.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"{visible(directory / MANIFEST)} lists a file in no form of an export: "
+            f"{visible(error)}; export the sweep again"
+        ) from error
+    for name, entry in entries.items():
+        if entry.size > MAX_FILE_BYTES:
+            raise DataError(
+                f"{visible(directory / name)} has {entry.size:,} bytes, more than the "
+                f"{MAX_FILE_BYTES:,} of any file that ae-sweep writes; export the sweep again"
+            )
+    return entries
+
+
+def _checked_name(name: str) -> str:
+    """Refuse a name that leads out of the export, or means another file on another system."""
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in name or not name.isprintable():
+        raise ValueError(f"{shorten(name)} is not the name of a file below it")
+    if ":" in parts[0] or name == MANIFEST:
+        raise ValueError(f"{shorten(name)} is not the name of a file below it")
+    return name
+
+
+def _files_of(directory: Path) -> set[str]:
+    """Return the names of all files, none of which is a link."""
+    found = set()
+    for folder, folders, files in os.walk(directory):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise DataError(
+                    f"{visible(path)} is a link or no regular file, which no export has; export "
+                    "the sweep again"
+                )
+            if stat.S_ISREG(mode):
+                found.add(path.relative_to(directory).as_posix())
+    return found
+
+
+def _pieces_of_export(directory: Path, name: str) -> Iterator[bytes]:
+    path = directory / name
+    try:
+        yield from _pieces(path)
+    except (OSError, StoreError) as error:
+        reason = getattr(error, "strerror", None) or "it is no regular file"
+        raise DataError(
+            f"{visible(path)} cannot be read: {reason}; check that you may read it, or export the "
+            "sweep again"
+        ) from error
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Yield the content of a regular file, piece by piece; a link is not followed."""
+    descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW | BINARY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise StoreError(
+                f"{visible(path)} is no regular file; delete it, or put the file there"
+            )
+        while piece := os.read(descriptor, PIECE_BYTES):
+            yield piece
+    finally:
+        os.close(descriptor)
+
+
+def _json(content: bytes, path: Path) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{visible(path)} is no JSON: {visible(error)}; export the sweep again"
+        ) from error
+
+
+def _changed(path: Path) -> DataError:
+    return DataError(
+        f"{visible(path)} is not the file that was exported: its size or its SHA-256 is another; "
+        "copy the export again, or export the sweep again"
+    )
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
