@@ -16,8 +16,14 @@ PATH = re.compile(r"""(?<![\w.:/~-])/(?:[^/\s'"`|,;:()<>\\]+/)+""")
 """The directories of an absolute path in a text."""
 WIDE_PATH = re.compile(r"/.*/")
 """The same in a text that ends with a path, which may have spaces."""
-LEFT_OUT = ("mlflow.user", "mlflow.source.git.repoURL", names.PARENT, names.EARLIER_TRY)
-"""Tags: of the user, and of runs that another store does not have."""
+LEFT_OUT = (
+    "mlflow.runName",  # which is the name of the run
+    "mlflow.user",
+    "mlflow.source.git.repoURL",
+    names.PARENT,
+    names.EARLIER_TRY,
+)
+"""Tags that say nothing more, or of the user, or of runs that another store does not have."""
 
 
 class PrivateText:
