@@ -403,7 +403,7 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused(
 
 
 def test_sizes_are_bounded(exported: Path, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "ae_sweep.runner.export_files"
+    module = "ae_sweep.runner.verified_export"
     with monkeypatch.context() as limits:
         limits.setattr(f"{module}.MAX_MANIFEST_BYTES", 100)
         refused(DataError, "more than the 100 bytes of any export", exported, other)

@@ -14,13 +14,14 @@ from ae_sweep.errors import ConfigError, ConflictError, DataError
 from ae_sweep.messages import counted, ignore, shorten, visible
 from ae_sweep.runner.commands import commands_on
 from ae_sweep.runner.deletion import stored_parts
-from ae_sweep.runner.export_files import ExportWriter, new_directory, verified
+from ae_sweep.runner.export_files import ExportWriter, new_directory
+from ae_sweep.runner.verified_export import verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ae_sweep.locations import Store
-    from ae_sweep.runner.export_files import ExportReader
+    from ae_sweep.runner.verified_export import ExportReader
     from ae_sweep.tracking import ArchivedSweep, ArchivedTrial, ArchiveReader, TrackingStore
 
 SWEEP = "sweep.json"

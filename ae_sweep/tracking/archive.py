@@ -186,12 +186,17 @@ def _metric(row: Any) -> Measurement:
 
 def _card(document: Any) -> DatasetCard:
     fields = _fields(document, DatasetCard)
-    texts = {name: _text(fields[name]) for name in ("name", "digest", "source")}
-    counts = {
-        name: _whole(fields[name])
-        for name in ("train_images", "val_images", "test_images", "leaks", "classes")
-    }
-    return DatasetCard(**texts, **counts, image_shape=_shape(fields["image_shape"]))
+    return DatasetCard(
+        name=_text(fields["name"]),
+        digest=_text(fields["digest"]),
+        source=_text(fields["source"]),
+        train_images=_whole(fields["train_images"]),
+        val_images=_whole(fields["val_images"]),
+        test_images=_whole(fields["test_images"]),
+        image_shape=_shape(fields["image_shape"]),
+        leaks=_whole(fields["leaks"]),
+        classes=_whole(fields["classes"]),
+    )
 
 
 def _fields(document: Any, kind: type, **renamed: str) -> dict[str, Any]:

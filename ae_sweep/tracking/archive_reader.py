@@ -168,7 +168,8 @@ class ArchiveReader:
         """Return the data set that the sweep's run was given as an input."""
         run = self._parent
         try:
-            dataset = run.inputs.dataset_inputs[0].dataset
+            inputs: Any = run.inputs  # None of a run without any
+            dataset = inputs.dataset_inputs[0].dataset
             profile: dict[str, Any] = json.loads(dataset.profile)
             channels, height, width = map(int, profile["image_shape"])
             return DatasetCard(

@@ -19,14 +19,12 @@ from ae_sweep.config import PARAMETERS, as_flat_dict, model_settings
 from ae_sweep.config.model import setting_text
 from ae_sweep.errors import ConfigError, TrainingDivergedError
 from ae_sweep.isolation import once
-from ae_sweep.locations import SQLITE_PREFIX
 from ae_sweep.messages import visible
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names
 from ae_sweep.tracking.dataset import dataset_input
 from ae_sweep.tracking.description import describe
 from ae_sweep.tracking.errors import translated
-from ae_sweep.tracking.mlflow_env import forget_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -230,8 +228,6 @@ def log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> 
             file = Path(scratch, *parts)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        if client.tracking_uri.startswith(SQLITE_PREFIX):
-            forget_place(run_id)
         client.log_artifacts(run_id, scratch)
 
 

@@ -18,6 +18,7 @@ from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.journal import Journal, JournalHeader, place_of
 from ae_sweep.tracking.liveness import as_it_is, trials_as_they_are
+from ae_sweep.tracking.mlflow_env import forget_place
 from ae_sweep.tracking.outbox import DELIVERY_SECONDS, Outbox
 from ae_sweep.tracking.publisher import Publisher
 from ae_sweep.tracking.reach import check_reachable
@@ -124,6 +125,7 @@ class TrackingStore(StoredRuns):
         with translated(self._place):
             run = self._runs.parent(config.name)
             self._artifacts.find(run.info.artifact_uri)
+            forget_place(run.info.run_id)
             _refuse_other(reader.sweep_record(run), config, card)
             self._add_views()
             reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)

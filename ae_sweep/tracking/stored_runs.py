@@ -18,6 +18,7 @@ from ae_sweep.tracking.archive_reader import ArchiveReader
 from ae_sweep.tracking.archive_writer import ArchiveWriter
 from ae_sweep.tracking.curve import write_curves
 from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.mlflow_env import forget_place
 from ae_sweep.tracking.reader import trial_outcome
 from ae_sweep.tracking.runs import add_to_run, now_ms, table_tag
 from ae_sweep.tracking.sweep_runs import SweepRuns
@@ -257,6 +258,7 @@ class StoredRuns:
             raise self._refusal
         with translated(self._place):
             self._artifacts.find(self._client.get_run(run_id).info.artifact_uri)
+        forget_place(run_id)
         if curves:
             with translated(self._place):
                 write_curves(
