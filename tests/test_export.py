@@ -15,6 +15,7 @@ from fake_engine import SMALL, faking
 from fakes import FakeTraining
 from mlflow import MlflowClient
 from old_store import unpack
+from tracking_servers import MlflowServer
 
 import ae_sweep
 from ae_sweep import ownership, plots, tracking
@@ -487,6 +488,43 @@ def test_a_trial_whose_model_was_deleted_is_trained_again_where_it_is_imported(
     fake = FakeTraining()
     run(other, fake, resume=True, retries=0)
     assert [config.hyperparameters for config in fake.started] == [gone.point.hyperparameters]
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_to_a_tracking_server_and_comes_back(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = MlflowServer(tmp_path / "server")
+    server.start()
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        assert ae_sweep.import_sweep(exported).trials == 6
+        ae_sweep.export_sweep("r", tmp_path / "back")
+        with pytest.raises(ConflictError, match="stored already under the name r"):
+            ae_sweep.import_sweep(exported)
+    finally:
+        server.stop()
+    assert plain(tmp_path / "back") == plain(exported)
+
+
+def plain(directory: Path) -> list[Any]:
+    """Return the documents and files of an export, free of the ids of its runs."""
+    sweep, trials, studies = (
+        json.loads((directory / f"{name}.json").read_text())
+        for name in ("sweep", "trials", "studies")
+    )
+    ids = [sweep["run"].pop("run_id"), *(trial.pop("run_id") for trial in trials)]
+    files = [
+        {
+            path.relative_to(directory / folder).as_posix(): path.read_bytes()
+            for path in sorted((directory / folder).rglob("*"))
+            if path.is_file() and path.suffix != ".json"
+        }
+        for run_id in ids
+        for folder in [f"runs/{run_id}"]
+    ]
+    weights = [directory / f"models/{run_id}.safetensors" for run_id in ids]
+    return [sweep, trials, studies, files, [w.is_file() and w.read_bytes() for w in weights]]
 
 
 @pytest.mark.parametrize("name", ["digits", "fsq"])

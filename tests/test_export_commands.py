@@ -59,7 +59,12 @@ def test_what_is_imported_is_shown_reported_resumed_and_extended_as_the_original
     command("export", "discs", str(exported), "--store", str(there))
     for path in exported.rglob("*"):
         assert not path.is_file() or b"secret project" not in path.read_bytes(), path
-    assert {path.suffix for path in exported.rglob("*")} >= {".png", ".json", ".csv", ".safetensors"}
+    assert {path.suffix for path in exported.rglob("*")} >= {
+        ".png",
+        ".json",
+        ".csv",
+        ".safetensors",
+    }
 
     here = tmp_path / "here"
     command("import", str(exported), "--store", str(here))
