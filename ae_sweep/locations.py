@@ -205,6 +205,22 @@ def out_at(out: Path | str, *, option: str = "--out", what: str = "file") -> Pat
     return _directory(Path(out), option, StoreError)
 
 
+def export_at(directory: Path | str) -> Path:
+    """Make the path of an export that is read absolute.
+
+    Raises
+    ------
+    ConfigError
+        If an address is given where a directory is meant.
+    DataError
+        If no such directory can exist.
+    """
+    _refuse_address(
+        directory, "import takes a directory", advice="download the export and name its directory"
+    )
+    return _directory(Path(directory), "DIR", DataError)
+
+
 def cache_dir() -> Path:
     """Return the user cache, where fetched data sets are kept."""
     return platformdirs.user_cache_path("ae-sweep")

@@ -36,6 +36,8 @@ COMMANDS = (
     "list",
     "show",
     "delete",
+    "export",
+    "import",
     "data",
     "doctor",
 )

@@ -101,7 +101,7 @@ def _newer_runs(store: Store) -> Fault:
     with contextlib.closing(sqlite3.connect(store.root / "mlflow.db")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'f00f00f00f00'")
         connection.commit()
-    return Fault("runs", "f00f00f00f00", "--store")
+    return Fault("runs", "f00f00f00f00", "`pip install --upgrade mlflow`")
 
 
 def _foreign_studies(store: Store) -> Fault:
@@ -130,7 +130,7 @@ def _moved(store: Store) -> Fault:
     with contextlib.closing(sqlite3.connect(store.root / "mlflow.db")) as connection:
         connection.execute("UPDATE experiments SET artifact_location = 'file:///was/here'")
         connection.commit()
-    return Fault("runs", "it was moved or copied", "move it back")
+    return Fault("runs", "it was moved or copied", "`ae-sweep doctor --adopt`")
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_a_moved_store_is_read_but_not_written_beside(store: Store, tmp_path: Pa
     moved = Store(tmp_path / "moved")
     store.root.rename(moved.root)
     assert tracking.open_for_reading(moved).sweeps() == []
-    with pytest.raises(StoreError, match=r"was moved or copied; move it back"):
+    with pytest.raises(StoreError, match=r"was moved or copied; to write.*doctor --adopt"):
         tracking.open_for_writing(moved)
 
 
@@ -250,7 +250,7 @@ def test_nothing_is_added_to_a_copied_store_whose_files_are_elsewhere(
     copied = Store(tmp_path / "copied")
     shutil.copytree(store.root, copied.root)
     before = sorted(store.root.rglob("*"))
-    with pytest.raises(StoreError, match=r"was moved or copied; move it back"):
+    with pytest.raises(StoreError, match=r"was moved or copied; to write.*doctor --adopt"):
         tracking.open_for_reading(copied).add_to_run("any", files={"picture.png": b"x"})
     assert sorted(store.root.rglob("*")) == before
 

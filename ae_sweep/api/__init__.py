@@ -10,6 +10,7 @@ z = model.encode(sweep.dataset.test_NCHW[:10])
 x = model.decode(z)
 """
 
+from ae_sweep.api.archive import adopt_store, export_sweep, import_sweep
 from ae_sweep.api.diagnosis import diagnose
 from ae_sweep.api.images import load_dataset
 from ae_sweep.api.publishing import sync
@@ -19,8 +20,11 @@ from ae_sweep.api.stored import Sweep, delete_sweep, list_sweeps, load_sweep
 __all__ = [
     "Sweep",
     "SweepSettings",
+    "adopt_store",
     "delete_sweep",
     "diagnose",
+    "export_sweep",
+    "import_sweep",
     "iter_sweep",
     "list_sweeps",
     "load_dataset",

@@ -20,8 +20,10 @@ from ae_sweep.cli.dimensions import dimensions
 from ae_sweep.cli.doctor import doctor
 from ae_sweep.cli.encode import encode
 from ae_sweep.cli.error_handler import DEBUG_VARIABLE
+from ae_sweep.cli.export import export
 from ae_sweep.cli.frontier import frontier
 from ae_sweep.cli.identity import identity
+from ae_sweep.cli.import_ import import_
 from ae_sweep.cli.inspect import inspect
 from ae_sweep.cli.interpolate import interpolate
 from ae_sweep.cli.latent import latent
@@ -64,6 +66,8 @@ app.command(cls=ListCommand)(sync)
 app.command("list", cls=ListCommand)(list_sweeps)
 app.command(cls=ListCommand)(show)
 app.command(cls=ListCommand)(delete)
+app.command(cls=ListCommand)(export)
+app.command("import", cls=ListCommand)(import_)
 app.command(cls=ListCommand)(data)
 app.command(cls=ListCommand)(doctor)
 

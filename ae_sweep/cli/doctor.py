@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,14 +14,24 @@ from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption
 from ae_sweep.errors import StoreError
 from ae_sweep.locations import cache_dir, open_at
-from ae_sweep.messages import counted
+from ae_sweep.messages import counted, visible
 
 if TYPE_CHECKING:
+    from ae_sweep.locations import Store
     from ae_sweep.runner.doctor import Report
 
 
 @handled
-def doctor(store: StoreOption = None, json_output: JsonOption = False) -> None:
+def doctor(
+    store: StoreOption = None,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt", help="First make a store that was moved or copied writable where it is now."
+        ),
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
     """Check what a sweep needs, and say what to do about what is wrong.
 
     Versions, device, precision, load, limits of a container, the store and its databases, data
@@ -30,6 +40,8 @@ def doctor(store: StoreOption = None, json_output: JsonOption = False) -> None:
     Example: ae-sweep doctor
     """
     place = open_at(store, announce=say)
+    if adopt:
+        _adopt(place)
     from ae_sweep.records import Status
     from ae_sweep.runner.doctor import Terminal, diagnose
 
@@ -48,6 +60,19 @@ def doctor(store: StoreOption = None, json_output: JsonOption = False) -> None:
     if stops:
         say(f"{counted(len(stops), 'finding')} would stop a sweep: see stop above")
         raise typer.Exit(StoreError.exit_code)
+
+
+def _adopt(place: Store) -> None:
+    from ae_sweep import tracking
+
+    adopted = tracking.adopt(place)
+    if adopted.changed:
+        say(
+            f"adopted {visible(adopted.after)}: the database named {visible(adopted.before)} in "
+            f"{counted(adopted.changed, 'place')}"
+        )
+    else:
+        say(f"the store's files are where its database names them: {visible(adopted.after)}")
 
 
 def _documents(report: Report) -> list[dict[str, str]]:

@@ -6,6 +6,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ae_sweep.locations import Store
     from ae_sweep.runner.request import SweepRequest
 
 
@@ -14,10 +17,14 @@ def stored_commands(request: SweepRequest) -> dict[str, str]:
 
     They name the store even where it is the default one: the reader may be in any directory.
     """
-    name, store = request.config.name, request.store
+    return commands_on(request.config.name, request.store, data_dir=request.data_dir)
+
+
+def commands_on(name: str, store: Store, *, data_dir: Path | None = None) -> dict[str, str]:
+    """Return commands on a sweep of a store by their purpose."""
     # A tracking server is named by the reader's own environment, which --store would overrule.
     option = () if store.tracking_override is not None else ("--store", str(store.root))
-    data = () if request.data_dir is None else ("--data-dir", str(request.data_dir))
+    data = () if data_dir is None else ("--data-dir", str(data_dir))
     return {
         purpose: shlex.join(["ae-sweep", *words, *option])
         for purpose, words in {

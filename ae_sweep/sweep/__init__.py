@@ -33,6 +33,7 @@ from ae_sweep.sweep.studies import (
 )
 from ae_sweep.sweep.study import ConditionStudy
 from ae_sweep.sweep.tracker import NullTracker, Tracker, TrialLog
+from ae_sweep.sweep.transfer import add_studies, read_study, study_documents
 from ae_sweep.sweep.worker import InlineWorker, Train, Worker
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Tries",
     "Work",
     "Worker",
+    "add_studies",
     "check_conflict",
     "check_studies",
     "count_filled",
@@ -69,5 +71,7 @@ __all__ = [
     "importances",
     "make_plan",
     "open_studies",
+    "read_study",
     "run_together",
+    "study_documents",
 ]

@@ -9,6 +9,19 @@ from ae_sweep.isolation import mlflow_settings
 
 with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.addresses import run_url, sweep_url, view_url
+    from ae_sweep.tracking.adoption import Adoption, adopt
+    from ae_sweep.tracking.archive import (
+        ArchivedSweep,
+        ArchivedTrial,
+        model_document,
+        model_from,
+        run_document,
+        run_from,
+        sweep_document,
+        sweep_from,
+    )
+    from ae_sweep.tracking.archive_reader import ArchiveReader
+    from ae_sweep.tracking.archive_writer import ArchiveWriter
     from ae_sweep.tracking.connection import open_for_reading, open_for_writing
     from ae_sweep.tracking.errors import reason_of
     from ae_sweep.tracking.health import check_runs
@@ -31,6 +44,11 @@ with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.writer import SweepWriter
 
 __all__ = [
+    "Adoption",
+    "ArchiveReader",
+    "ArchiveWriter",
+    "ArchivedSweep",
+    "ArchivedTrial",
     "KeptSweep",
     "RunOfCodec",
     "SweepWriter",
@@ -38,18 +56,25 @@ __all__ = [
     "TrialWriter",
     "UiServer",
     "View",
+    "adopt",
     "check_port",
     "check_runs",
     "finished_points",
     "kept_sweep",
     "kept_sweeps",
     "kept_trials",
+    "model_document",
+    "model_from",
     "open_for_reading",
     "open_for_writing",
     "place_of",
     "reason_of",
+    "run_document",
+    "run_from",
     "run_url",
     "running_ui",
+    "sweep_document",
+    "sweep_from",
     "sweep_url",
     "table_csv",
     "table_json",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mlflow.store.db_migrations
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.utils.file_utils import local_file_uri_to_path
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
     from ae_sweep.locations import Store
     from ae_sweep.sqlite_files import ReadableFile
+
+FOUND_REVISION = re.compile(r"found version (\w+)")
+"""Of a database's schema, in MLflow's message."""
+REVISIONS = Path(mlflow.store.db_migrations.__path__[0]) / "versions"
+"""A file for each schema that this MLflow knows, the earlier ones too."""
 
 
 def open_for_writing(store: Store) -> TrackingStore:
@@ -141,10 +147,16 @@ def _connect(store: Store, place: str, found: ReadableFile | None = None) -> Mlf
 
 def _other_schema(store: Store, place: str, error: Exception) -> StoreError:
     reason = first_line(error).partition(". ")[0]  # MLflow's own advice leaves the address open
+    failed = f"the store {shorten(place, 200)} failed: {reason}"
+    revision = FOUND_REVISION.search(reason)
+    if revision is not None and not any(REVISIONS.glob(f"{revision[1]}_*.py")):
+        return StoreError(
+            f"{failed}; a newer MLflow wrote it: upgrade MLflow with "
+            "`pip install --upgrade mlflow`, or name another --store"
+        )
     return StoreError(
-        f"the store {shorten(place, 200)} failed: {reason}; if an older MLflow wrote it, copy it, "
-        f"then run `{store.upgrade_command}`; if a newer one did, upgrade MLflow; or name another "
-        "--store"
+        f"{failed}; an older MLflow wrote it: copy it, then run `{store.upgrade_command}`, or name "
+        "another --store"
     )
 
 
@@ -199,7 +211,7 @@ def _moved(experiment: Experiment, store: Store) -> StoreError | None:
     stored = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
     return StoreError(
         f"the store {store.root} keeps its artifacts in {stored}: it was moved or copied; "
-        "move it back, or name a new --store"
+        f"to write where it is now: `{store.command('doctor', '--adopt')}`"
     )
 
 

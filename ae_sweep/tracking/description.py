@@ -21,6 +21,8 @@ LAST_LINE = "*Written by ae-sweep at the start and the end of a sweep. Text belo
 SIGNS = re.compile(r"([\\`*_{}\[\]<>()#|~!&])")
 """What means something in Markdown."""
 MOST_VALUE_CHARACTERS = 200
+COMMANDS = re.compile(r"\*\*Commands\*\*\n\n(`{3,})sh\n.*?\n\1\n\n", re.DOTALL)
+"""The paragraph of commands."""
 
 
 def describe(
@@ -62,6 +64,31 @@ def describe(
     results = _results(table, room=room)
     # A user's text that leaves no room for ours stays alone.
     return f"{results}\n\n{after}" if len(results) <= room else stored
+
+
+def without_commands(note: str) -> str:
+    """Return a description without its commands, which are those of one store."""
+    return COMMANDS.sub("", note, count=1)
+
+
+def moved(note: str, *, commands: Mapping[str, str], was: str, name: str) -> str:
+    """Return the description of a sweep of another store, with commands on the one it is in now.
+
+    Parameters
+    ----------
+    note
+        Without commands.
+    commands
+        Purpose → command.
+    was, name
+        The sweep's name there, and here.
+    """
+    before, ours, own = note.partition(LAST_LINE)
+    if not ours:
+        return note
+    here = before.replace(_row(["name", _code(was)]), _row(["name", _code(name)]), 1)
+    whole = f"{here}**Commands**\n\n{_fenced(commands)}\n\n{ours}{own}"
+    return whole if len(whole) <= names.MAX_TAG_CHARACTERS else f"{here}{ours}{own}"
 
 
 def _results(table: Sequence[Mapping[str, object]], *, room: int) -> str:

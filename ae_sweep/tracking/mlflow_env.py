@@ -7,6 +7,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
 from ae_sweep.isolation import PATIENT, mlflow_settings, unless_set
 
 if TYPE_CHECKING:
@@ -36,6 +38,15 @@ def quiet_mlflow() -> Iterator[None]:
     """
     with mlflow_settings, unless_set(PATIENT), _lowered_levels():
         yield
+
+
+def forget_place(run_id: str) -> None:
+    """Have MLflow look up where the files of a run are.
+
+    For the length of a process it keeps that by the run's id alone: it would write to where a store
+    was before it was moved, and to the original of a copy.
+    """
+    _artifact_repos_cache.pop(run_id, None)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,8 @@ DATASET_DIGEST: Final = "dataset_digest"
 
 KIND_SWEEP: Final = "sweep"
 KIND_TRIAL: Final = "trial"
+KIND_IMPORT: Final = "import"
+"""Of a sweep's run while the sweep is imported: no sweep until all of it is there."""
 
 # Tags that mean something to MLflow.
 PARENT: Final = "mlflow.parentRunId"
@@ -98,6 +100,16 @@ def own_sweeps_filter() -> str:
 def sweep_filter(name: str) -> str:
     """Select the parent run of one sweep; ``name`` has passed the names' pattern."""
     return f"{sweeps_filter()} AND tags.{SWEEP} = '{name}'"
+
+
+def import_filter(name: str) -> str:
+    """Select the run of a sweep whose import has not ended, or was killed."""
+    return f"tags.{KIND} = '{KIND_IMPORT}' AND tags.{SWEEP} = '{name}'"
+
+
+def children_filter(run_id: str) -> str:
+    """Select the runs below another; ``run_id`` is MLflow's."""
+    return f"tags.`{PARENT}` = '{run_id}'"
 
 
 def started_trial_filter(sweep: str, *, point: str, start_ms: int) -> str:

@@ -226,12 +226,15 @@ def _settings(model: str) -> dict[str, str]:
 
 
 def log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
-    """Store files on a run, by name → content."""
+    """Store files on a run, by name → content; a name may have folders before it."""
     with tempfile.TemporaryDirectory(prefix="ae-sweep-files-") as scratch:
         for name, content in files.items():
-            if Path(name).name != name:
+            parts = name.split("/")
+            if any(part in ("", ".", "..") or Path(part).name != part for part in parts):
                 raise ValueError(f"{name!r} is not a plain file name")
-            Path(scratch, name).write_bytes(content)
+            file = Path(scratch, *parts)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
         client.log_artifacts(run_id, scratch)
 
 

@@ -18,6 +18,7 @@ from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.journal import Journal, JournalHeader, place_of
 from ae_sweep.tracking.liveness import as_it_is, trials_as_they_are
+from ae_sweep.tracking.mlflow_env import forget_place
 from ae_sweep.tracking.outbox import DELIVERY_SECONDS, Outbox
 from ae_sweep.tracking.publisher import Publisher
 from ae_sweep.tracking.reach import check_reachable
@@ -124,6 +125,7 @@ class TrackingStore(StoredRuns):
         with translated(self._place):
             run = self._runs.parent(config.name)
             self._artifacts.find(run.info.artifact_uri)
+            forget_place(run.info.run_id)
             _refuse_other(reader.sweep_record(run), config, card)
             self._add_views()
             reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)
@@ -236,9 +238,10 @@ class TrackingStore(StoredRuns):
         with translated(self._place):
             for run in list(self._runs.trials(sweep)):
                 self._client.delete_run(run.info.run_id)
-            for run in list(self._runs.parents()):
-                if run.data.tags[names.SWEEP] == sweep:
-                    self._client.delete_run(run.info.run_id)
+            half_imported = self._runs.imports(sweep)
+            parents = (run for run in self._runs.parents() if run.data.tags[names.SWEEP] == sweep)
+            for run in [*half_imported, *parents]:
+                self._client.delete_run(run.info.run_id)
 
     def finished_points(self, sweep: str) -> dict[str, float]:
         """Return the validation objective of each finished point, by the point's key.

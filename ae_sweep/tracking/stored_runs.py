@@ -13,15 +13,19 @@ from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.messages import shorten
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import models, names
+from ae_sweep.tracking.access import StoreAccess
+from ae_sweep.tracking.archive_reader import ArchiveReader
+from ae_sweep.tracking.archive_writer import ArchiveWriter
 from ae_sweep.tracking.clock import system_ms
 from ae_sweep.tracking.curve import write_curves
 from ae_sweep.tracking.errors import translated
+from ae_sweep.tracking.mlflow_env import forget_place
 from ae_sweep.tracking.reader import trial_outcome
 from ae_sweep.tracking.runs import add_to_run, table_tag
 from ae_sweep.tracking.sweep_runs import SweepRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -65,6 +69,42 @@ class StoredRuns:
     def refusal(self) -> StoreError | None:
         """Why nothing can be written here; None if it can."""
         return self._refusal
+
+    @property
+    def access(self) -> StoreAccess:
+        """What moving a sweep works with."""
+        return StoreAccess(
+            client=self._client,
+            experiment_id=self._experiment_id,
+            place=self._place,
+            runs=self._runs,
+            artifacts=self._artifacts,
+            is_local=self._store.artifact_root is not None,
+        )
+
+    def archive_reader(self, sweep: str, *, private_paths: Iterable[str]) -> ArchiveReader:
+        """Open a sweep to be exported.
+
+        Raises
+        ------
+        NotStoredError
+            If there is no sweep of that name.
+        StoreError
+            If it cannot be read.
+        """
+        return ArchiveReader(self.access, sweep, private_paths=private_paths)
+
+    def archive_writer(self, name: str, *, commands: Mapping[str, str]) -> ArchiveWriter:
+        """Begin to import a sweep.
+
+        Raises
+        ------
+        StoreError
+            If nothing can be written here.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        return ArchiveWriter(self.access, name, commands=commands)
 
     @contextlib.contextmanager
     def model_file(self, run_id: str) -> Iterator[Path]:
@@ -219,6 +259,7 @@ class StoredRuns:
             raise self._refusal
         with translated(self._place):
             self._artifacts.find(self._client.get_run(run_id).info.artifact_uri)
+        forget_place(run_id)
         if curves:
             with translated(self._place):
                 write_curves(

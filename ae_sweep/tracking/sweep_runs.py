@@ -64,6 +64,10 @@ class SweepRuns:
         """
         return self._search(names.trials_filter(sweep))
 
+    def imports(self, sweep: str) -> Iterator[Run]:
+        """Yield the runs of a sweep's name whose import has not ended, or was killed."""
+        return self._search(names.import_filter(sweep))
+
     def with_codec(self, digest: str) -> Iterator[Run]:
         """Yield the trials that have a codec of a digest, the newest first."""
         return self._search(names.codec_filter(digest), newest_first=True)
