@@ -75,7 +75,7 @@ def draw_nothing() -> None:
     for name in ("frontier_figure", "reconstructions_figure"):
         setattr(plots, name, lambda *_, **__: None)
     plots.render = lambda _, kind: png() if kind == "png" else b"<svg/>"  # type: ignore[assignment]
-    setup.remembered_precision = lambda *_, **__: training.FP32  # type: ignore[assignment]
+    setup.__dict__["remembered_precision"] = lambda *_, **__: training.FP32
 
 
 def main() -> None:

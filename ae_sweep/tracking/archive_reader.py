@@ -15,10 +15,11 @@ from ae_sweep.messages import shorten, visible
 from ae_sweep.records import DatasetCard, Outcome
 from ae_sweep.tracking import models, names, reader
 from ae_sweep.tracking.archive import ArchivedModel, ArchivedRun, ArchivedSweep, ArchivedTrial
+from ae_sweep.tracking.clock import system_ms
 from ae_sweep.tracking.entries import Measurement
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.private_text import PrivateText
-from ae_sweep.tracking.runs import RUN_STATUS, now_ms
+from ae_sweep.tracking.runs import RUN_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -218,4 +219,4 @@ def _measurements(metrics: Iterable[Metric]) -> tuple[Measurement, ...]:
 
 
 def _latest(metrics: Iterable[Metric]) -> int:
-    return max((int(each.timestamp) for each in metrics), default=now_ms())
+    return max((int(each.timestamp) for each in metrics), default=system_ms())
