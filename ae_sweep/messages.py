@@ -20,7 +20,8 @@ CREDENTIALS = (
     # ?password=…, &X-Amz-Signature=…
     (
         re.compile(
-            r"([?&][\w.-]*(?:passw|pwd|token|secret|key|sig|credential)[\w.-]*=)[^&#\s]+?"
+            r"([?&][\w.-]*(?:passw|pwd|token|secret|sig|credential|(?:\b|[_.-]|api|access)key)"
+            r"[\w.-]*=)[^&#\s]+?"
             r"(?=[&#\s]|['\"]?[;,.)]*(?:\s|$))",
             re.IGNORECASE,
         ),

@@ -59,7 +59,8 @@ PARAMETERS: dict[str, str | int | float] = {
 }  # fmt: skip
 FILES = (
     "ae_sweep.tracking.models._save",
-    "ae_sweep.tracking.writer.RunWriter._log_files",
+    "ae_sweep.tracking.publisher.log_files",
+    "ae_sweep.tracking.writer.log_files",
     "mlflow.MlflowClient.log_model_artifacts",
 )
 """What writes files, and is left out."""
@@ -153,20 +154,16 @@ def _generate(store: Store, trials: int) -> None:
     config = SweepConfig(name=SWEEP, dims=DIMS, space=space, trials=trials // len(DIMS))
     rng = random.Random(0)
     parameters = {**environment(), **PARAMETERS}
-    event.listen(Engine, "connect", _hurry)
-    patches = [mock.patch(name) for name in FILES]
-    for patch in patches:
-        patch.start()
-    try:
+    with contextlib.ExitStack() as patches:
+        event.listen(Engine, "connect", _hurry)
+        patches.callback(event.remove, Engine, "connect", _hurry)
+        for name in FILES:
+            patches.enter_context(mock.patch(name))
         runs = tracking.open_for_writing(store)
         writer = runs.start_sweep(config, card=CARD, environment=environment())
         for number in range(trials):
             _write_trial(writer, number, rng, parameters)
         writer.finish(figures={}, table=[], document={})
-    finally:
-        for patch in patches:
-            patch.stop()
-        event.remove(Engine, "connect", _hurry)
 
 
 def _write_trial(

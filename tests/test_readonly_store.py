@@ -17,7 +17,7 @@ import pytest
 
 import ae_sweep
 from ae_sweep import inspection, models, training
-from ae_sweep.errors import StoreError
+from ae_sweep.errors import NotStoredError, StoreError
 from ae_sweep.runner import setup
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def test_a_copy_reads_its_own_models_and_says_which_it_lacks(copied: Path, tmp_p
             assert file.is_relative_to(root)
         assert file.exists(), "only what was downloaded is removed"
     file.unlink()
-    with pytest.raises(StoreError, match=str(root)):
+    with pytest.raises(NotStoredError, match=rf"was deleted.*{root}"):
         sweep.model(sweep.points()[0])
     moved = tmp_path / "moved"
     root.rename(moved)
