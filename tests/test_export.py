@@ -138,6 +138,7 @@ def test_an_imported_sweep_is_the_exported_one_in_both_databases(
         assert after["runs"][name] == run, name
 
 
+@pytest.mark.slow
 def test_an_imported_sweep_is_complete_and_grows_as_the_original_would(
     copied: Store, other: Store, exported: Path
 ) -> None:
@@ -201,6 +202,7 @@ def test_what_is_exported_are_plain_files_that_say_nothing_of_the_machine(
     assert sorted(path.name for path in template.iterdir()) == ["a b", "out"]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_imported_under_another_name(
     copied: Store, exported: Path, cli: Callable[..., Any]
 ) -> None:
@@ -365,8 +367,8 @@ HOSTILE = {
     "a trial without a status": ("trials.json", first(status="RUNNING"), "status is not"),
     "an id that is a path": ("trials.json", first(run_id="../../etc"), "32 hexadecimal"),
     "two runs of one id": ("trials.json", lambda all_: [all_[0], *all_], "the same id"),
-    "a time that is none": ("trials.json", first(start_ms=-1), "no whole number"),
-    "a time beyond all": ("trials.json", first(end_ms=2**63), "no whole number"),
+    "a time that is none": ("trials.json", first(start_ms=-1), "a whole number is missing"),
+    "a time beyond all": ("trials.json", first(end_ms=2**63), "a whole number is missing"),
     "a tag that is no text": ("trials.json", first(tags={"a": 1}), "no text of at most"),
     "a very long tag": ("trials.json", first(tags={"a": "x" * 9_000}), "no text of at most"),
     "too many tags": ("trials.json", first(tags={str(i): "" for i in range(101)}), "at most 100"),
@@ -451,6 +453,7 @@ def test_an_import_interrupted_at_any_write_leaves_nothing(
     assert len(ae_sweep.load_sweep("r", store=other.root).trials) == 6
 
 
+@pytest.mark.slow
 def test_what_a_killed_import_left_is_no_sweep_and_makes_room_for_the_next(
     exported: Path, other: Store, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,7 +178,7 @@ def _metric(row: Any) -> Measurement:
         raise ValueError("a metric is not key, step, time and value")
     key, step, timestamp_ms, value = cells
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"the metric {_text(key)!r} is no number")  # noqa: TRY004
+        raise ValueError(f"the metric {_text(key)!r} is not a number")  # noqa: TRY004
     return Measurement(
         key=_text(key), step=_whole(step), timestamp_ms=_whole(timestamp_ms), value=float(value)
     )
@@ -227,7 +227,7 @@ def _texts(value: Any) -> dict[str, str]:
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_INTEGER:
-        raise ValueError("there is no whole number where one belongs")
+        raise ValueError("a whole number is missing where one belongs")
     return value
 
 
