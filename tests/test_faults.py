@@ -45,13 +45,13 @@ class Case:
 
 
 def save_checkpoint(folder: Path, version: str) -> str:
-    keeper = checkpoints(folder / "running" / "s").keeper(trial_config(), numerics={})
+    keeper = checkpoints(folder / "s").keeper(trial_config(), numerics={})
     keeper.save(Snapshot(tensors={"x": torch.ones(100)}, values={"version": version}))
     return keeper.take_note()
 
 
 def read_checkpoint(folder: Path) -> object:
-    keeper = checkpoints(folder / "running" / "s").keeper(trial_config(), numerics={})
+    keeper = checkpoints(folder / "s").keeper(trial_config(), numerics={})
     found = keeper.load()
     assert not keeper.notes
     return None if found is None else found.values["version"]
