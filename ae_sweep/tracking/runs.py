@@ -28,7 +28,7 @@ from ae_sweep.tracking.description import describe
 from ae_sweep.tracking.errors import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -182,13 +182,21 @@ def describe_run(
 ) -> None:
     """Give a run its parameters and its data set; to do it again changes nothing."""
     client.log_batch(run_id, params=[Param(key, text) for key, text in parameters.items()])
+    add_once(lambda: client.log_inputs(run_id, [dataset_input(card)]))
+
+
+def add_once(add: Callable[[], object]) -> None:
+    """Have MLflow add a row that another process may add as well, such as a data set.
+
+    MLflow looks for it first. Where the other has added it since, that fails, and it is found the
+    next time.
+    """
     try:
-        client.log_inputs(run_id, [dataset_input(card)])
+        add()
     except MlflowException as error:
         if error.error_code != "BAD_REQUEST":
             raise
-        # Another process has added the same data set since MLflow looked for it: now it is found.
-        client.log_inputs(run_id, [dataset_input(card)])
+        add()
 
 
 def trial_parameters(

@@ -22,7 +22,7 @@ from ae_sweep.tracking.mlflow_env import forget_place
 from ae_sweep.tracking.outbox import DELIVERY_SECONDS, Outbox
 from ae_sweep.tracking.publisher import Publisher
 from ae_sweep.tracking.reach import check_reachable
-from ae_sweep.tracking.runs import RUN_STATUS, create_sweep_run, reopen_sweep_run
+from ae_sweep.tracking.runs import RUN_STATUS, add_once, create_sweep_run, reopen_sweep_run
 from ae_sweep.tracking.stored_runs import StoredRuns
 from ae_sweep.tracking.tries import Tries
 from ae_sweep.tracking.views import missing_views, stored_views
@@ -264,7 +264,7 @@ class TrackingStore(StoredRuns):
     def _add_views(self) -> None:
         tags = self._client.get_experiment(self._experiment_id).tags
         for key, value in missing_views(tags).items():
-            self._client.set_experiment_tag(self._experiment_id, key, value)
+            add_once(partial(self._client.set_experiment_tag, self._experiment_id, key, value))
 
     def finish_of(
         self,
