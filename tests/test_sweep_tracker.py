@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes import FakeTracker, epoch_result, trial_config, trial_result
 
+from ae_sweep import tracking
 from ae_sweep.records import Outcome, Reconstructions, Role
 from ae_sweep.sweep import NullTracker
 
@@ -161,7 +162,7 @@ class TestMlflowTracker(StoringTrackerContract):
             card=self.support.CARD,
             recipe="1",
             parameters=self.support.PARAMETERS,
-            finished=self.runs.finished_points(config.name),
+            finished=tracking.finished_points(self.runs.trials(config.name)),
         )
 
     def outcomes(self) -> list[Outcome]:

@@ -62,7 +62,7 @@ def test_a_trial_comes_back_as_it_was_written(
     assert (record.pixels, record.compression_ratio) == (784, 98.0)
     assert (record.val_mse, record.test_mse, record.test_psnr) == (0.005, 0.0051, 22.9)
     assert record.train_seconds == 12.5
-    assert opened.finished_points("first") == {point.key: 0.005}
+    assert tracking.finished_points(opened.trials("first")) == {point.key: 0.005}
 
 
 def test_a_running_trial_tells_its_validation_but_no_result(
@@ -88,7 +88,7 @@ def test_a_finished_trial_without_a_measurement_has_failed(
     connection.close()
     [record] = opened.trials("first")
     assert record.outcome is Outcome.FAILED
-    assert opened.finished_points("first") == {}
+    assert tracking.finished_points(opened.trials("first")) == {}
 
 
 def test_an_infinity_that_another_program_logged_is_no_measurement(
@@ -172,7 +172,7 @@ def test_a_resumed_sweep_goes_on_with_what_it_has_grown_to(
     support.finish(support.start(resumed, support.point(32)))
     support.finish_sweep(resumed)
     assert client.get_run(sweep.run_id).info.status == "FINISHED"
-    assert len(opened.finished_points("first")) == 2
+    assert len(tracking.finished_points(opened.trials("first"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_an_unknown_sweep_is_told_with_the_nearest_name(opened: tracking.Trackin
         opened.sweep("any")
     for name in ("mnist-small", "fashion"):
         opened.start_sweep(support.config(name), card=support.CARD, environment={})
-    for ask in (opened.sweep, opened.trials, opened.finished_points):
+    for ask in (opened.sweep, opened.trials, opened.trials_to_keep):
         with pytest.raises(NotStoredError, match=r"'mnist-smal'; did you mean mnist-small\?"):
             ask("mnist-smal")
     with pytest.raises(NotStoredError, match=r"the latest is fashion; `ae-sweep list --store .*`"):

@@ -247,7 +247,7 @@ def test_a_trial_cut_off_before_its_status_is_no_point(
     [record] = opened.trials("first")
     assert record.outcome is Outcome.RUNNING
     assert record.test_mse is None
-    assert opened.finished_points("first") == {}
+    assert tracking.finished_points(opened.trials("first")) == {}
 
 
 def test_a_run_cut_off_at_its_start_leaves_nothing(

@@ -292,7 +292,7 @@ def test_a_broken_database_is_told_by_every_call(store: Store) -> None:
         opened.sweeps,
         opened.sweep,
         lambda: opened.trials("first"),
-        lambda: opened.finished_points("first"),
+        lambda: tracking.finished_points(opened.trials("first")),
         lambda: opened.start_sweep(support.config("b"), card=support.CARD, environment={}),
         lambda: opened.resume_sweep(support.config(), card=support.CARD),
         lambda: support.start(sweep),

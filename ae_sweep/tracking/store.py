@@ -243,16 +243,6 @@ class TrackingStore(StoredRuns):
             for run in [*half_imported, *parents]:
                 self._client.delete_run(run.info.run_id)
 
-    def finished_points(self, sweep: str) -> dict[str, float]:
-        """Return the validation objective of each finished point, by the point's key.
-
-        Raises
-        ------
-        NotStoredError
-            If there is no sweep of that name.
-        """
-        return reader.finished_points(self.trials(sweep))
-
     def views(self) -> list[View]:
         """Return the views of the UI's table of runs that the store has.
 
