@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CALLS = (
     "create_run", "log_batch", "log_inputs", "create_logged_model", "log_model_artifacts",
     "log_outputs", "finalize_logged_model", "log_artifacts", "set_terminated", "search_runs",
-    "search_logged_models", "get_run",
+    "search_logged_models", "get_run", "delete_run",
 )  # fmt: skip
 
 
@@ -68,6 +68,8 @@ class FakeMlflow:
         runs = [dict(self.runs[run_id]) for run_id in by_start]
         for run in runs:
             run["outputs"] = [(models[model_id], step) for model_id, step in run["outputs"]]
+            if earlier := run["tags"].get("earlier_try"):
+                run["tags"] = {**run["tags"], "earlier_try": number[earlier]}
         return {"runs": runs, "models": sorted(models.values(), key=lambda model: model["run"])}
 
     def _active(self, run_id: str) -> dict[str, Any]:
@@ -88,6 +90,9 @@ class FakeMlflow:
             "inputs": [], "outputs": [], "files": {},
         }  # fmt: skip
         return SimpleNamespace(info=SimpleNamespace(run_id=run_id))
+
+    def _delete_run(self, run_id: str) -> None:
+        self._active(run_id)["lifecycle"] = "deleted"
 
     def _log_batch(
         self, run_id: str, *, metrics: Any = (), params: Any = (), tags: Any = ()

@@ -71,6 +71,10 @@ def test_it_chooses_what_a_search_through_all_that_waits_would(seed: int) -> Non
         if running:
             ended = running.pop(rng.randrange(len(running)))
             agenda.end(ended.condition, ended.role)
+            if rng.random() < 0.2:  # it failed, and is tried again
+                waiting.insert(0, ended)
+                agenda.put_first(ended)
+                assert len(agenda) == len(waiting)
     assert len(agenda) == 0
 
 

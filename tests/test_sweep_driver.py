@@ -310,7 +310,7 @@ def test_what_has_ended_is_forgotten_and_what_was_killed_or_interrupted_may_go_o
             killed.append(each)
         return each in killed
 
-    config = sweep_config(dims=(2, 8, 32), trials=3, pruner="median", space=CONTINUOUS)
+    config = sweep_config(dims=(2, 8, 32), trials=3, pruner="median", space=CONTINUOUS, retries=0)
     told = run_sweep(
         storage,
         config,
@@ -335,20 +335,29 @@ def test_a_configuration_that_failed_is_not_tried_in_another_slot(
         training = FakeTraining(error=lambda _config: TrainingFailedError("out of memory"))
         config = sweep_config(trials=6, seed=seed)
         run_sweep(None, config, training=training, tracker=FakeTracker())
-        assert len(set(training.started)) == len(training.started) == 12
+        started = collections.Counter(training.started)
+        assert len(started) == 12
+        assert set(started.values()) == {1 + config.retries}
 
 
 @pytest.mark.parametrize(
-    "error",
-    [TrainingFailedError("out of memory"), TrainingFailedError(""), TrainingDivergedError("nan")],
+    ("error", "tries"),
+    [
+        (TrainingFailedError("out of memory"), 3),
+        (TrainingFailedError(""), 3),
+        (TrainingDivergedError("nan"), 1),
+    ],
 )
-def test_a_sweep_whose_trials_all_fail_ends_without_repeats(storage: Any, error: Exception) -> None:
+def test_a_sweep_whose_trials_all_fail_ends_without_repeats(
+    storage: Any, error: Exception, tries: int
+) -> None:
     training, tracker = FakeTraining(error=lambda _config: error), FakeTracker()
     config = sweep_config(trials=2, repeats=2)
     events = run_sweep(None, config, training=training, tracker=tracker)
-    assert tracker.outcomes() == [Outcome.FAILED] * 4
+    assert tracker.outcomes() == [Outcome.FAILED] * 4 * tries
     assert {log.reason for log in tracker.logs} == {str(error) or "TrainingFailedError"}
-    assert sum(isinstance(event, TrialEnded) for event in events) == 4
+    ended = [event for event in events if isinstance(event, TrialEnded)]
+    assert [event.again for event in ended] == [*[True] * (tries - 1), False] * 4
     assert states(storage) == {TrialState.FAIL}
 
 

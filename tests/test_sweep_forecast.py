@@ -159,6 +159,18 @@ def test_trials_that_were_found_finished_are_no_longer_waited_for() -> None:
     assert forecast.seconds_left == pytest.approx(forecast.pace * whole(repeat))
 
 
+def test_a_trial_that_is_tried_again_is_waited_for_once_more() -> None:
+    config = sweep_config(dims=(2,), trials=1, repeats=0, space=SPACE)
+    forecast = forecast_of(sweep.make_plan(config, filled={}))
+    ((trial, _),) = trials_of(config, random.Random(0))
+    forecast.take(TrialStarted(trial), now=0.0)
+    forecast.take(TrialEnded(trial, Outcome.FAILED, reason="killed", again=True), now=0.0)
+    assert forecast.seconds_left == pytest.approx(whole(trial))
+    forecast.take(TrialStarted(trial), now=0.0)
+    forecast.take(TrialEnded(trial, Outcome.FAILED, reason="killed"), now=0.0)
+    assert forecast.seconds_left == 0
+
+
 def test_the_width_of_the_first_trials_does_not_pass_for_speed() -> None:
     """Trials of d=2 first: counted by trials, the sweep would seem to be quick."""
     config = sweep_config(dims=(2, 4096), trials=1, repeats=0, space=SPACE)

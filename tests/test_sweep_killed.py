@@ -8,14 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from commands import ROOT, environment
 from store_reader import read_runs, trials_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +27,7 @@ if __name__ == "__main__":
     ae_sweep.run_sweep(
         "killed", store=sys.argv[1], workers=int(sys.argv[2]), resume=sys.argv[3] == "resume",
         **({} if sys.argv[3] == "resume" else dict(
-            dims=[2, 4], trials=1, epochs=4, lr=4e-3, dataset="shapes", train_limit=512)),
+            dims=[2, 4], trials=1, epochs=8, lr=4e-3, dataset="shapes", train_limit=512)),
     )
 """
 SECONDS = 800.0
@@ -55,10 +52,11 @@ def run(place: Path, *, workers: int, how: str = "new") -> str:
     return err
 
 
-def wait_until_saved(place: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until every running trial has a checkpoint."""
+def wait_until_saved(place: Path, process: subprocess.Popen[str], *, trials: int = 1) -> None:
+    """Wait until so many trials have a checkpoint."""
     deadline = time.monotonic() + SECONDS
-    while not list((place / "store").glob("running/killed/checkpoints/*.safetensors")):
+    folder = place / "store" / "running" / "killed" / "checkpoints"
+    while len(list(folder.glob("[!.]*.safetensors"))) < trials:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -99,37 +97,41 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return results(place)
 
 
-def kill_the_sweep(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate(timeout=SECONDS)
-
-
-def kill_a_worker(process: subprocess.Popen[str]) -> None:
-    pids = worker_pids(process.pid)
-    assert len(pids) == 2
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    _, err = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1  # the error of a sweep without results, as Python shows it
-    assert "was ended by signal 9 (SIGKILL" in err
+def test_trials_killed_in_mid_training_go_on_and_end_with_the_numbers_of_undisturbed_ones(
+    undisturbed: Any, tmp_path: Path
+) -> None:
+    with start(tmp_path, workers=1) as process:
+        try:
+            wait_until_saved(tmp_path, process)
+        finally:
+            process.kill()
+    err = run(tmp_path, workers=1, how="resume")
+    check_gone_on(err, tmp_path, undisturbed)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-@pytest.mark.parametrize(
-    ("kill", "workers"),
-    [pytest.param(kill_the_sweep, 1, id="the sweep"), pytest.param(kill_a_worker, 2, id="workers")],
-)
-def test_trials_killed_in_mid_training_go_on_and_end_with_the_numbers_of_undisturbed_ones(
-    kill: Callable[[subprocess.Popen[str]], None], workers: int, undisturbed: Any, tmp_path: Path
+def test_trials_whose_workers_are_killed_go_on_in_the_same_run_and_end_with_the_same_numbers(
+    undisturbed: Any, tmp_path: Path
 ) -> None:
-    with start(tmp_path, workers=workers) as process:
+    with start(tmp_path, workers=2) as process:
         try:
-            wait_until_saved(tmp_path, process)
-            kill(process)
+            wait_until_saved(tmp_path, process, trials=2)
+            pids = worker_pids(process.pid)
+            assert len(pids) == 2
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            _, err = process.communicate(timeout=SECONDS)
         finally:
             process.kill()
-    err = run(tmp_path, workers=workers, how="resume")
+    assert process.returncode == 0, err
+    assert err.count("was ended by signal 9 (SIGKILL") == err.count("trying again") == 2
+    check_gone_on(err, tmp_path, undisturbed)
+    told = read_runs(str(tmp_path / "store"))
+    assert [trial["tags"]["try"] for trial in trials_of(told)] == ["2", "2"], "a run per point"
+
+
+def check_gone_on(err: str, place: Path, undisturbed: Any) -> None:
     assert "where it was interrupted" in err
     assert "trained from the start" not in err
-    assert results(tmp_path) == undisturbed
-    assert not (tmp_path / "store" / "running" / "killed" / "checkpoints").exists()
+    assert results(place) == undisturbed
+    assert not (place / "store" / "running" / "killed" / "checkpoints").exists()

@@ -204,7 +204,7 @@ def test_a_worker_process_that_dies_fails_its_trial_alone_and_the_slot_stays_ope
     worker = FakeWorker(
         training, slots=slots, dies=lambda config: config.hyperparameters.lr == 4e-3
     )
-    config = sweep_config(trials=6, pruner="none")
+    config = sweep_config(trials=6, pruner="none", retries=0)
     told = run_sweep(None, config, training=training, tracker=tracker, worker=worker)
     failed = [event for event in told if getattr(event, "outcome", None) is Outcome.FAILED]
     assert len(failed) == 4
@@ -214,9 +214,43 @@ def test_a_worker_process_that_dies_fails_its_trial_alone_and_the_slot_stays_ope
     assert len(finished(tracker)) == 8
     assert states(storage) == {TrialState.COMPLETE, TrialState.FAIL}
     worker = FakeWorker(training, slots=slots)
+    config = sweep_config(trials=6, pruner="none", retries=1)
     run_sweep(None, config, training=training, tracker=tracker, worker=worker)
     assert len(finished(tracker)) == 12
     assert max(finished(tracker).values()) == 1
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])
+def test_a_sweep_whose_worker_dies_again_and_again_is_what_an_undisturbed_one_is(
+    new_memory: Callable[[], Any], sampler: str
+) -> None:
+    """Each configuration is killed twice, and a third time it is not."""
+    changes: dict[str, Any] = {} if sampler == "grid" else {"space": CONTINUOUS, "trials": 12}
+    config = sweep_config(sampler=sampler, pruner="none", repeats=1, **changes)
+    calm_memory, calm = new_memory(), FakeTracker()
+    run_sweep(None, config, training=FakeTraining(), tracker=calm)
+    memory, tracker, training = new_memory(), FakeTracker(), FakeTraining()
+    died: collections.Counter[TrialConfig] = collections.Counter()
+
+    def dies(trial: TrialConfig) -> bool:
+        died[trial] += 1
+        return died[trial] <= 2
+
+    forgotten: list[TrialConfig] = []
+    worker = FakeWorker(training, slots=1, dies=dies)
+    told = run_sweep(
+        None, config, training=training, tracker=tracker, worker=worker, forget=forgotten.append
+    )
+    assert suggestions(memory) == suggestions(calm_memory)
+    assert finished(tracker) == finished(calm)
+    ended = [event for event in told if isinstance(event, TrialEnded)]
+    assert [event.again for event in ended] == [True, True, False] * len(calm.logs)
+    assert forgotten == [event.trial.config for event in ended if not event.again], (
+        "a checkpoint stays for the next try"
+    )
+    assert [log.config for log in tracker.logs] == [
+        log.config for log in calm.logs for _ in range(3)
+    ], "the next to be trained"
 
 
 def test_all_of_several_running_trials_are_given_up_together(storage: Any) -> None:

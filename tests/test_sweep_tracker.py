@@ -111,8 +111,9 @@ class StoringTrackerContract(TrackerContract):
     def test_a_point_that_failed_first_and_finished_later_is_finished(self) -> None:
         tracker = self.open()
         self.start(tracker).fail("out of memory")
+        assert self.outcomes() == [Outcome.FAILED]
         ENDS[Outcome.FINISHED](self.start(tracker))
-        assert self.outcomes() == [Outcome.FAILED, Outcome.FINISHED]
+        assert self.outcomes()[-1] is Outcome.FINISHED
         assert self.open().finished(trial_config()) == result(trial_config()).val_mse
 
 
@@ -167,3 +168,18 @@ class TestMlflowTracker(StoringTrackerContract):
 
     def outcomes(self) -> list[Outcome]:
         return [trial.outcome for trial in self.runs.trials(self.support.config().name)]
+
+    def test_a_point_that_is_tried_again_has_one_run_which_names_the_earlier(self) -> None:
+        from mlflow import MlflowClient
+
+        tracker = self.open()
+        for _ in range(2):
+            self.start(tracker).fail("out of memory")
+        ENDS[Outcome.FINISHED](self.start(tracker))
+        (trial,) = self.runs.trials(self.support.config().name)
+        assert trial.outcome is Outcome.FINISHED
+        client = MlflowClient(tracking_uri=self.runs.store.tracking_uri)
+        tags = client.get_run(trial.run_id).data.tags
+        assert (tags["try"], tags["earlier_failure"]) == ("3", "out of memory")
+        earlier = client.get_run(tags["earlier_try"])
+        assert (earlier.info.lifecycle_stage, earlier.data.tags["try"]) == ("deleted", "2")

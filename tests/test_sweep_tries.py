@@ -77,6 +77,25 @@ def test_a_failed_trial_is_tried_again_so_often_and_one_that_diverges_never_a_th
     assert filled_slots(path, config) == of_conv({2: 1}), "it needs no training"
 
 
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [(TrainingFailedError("out of memory"), 3), (TrainingDivergedError("loss nan at step 7"), 1)],
+    ids=["fails", "diverges"],
+)
+def test_a_run_tries_again_by_itself_what_failed_but_not_what_diverged(
+    path: Path, error: Exception, tries: int
+) -> None:
+    """On the same machine it would diverge again; a resumed sweep may be on another."""
+    config = sweep_config(dims=(2,), trials=1)
+    assert times_tried(path, error, config, resumptions=1) == tries
+
+
+def test_tries_of_an_earlier_run_count(path: Path) -> None:
+    failure = TrainingFailedError("out of memory")
+    assert times_tried(path, failure, sweep_config(dims=(2,), trials=1, retries=1), 1) == 2
+    assert times_tried(path, failure, sweep_config(dims=(2,), trials=1, retries=3), 1) == 2
+
+
 def test_more_retries_try_again_what_was_given_up(path: Path) -> None:
     config = sweep_config(dims=(2,), trials=1)
     assert times_tried(path, TrainingFailedError("out of memory"), config) == 3

@@ -137,8 +137,8 @@ def test_workers_end_with_a_sweep_that_is_killed_and_it_resumes(
     assert stored(tmp_path / "store").filled == stored(undisturbed_conv).filled
 
 
-def test_a_worker_that_is_killed_fails_its_trial_and_the_sweep_goes_on(
-    server: Server, process: Callable[..., Done], undisturbed_conv: Path, tmp_path: Path
+def test_a_trial_whose_worker_is_killed_is_tried_again_and_the_sweep_is_whole(
+    server: Server, undisturbed_conv: Path, tmp_path: Path
 ) -> None:
     empty_store(tmp_path)
     with server.start("run", *CONV, *TWO, cwd=tmp_path, known_speed=True) as sweep:
@@ -148,13 +148,15 @@ def test_a_worker_that_is_killed_fails_its_trial_and_the_sweep_goes_on(
     err = said + err
     assert sweep.returncode == 0, err
     assert len(out.splitlines()) == 3, "both dims have a point"
-    (failed,) = re.findall(r"^\[\d/6\] (.*): failed .*SIGKILL", err, re.MULTILINE)
-    left = stored(tmp_path / "store")
-    assert left.statuses["FAILED"] == 1
-    assert sorted(left.trials).count("FAIL") == 1
-    resumed = resume(process, tmp_path, *TWO)
-    assert f"{failed}: finished" in resumed.err
-    check_agree(stored(tmp_path / "store"), stored(undisturbed_conv))
+    (failed,) = re.findall(r"^\[\d/6\] (.*): failed .*SIGKILL.*; trying again;", err, re.MULTILINE)
+    assert re.search(rf"^\[\d/6\] {failed}: (finished|pruned)", err, re.MULTILINE)
+    assert "[6/6]" in err
+    assert "[7/6]" not in err
+    whole = stored(tmp_path / "store")
+    assert whole.statuses["FAILED"] == 0
+    assert len(whole.filled) == 6
+    assert sorted(whole.trials).count("FAIL") == 1, "the search that was tried again"
+    check_agree(whole, stored(undisturbed_conv))
 
 
 def test_auto_takes_the_workers_that_measured_best_and_says_so(

@@ -111,6 +111,11 @@ def undisturbed(clock: Callable[[], None], tmp_path: Path) -> dict[str, Any]:
     assert not process.folder.exists(), "without a failure nothing is written"
     clock()
     content = process.server.content()
+    *_, third, fourth = content["runs"]
+    assert (third["lifecycle"], fourth["tags"]["earlier_try"], fourth["tags"]["try"]) == (
+        "deleted", 2, "2",
+    )  # fmt: skip
+    assert fourth["tags"]["earlier_failure"] == "val_mse is nan at step 3"
     content["calls"] = process.server.calls
     return content
 

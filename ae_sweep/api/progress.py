@@ -77,7 +77,7 @@ class Progress(Silent):
                 self._bar.set_postfix_str(f"{trial.name}: {state(event)}; {left}")
             case TrialEnded(trial=trial):
                 self.announce(f"{trial.name}: {ended(event)}; {left}")
-                self._bar.update()
+                self._bar.update(0 if event.again else 1)
 
     def _begin(self, estimate: Estimate) -> None:
         name, trials = estimate.plan.config.name, estimate.trials

@@ -60,8 +60,8 @@ class _Lines:
             case TrialValidated(trial=trial):
                 for line in filter(None, (note(event), f"{trial.name}: {state(event)}")):
                     self._console.print(Text(line))
-            case TrialEnded(trial=trial):
-                self._ended += 1
+            case TrialEnded(trial=trial, again=again):
+                self._ended += not again
                 self._console.print(
                     Text(
                         f"[{self._ended}/{self._trials}] {trial.name}: {ended(event)}; "
@@ -111,5 +111,5 @@ class _Live:
             case TrialEnded():
                 self._progress.remove_task(self._tasks.pop(trial.name))  # type: ignore[arg-type]
                 self._progress.console.print(Text(f"{trial.name}: {ended(event)}"))
-                self._progress.advance(self._sweep)
+                self._progress.advance(self._sweep, 0 if event.again else 1)
         self._progress.update(self._sweep, note=f"about {in_words(seconds_left)} left")

@@ -77,8 +77,8 @@ def run(
         typer.Option(
             parser=whole_number,
             metavar="N",
-            help="How often --resume tries a trial again that has failed; one that diverged twice "
-            "is given up." + _default("retries"),
+            help="How often a failed trial is tried again, in the same run or by --resume; one "
+            "that diverged is tried once more, by --resume." + _default("retries"),
         ),
     ] = None,
     seed: Annotated[

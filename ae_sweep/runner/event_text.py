@@ -32,4 +32,6 @@ def ended(event: TrialEnded) -> str:
     text = f"{event.outcome} ({settings(event.trial)})"
     if event.result is not None:
         return f"{text}, val MSE {event.result.val_mse:.5f}, test MSE {event.result.test_mse:.5f}"
-    return f"{text}: {event.reason}" if event.reason else text
+    if event.reason:
+        text = f"{text}: {event.reason}"
+    return f"{text}; trying again" if event.again else text

@@ -302,10 +302,10 @@ def _train(
 def _noting_failures(
     events: Generator[SweepEvent, None, None], reasons: list[str]
 ) -> Generator[SweepEvent, None, None]:
-    """Pass events on, and add the reason of each failed trial to a list."""
+    """Pass events on, and add the reason of each failed trial's last try to a list."""
     with contextlib.closing(events):
         for event in events:
-            if isinstance(event, sweep.TrialEnded) and event.reason:
+            if isinstance(event, sweep.TrialEnded) and event.reason and not event.again:
                 reasons.append(event.reason)
             yield event
 

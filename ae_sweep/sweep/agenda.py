@@ -61,6 +61,8 @@ class Agenda(Generic[W]):
         self._idle: list[tuple[int, Condition]] = []
         self._busy: list[tuple[int, Condition]] = []
         self._count = 0
+        self._first = 0
+        """No place in the order is before this one."""
         for place, each in enumerate(wanted):
             line = self._lines.setdefault(each.condition, _Line(each.condition))
             line.waiting.append((place, each))
@@ -86,6 +88,14 @@ class Agenda(Generic[W]):
                     return wanted
                 heapq.heappop(heap)  # it has moved to the other heap, or has begun
         return None
+
+    def put_first(self, wanted: W) -> None:
+        """Have a trial wait before all others: one that was taken, and is to begin once more."""
+        self._first -= 1
+        line = self._lines[wanted.condition]
+        line.waiting.appendleft((self._first, wanted))
+        self._count += 1
+        self._enter(line)
 
     def begin(self, condition: Condition, role: Role) -> None:
         """Note that a trial of a condition runs."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep.config import TrialConfig
@@ -64,30 +63,42 @@ class TrialEnded:
     """Of a finished trial."""
     reason: str | None = None
     """Of a failed trial."""
+    again: bool = False
+    """Whether a failed trial is tried again in this run: it starts once more."""
 
 
 SweepEvent = TrialStarted | TrialValidated | TrialEnded
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A running trial with its log and its study."""
+class _Start:
+    """A trial that is wanted, of which no more is known yet than its study and role."""
 
-    trial: Trial
-    log: TrialLog
     study: ConditionStudy
-    ask: Ask | None = None
-    """None of a repeat, which is no trial of the study."""
+    role: Role
+    number: int
+    """The slot of a search; of a repeat, how far its seed is from the sweep's."""
+
+    @property
+    def condition(self) -> Condition:
+        """The condition of its study."""
+        return self.study.condition
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Start:
-    """A trial that is wanted, of which no more is known yet than its condition and role."""
+class _Job:
+    """A running trial with its log."""
 
-    condition: Condition
-    role: Role
-    begin: Callable[[], _Job | None]
-    """Returns None where there is nothing to train after all."""
+    start: _Start
+    trial: Trial
+    log: TrialLog
+    ask: Ask | None = None
+    """None of a repeat, which is no trial of the study."""
+
+    @property
+    def study(self) -> ConditionStudy:
+        """The study that it belongs to, or whose best trial it repeats."""
+        return self.start.study
 
 
 class Driver:
@@ -154,22 +165,20 @@ class Driver:
         for slots in rounds:
             for study, slot in zip(self._studies, slots, strict=True):
                 if slot is not None:
-                    begin = partial(self._start_search, study, slot)
-                    yield _Start(condition=study.condition, role=Role.SEARCH, begin=begin)
+                    yield _Start(study=study, role=Role.SEARCH, number=slot)
 
     def _repeats(self) -> Iterator[_Start]:
         """Give the best configuration of each study again, with the seeds that follow."""
         for number in range(1, self._config.repeats + 1):
             for study in self._studies:
-                begin = partial(self._start_repeat, study, number)
-                yield _Start(condition=study.condition, role=Role.REPEAT, begin=begin)
+                yield _Start(study=study, role=Role.REPEAT, number=number)
 
     def _run(self) -> Iterator[SweepEvent]:
         while self._agenda or self._jobs:
             while len(self._jobs) < self._worker.slots and (start := self._agenda.take()):
                 with self._shield():
                     self._guard()
-                    job = start.begin()
+                    job = self._begin(start)
                 if job is not None:
                     yield TrialStarted(job.trial)
             if self._jobs:
@@ -179,7 +188,12 @@ class Driver:
                     happened = self._handle(event)
                 yield from happened
 
-    def _start_search(self, study: ConditionStudy, slot: int) -> _Job | None:
+    def _begin(self, start: _Start) -> _Job | None:
+        """Begin a trial; None where there is nothing to train after all."""
+        return self._begin_search(start) if start.role is Role.SEARCH else self._begin_repeat(start)
+
+    def _begin_search(self, start: _Start) -> _Job | None:
+        study, slot = start.study, start.number
         ask = study.ask(slot)
         config = self._trial_config(study, ask.params, seed=self._config.seed)
         trial = Trial(name=f"{study.condition} trial {slot}", config=config, role=Role.SEARCH)
@@ -191,13 +205,14 @@ class Driver:
                 study.fail(ask, reason="not started: the tracker failed")
             raise
         if log is not None:
-            return self._start(_Job(trial=trial, log=log, study=study, ask=ask))
+            return self._submit(_Job(start=start, trial=trial, log=log, ask=ask))
         if known is not None:
             # Finished by a process that was killed before the study heard of it.
             study.complete(ask, val_objective=known)
         return None
 
-    def _start_repeat(self, study: ConditionStudy, number: int) -> _Job | None:
+    def _begin_repeat(self, start: _Start) -> _Job | None:
+        study, number = start.study, start.number
         best = study.best()
         if best is None:
             return None
@@ -208,12 +223,12 @@ class Driver:
             return None
         name = f"{study.condition} repeat {number}"
         trial = Trial(name=name, config=config, role=Role.REPEAT)
-        return self._start(_Job(trial=trial, log=self._log_of(trial), study=study))
+        return self._submit(_Job(start=start, trial=trial, log=self._log_of(trial)))
 
     def _log_of(self, trial: Trial) -> TrialLog:
         return self._tracker.start_trial(trial.config, name=trial.name, role=trial.role)
 
-    def _start(self, job: _Job) -> _Job:
+    def _submit(self, job: _Job) -> _Job:
         number = next(self._numbers)
         self._jobs[number] = job
         self._agenda.begin(job.trial.config.condition, job.trial.role)
@@ -261,7 +276,21 @@ class Driver:
             config = job.trial.config
             job.study.fail_repeat(config.hyperparameters, seed=config.seed, diverged=diverged)
         self._end(failed.job, forget=not failed.killed)
-        return TrialEnded(job.trial, Outcome.FAILED, reason=reason)
+        again = not diverged and self._may_go_again(job)
+        if again:
+            # Before all others, so that the study suggests to those what it would have suggested.
+            self._agenda.put_first(job.start)
+        return TrialEnded(job.trial, Outcome.FAILED, reason=reason, again=again)
+
+    def _may_go_again(self, job: _Job) -> bool:
+        """Return whether a trial has failed less often than it may, in earlier runs as well.
+
+        What diverged is not asked for: this machine would compute the same numbers once more.
+        """
+        if job.ask is not None:
+            return job.study.may_try(job.start.number)
+        config = job.trial.config
+        return job.study.may_repeat(config.hyperparameters, seed=config.seed)
 
     def _end(self, number: int, *, forget: bool = True) -> None:
         trial = self._jobs.pop(number).trial

@@ -72,8 +72,11 @@ class Forecast:
                 self._running[trial.name].note(
                     result, epochs=trial.config.hyperparameters.epochs, now=now
                 )
-            case TrialEnded(outcome=outcome):
+            case TrialEnded(outcome=outcome, again=again):
                 ended = self._running.pop(trial.name)
+                waiting = self._waiting.get((trial.config.condition, trial.role))
+                if again and waiting is not None:
+                    waiting.put_back()
                 share = (1.0 if outcome is Outcome.FINISHED else ended.done) - ended.restored
                 self._worked_seconds += now - ended.started
                 self._planned_seconds += share * ended.planned_seconds
@@ -139,6 +142,10 @@ class _Waiting:
             return 1.0
         self._begun += 1
         return self._shares[self._begun - 1]
+
+    def put_back(self) -> None:
+        """Expect the one that began last once more."""
+        self._begun = max(self._begun - 1, 0)
 
     def drop(self) -> None:
         """Expect no more of them."""

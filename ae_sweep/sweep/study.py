@@ -143,6 +143,11 @@ class ConditionStudy:
         filled = {slot_of(trial) for trial in self._trials(*FILLED)}
         return len((self._given_up() - filled) & set(range(self._config.wanted_trials)))
 
+    @_stored
+    def may_try(self, slot: int) -> bool:
+        """Return whether a slot has not failed too often to be tried again."""
+        return slot not in self._given_up()
+
     def _given_up(self) -> frozenset[int]:
         return given_up_slots(self._trials(TrialState.FAIL), retries=self._config.retries)
 

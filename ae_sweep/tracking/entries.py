@@ -6,6 +6,7 @@ An entry names its run by a word of our own, since a run that could not be creat
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
@@ -17,6 +18,13 @@ Content: TypeAlias = Callable[[], bytes]
 
 SWEEP_RUN = "sweep"
 """The word for the run of the sweep itself."""
+TRIAL_RUN = re.compile(r"([0-9]+)-([0-9a-f]+)")
+"""The word for the run of a trial: its start in milliseconds, and its point."""
+
+
+def trial_run(point: str, *, start_ms: int) -> str:
+    """Return the word for the run of a trial, which no other trial of its sweep has."""
+    return f"{start_ms}-{point}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +53,8 @@ class StartRun:
     card: DatasetCard
     start_ms: int
     replaces: tuple[str, ...] = ()
-    """Runs of earlier tries of the point, by MLflow's ids: deleted once there is this one."""
+    """Runs of earlier tries of the point, by MLflow's ids, or by our word for those of the same
+    process: deleted once there is this one."""
     run_id: str | None = None
     """MLflow's id, if the run was created before its entries had to wait."""
 

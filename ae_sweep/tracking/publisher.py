@@ -10,7 +10,14 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from ae_sweep.tracking import models, names
-from ae_sweep.tracking.entries import EndRun, LogFiles, LogMetrics, LogModel, StartRun
+from ae_sweep.tracking.entries import (
+    TRIAL_RUN,
+    EndRun,
+    LogFiles,
+    LogMetrics,
+    LogModel,
+    StartRun,
+)
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.runs import begin_run, describe_run, log_files, run_tags_of
 
@@ -114,13 +121,13 @@ class Publisher:
             return
         run_id = self.run_id(entry.run)
         if run_id is None and again:
-            run_id = self._find(entry)
+            run_id = self._find(entry.tags[names.POINT], start_ms=entry.start_ms)
         if run_id is None:
             run_id = begin_run(
                 self.client,
                 experiment_id=self._experiment_id,
                 name=entry.name,
-                tags=entry.tags,
+                tags=self._tags_of(entry),
                 start_ms=entry.start_ms,
             )
         self.know(entry.run, run_id)
@@ -128,7 +135,25 @@ class Publisher:
         describe_run(self.client, run_id, parameters=entry.parameters, card=entry.card)
         for earlier in entry.replaces:
             self._check_time()
-            self._delete(earlier)
+            if (earlier_id := self._id_of_try(earlier)) is not None:
+                self._delete(earlier_id)
+
+    def _tags_of(self, entry: StartRun) -> dict[str, str]:
+        """Return the tags of a trial; an earlier try that is named by our word, by MLflow's id."""
+        tags = dict(entry.tags)
+        if (earlier := tags.pop(names.EARLIER_TRY, None)) is not None:
+            earlier_id = self._id_of_try(earlier)
+            if earlier_id is not None:
+                tags[names.EARLIER_TRY] = earlier_id
+        return tags
+
+    def _id_of_try(self, run: str) -> str | None:
+        """Return MLflow's id of a try; None if it was never created, or is deleted."""
+        word = TRIAL_RUN.fullmatch(run)
+        if word is None or self.run_id(run) is not None:
+            return self.run_id(run) or run
+        # It was published by another process, out of the same journal.
+        return self._find(word[2], start_ms=int(word[1]))
 
     def _delete(self, run_id: str) -> None:
         try:
@@ -137,11 +162,9 @@ class Publisher:
             if error.error_code not in MAY_MEAN_GONE or not self._is_deleted(run_id):
                 raise
 
-    def _find(self, entry: StartRun) -> str | None:
-        """Return the run that was created by an attempt whose answer was lost."""
-        wanted = names.started_trial_filter(
-            self._sweep, point=entry.tags[names.POINT], start_ms=entry.start_ms
-        )
+    def _find(self, point: str, *, start_ms: int) -> str | None:
+        """Return a run that this process has not created, or whose id was lost on the way."""
+        wanted = names.started_trial_filter(self._sweep, point=point, start_ms=start_ms)
         found = self.client.search_runs([self._experiment_id], wanted, max_results=1)
         return str(found[0].info.run_id) if found else None
 

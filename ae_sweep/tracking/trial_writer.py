@@ -17,17 +17,35 @@ if TYPE_CHECKING:
     from ae_sweep.tracking.clock import SteadyClock
     from ae_sweep.tracking.entries import StartRun
     from ae_sweep.tracking.outbox import Outbox
+    from ae_sweep.tracking.tries import Tries
 
 
 class TrialWriter(RunWriter):
-    """Writer of one trial, a child run."""
+    """Writer of one trial, a child run.
+
+    Parameters
+    ----------
+    start
+        Of the run.
+    tags
+        Of the run's model.
+    tries
+        Of the sweep's points, to which a failed trial is added.
+    """
 
     def __init__(
-        self, outbox: Outbox, start: StartRun, *, tags: Mapping[str, str], clock: SteadyClock
+        self,
+        outbox: Outbox,
+        start: StartRun,
+        *,
+        tags: Mapping[str, str],
+        clock: SteadyClock,
+        tries: Tries,
     ) -> None:
         super().__init__(outbox, run=start.run, clock=clock)
         self._tags = tags
-        self._parameters = start.parameters
+        self._start = start
+        self._tries = tries
         self._last_epoch_ms: dict[int, int] = {}
 
     def log_epoch(self, result: EpochResult) -> None:
@@ -97,6 +115,13 @@ class TrialWriter(RunWriter):
         self._ended = True
         return self._outbox.publisher.model_id(self._run)
 
+    def fail(self, reason: str) -> None:
+        """End the run as failed, with the reason as a tag; a next try of the point replaces it."""
+        if self._ended:
+            return
+        super().fail(reason)
+        self._tries.add_failed(self._start, failure=reason[: names.MAX_TAG_CHARACTERS])
+
     def prune(self) -> None:
         """End the run as pruned."""
         self._end(Outcome.PRUNED)
@@ -108,7 +133,7 @@ class TrialWriter(RunWriter):
             step=result.step,
             weights=_content(result.weights),
             image_shape=(channels, height, width),
-            parameters=self._parameters,
+            parameters=self._start.parameters,
             tags=self._tags,
         )
 

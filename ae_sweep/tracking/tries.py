@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from ae_sweep.tracking import names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlflow.entities import Run
+
+    from ae_sweep.tracking.entries import StartRun
 
 
 class _Try(NamedTuple):
-    run_id: str
+    run: str
+    """MLflow's id, or the word of a run of this process, which may wait to be created."""
     number: int
     failure: str | None
 
@@ -28,14 +33,16 @@ class Tries:
 
     def add(self, run: Run) -> None:
         """Note a try, the earlier ones first."""
-        tags = run.data.tags
+        self._note(str(run.info.run_id), run.data.tags, run.data.tags.get(names.FAILURE))
+
+    def add_failed(self, start: StartRun, *, failure: str) -> None:
+        """Note a try of this process, which has failed."""
+        self._note(start.run, start.tags, failure)
+
+    def _note(self, run: str, tags: Mapping[str, str], failure: str | None) -> None:
         number = tags.get(names.TRY, "1")
         self._runs.setdefault(tags.get(names.POINT, ""), []).append(
-            _Try(
-                run_id=str(run.info.run_id),
-                number=int(number) if number.isdecimal() else 1,
-                failure=tags.get(names.FAILURE),
-            )
+            _Try(run=run, number=int(number) if number.isdecimal() else 1, failure=failure)
         )
 
     def tags(self, point: str) -> dict[str, str]:
@@ -46,10 +53,10 @@ class Tries:
         last = earlier[-1]
         return {
             names.TRY: str(last.number + 1),
-            names.EARLIER_TRY: last.run_id,
+            names.EARLIER_TRY: last.run,
             **({names.EARLIER_FAILURE: last.failure} if last.failure else {}),
         }
 
     def pop(self, point: str) -> tuple[str, ...]:
-        """Return the ids of the earlier tries of a point, which a new one is to replace."""
-        return tuple(run.run_id for run in self._runs.pop(point, []))
+        """Return the runs of the earlier tries of a point, which a new one is to replace."""
+        return tuple(each.run for each in self._runs.pop(point, []))

@@ -12,7 +12,7 @@ from ae_sweep.tracking import names
 from ae_sweep.tracking.clock import SteadyClock
 from ae_sweep.tracking.curve import curve_metrics, write_curves
 from ae_sweep.tracking.description import describe
-from ae_sweep.tracking.entries import SWEEP_RUN, FinishSweep, StartRun
+from ae_sweep.tracking.entries import SWEEP_RUN, FinishSweep, StartRun, trial_run
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.run_writer import RunWriter
 from ae_sweep.tracking.runs import (
@@ -112,7 +112,7 @@ class SweepWriter(RunWriter):
         # Later than the one before: point and start are how a run is found again.
         self._last_start_ms = max(self._clock.now_ms(), self._last_start_ms + 1)
         start = StartRun(
-            run=f"{self._last_start_ms}-{point.key}",
+            run=trial_run(point.key, start_ms=self._last_start_ms),
             name=name,
             tags={
                 **tags,
@@ -127,7 +127,7 @@ class SweepWriter(RunWriter):
             replaces=self._tries.pop(point.key),
         )
         self._outbox.put(start)
-        return TrialWriter(self._outbox, start, tags=tags, clock=self._clock)
+        return TrialWriter(self._outbox, start, tags=tags, clock=self._clock, tries=self._tries)
 
     def flush(self) -> None:
         """Publish all that waits.
