@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from ae_sweep import interruption
 from ae_sweep.training.checkpoints import Checkpoints, Pace
 from ae_sweep.training.loop import TrainingLoop
 
@@ -31,6 +32,29 @@ class Killed(BaseException):
 
 def checkpoints(folder: Path, *, recipe: str = "2", pace: Pace = ALWAYS) -> Checkpoints:
     return Checkpoints(folder=folder, dataset_digest="0123456789abcdef", recipe=recipe, pace=pace)
+
+
+NEVER = Pace(share=0.0)
+"""Saves nothing by itself."""
+
+
+@contextlib.contextmanager
+def interrupted_at(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[list[int]]:
+    """Interrupt the training in the step of that number, counted from 1; count its steps."""
+    take_step, taken = TrainingLoop.take_step, [0]
+
+    def take(loop: Any) -> Any:
+        taken[0] += 1
+        if taken[0] == step:
+            interruption.request()
+        return take_step(loop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLoop, "take_step", take)
+        try:
+            yield taken
+        finally:
+            interruption.withdraw()
 
 
 @contextlib.contextmanager

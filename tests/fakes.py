@@ -25,6 +25,7 @@ from ae_sweep.config import (
     SweepConfig,
     TrialConfig,
 )
+from ae_sweep.interruption import Interrupted
 from ae_sweep.records import (
     DatasetCard,
     EpochResult,
@@ -177,7 +178,7 @@ class FakeTraining:
                     raise error
                 yield epoch_result(quarter, difficulty(config) * (2 - quarter / 4))
             self._pass_moment()
-        except GeneratorExit:
+        except (GeneratorExit, Interrupted):
             self.closed.append(config)
             raise
         self.ended.append(config)
@@ -201,6 +202,8 @@ class FakeWorker:
     dies: Callable[[TrialConfig], bool] = lambda _config: False
     """Tells whose process dies in mid-training."""
     most: int = 0
+    saves: int = 0
+    """How often the jobs were to save themselves."""
     jobs: dict[int, InlineWorker] = field(default_factory=dict)
     configs: dict[int, TrialConfig] = field(default_factory=dict)
 
@@ -228,6 +231,11 @@ class FakeWorker:
         if isinstance(event, JobValidated):
             self.jobs[job] = worker  # at the end of the queue
         return event
+
+    def save(self) -> None:
+        self.saves += 1
+        for worker in self.jobs.values():
+            worker.save()
 
     def stop(self, job: int) -> None:
         if worker := self.jobs.pop(job, None):

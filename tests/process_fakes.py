@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from fakes import difficulty, epoch_result, trial_result
 
+from ae_sweep import interruption
 from ae_sweep.errors import (
     DataError,
     DeviceLostError,
     TrainingDivergedError,
     TrainingFailedError,
 )
+from ae_sweep.interruption import Interrupted
 from ae_sweep.sweep import ProcessWorker
 
 if TYPE_CHECKING:
@@ -50,6 +52,15 @@ def open_fake(place: Path, how: str = "well") -> Train:
 
 
 def train(place: Path, config: TrialConfig) -> Generator[EpochResult, None, TrialResult]:
+    """Train nothing; leave a file if it could have saved itself at an interruption."""
+    try:
+        return (yield from _train(place, config))
+    except Interrupted:
+        (place / f"{config.seed}-saved").touch()
+        raise
+
+
+def _train(place: Path, config: TrialConfig) -> Generator[EpochResult, None, TrialResult]:
     for quarter in range(1, 5):
         mark = place / f"{config.seed}-{quarter}"
         mark.with_suffix(".new").write_text(str(os.getpid()))
@@ -57,6 +68,9 @@ def train(place: Path, config: TrialConfig) -> Generator[EpochResult, None, Tria
         if quarter == 3:
             if config.model == "hangs":
                 time.sleep(600)
+            while config.model == "takes steps":
+                time.sleep(0.01)
+                interruption.check()
             if config.model == "exits":
                 os._exit(7)
             if config.model in ERRORS:

@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
@@ -19,6 +20,7 @@ from fakes import FakeTraining
 from test_cli_contract import COMMANDS
 
 import ae_sweep
+from ae_sweep import interruption
 from ae_sweep.cli import closed_output
 from ae_sweep.cli.app import exit_code
 from ae_sweep.cli.console import say
@@ -133,6 +135,82 @@ def test_signals_that_come_in_pairs_are_one_interruption(
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == ["bookkeeping"]
+
+
+def test_in_a_training_it_waits_for_the_end_of_the_step() -> None:
+    caught, steps = Interrupts(), []
+
+    def train() -> None:
+        with caught.caught(), interruption.awaited():
+            for step in itertools.count():
+                if step == 3:
+                    send(signal.SIGTERM)
+                steps.append(step)
+                interruption.check()
+
+    with pytest.raises(interruption.Interrupted):
+        train()
+    assert steps == [0, 1, 2, 3]
+
+
+def test_a_request_after_the_last_step_is_met_too() -> None:
+    caught, done = Interrupts(), []
+
+    def train() -> None:
+        with caught.caught(), interruption.awaited():
+            send(signal.SIGINT)
+            done.append("the last step")
+        done.append("more")
+
+    with pytest.raises(interruption.Interrupted):
+        train()
+    assert done == ["the last step"]
+
+
+def test_a_step_without_end_is_ended_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "SAVE_SECONDS", 0.2)
+    started = time.monotonic()
+
+    def train() -> None:
+        with Interrupts().caught(), interruption.awaited():
+            send(signal.SIGTERM)
+            time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train()
+    assert not isinstance(caught.value, interruption.Interrupted), "it cannot be saved there"
+    assert time.monotonic() - started < 30
+    assert not interruption.is_requested()
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(clock: list[float]) -> None:
+    caught, called = Interrupts(), []
+    caught.at_once = lambda: called.append("at once")
+    with contextlib.suppress(KeyboardInterrupt), caught.caught(), interruption.awaited():
+        send(signal.SIGINT)
+        assert called == []
+        clock[0] += 1
+        send(signal.SIGINT)
+        assert called == ["at once"]
+
+
+def test_a_training_of_another_thread_is_not_interrupted() -> None:
+    seen = []
+
+    def train() -> None:
+        with interruption.awaited():
+            seen.append(interruption.is_awaited())
+            interruption.check()
+
+    interruption.request()
+    try:
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+        assert seen == [False]
+        assert interruption.is_requested()
+    finally:
+        interruption.withdraw()
 
 
 def test_in_another_thread_nothing_is_caught() -> None:

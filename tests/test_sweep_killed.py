@@ -1,8 +1,9 @@
-"""A sweep, or one of its worker processes, is killed in mid-training, for real, and resumed."""
+"""A sweep, or a worker process of it, is killed or interrupted in mid-training, and resumed."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,19 +18,37 @@ from store_reader import read_runs, trials_of
 pytestmark = pytest.mark.slow
 
 SCRIPT = """
-import os, sys
+import os, sys, threading
 from ae_sweep.training import checkpoints
 os.fsync = lambda descriptor: None  # no power cut is tested; worker processes do this as well
-# Saved after every step, so that a short training is killed behind a checkpoint.
-checkpoints.Pace.__init__.__kwdefaults__ = {"share": float("inf"), "seconds_between": 0.0}
+store, workers, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+# Saved after every step, so that a short training is killed behind a checkpoint; or never.
+share = 0.0 if how.isdecimal() else float("inf")
+checkpoints.Pace.__init__.__kwdefaults__ = {"share": share, "seconds_between": 0.0}
 import ae_sweep
+
+def interrupt(events, number):
+    running = set()
+    for event in events:
+        if isinstance(event, ae_sweep.TrialValidated) and len(running) < workers:
+            running.add(event.trial.name)
+            if len(running) == workers:
+                threading.Timer(0.03, os.kill, (os.getpid(), number)).start()
+
 if __name__ == "__main__":
-    ae_sweep.run_sweep(
-        "killed", store=sys.argv[1], workers=int(sys.argv[2]), resume=sys.argv[3] == "resume",
-        **({} if sys.argv[3] == "resume" else dict(
-            dims=[2, 4], trials=1, epochs=8, lr=4e-3, dataset="shapes", train_limit=512)),
-    )
+    settings = dict(store=store, workers=workers)
+    if how == "resume":
+        settings |= dict(resume=True)
+    else:
+        settings |= dict(
+            dims=[2, 4], trials=1, epochs=16, lr=4e-3, dataset="shapes", train_limit=512)
+    if how.isdecimal():
+        interrupt(ae_sweep.iter_sweep("killed", **settings), int(how))
+    else:
+        ae_sweep.run_sweep("killed", **settings)
 """
+STEPS = 64
+"""Of a trial."""
 SECONDS = 800.0
 
 
@@ -128,6 +147,26 @@ def test_trials_whose_workers_are_killed_go_on_in_the_same_run_and_end_with_the_
     check_gone_on(err, tmp_path, undisturbed)
     told = read_runs(str(tmp_path / "store"))
     assert [trial["tags"]["try"] for trial in trials_of(told)] == ["2", "2"], "a run per point"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_runs_saves_itself_at_an_interruption_and_goes_on_from_that_step(
+    number: signal.Signals, workers: int, undisturbed: Any, tmp_path: Path
+) -> None:
+    """No checkpoint is written before; the signal comes after a validation, in the steps."""
+    if workers == 2 and number != signal.SIGINT:
+        pytest.skip("the parent alone gets the signal, and handles each as the first")
+    with start(tmp_path, workers=workers, how=str(int(number))) as process:
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == -signal.SIGINT, err
+    folder = tmp_path / "store" / "running" / "killed" / "checkpoints"
+    assert len(list(folder.iterdir())) == workers, "each that ran, whole"
+    err = run(tmp_path, workers=workers, how="resume")
+    check_gone_on(err, tmp_path, undisturbed)
+    steps = [int(step) for step in re.findall(r"goes on from step (\d+) of 64", err)]
+    assert len(steps) == workers
+    assert all(STEPS / 4 <= step < STEPS for step in steps), "less is left to be trained"
 
 
 def check_gone_on(err: str, place: Path, undisturbed: Any) -> None:

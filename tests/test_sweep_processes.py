@@ -19,6 +19,7 @@ import pytest
 from fakes import trial_config
 from process_fakes import open_fake, train, wait_for, wait_until_gone
 
+from ae_sweep import interruption
 from ae_sweep.errors import DeviceLostError, TrainingFailedError, WorkerError
 from ae_sweep.sweep import Child, InlineWorker, ProcessWorker, processes, run_together
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
@@ -261,6 +262,73 @@ def test_a_process_that_cannot_be_set_up_is_one_error_and_not_tried_again(
     printed = "".join(traceback.format_exception(caught.value))
     assert ("in open_fake" in printed) is (how == "has a bug"), "a bug has the child's traceback"
     assert len(multiprocessing.active_children()) <= 3, "those of the other tests"
+
+
+@pytest.mark.slow
+def test_jobs_save_themselves_in_mid_training_and_at_a_pause(two: Any, place: Path) -> None:
+    """One takes steps, the other has validated and waits."""
+    stepping, paused = new_config(model="takes steps"), new_config()
+    two.submit(0, stepping)
+    assert [two.next_event().result.quarter for _ in range(2)] == [1, 2]
+    two.submit(1, paused)
+    assert two.next_event().job == 1
+    wait_for(place / f"{stepping.seed}-3")
+    started = time.monotonic()
+    two.save()
+    assert time.monotonic() - started < interruption.SAVE_SECONDS
+    assert (place / f"{stepping.seed}-saved").exists()
+    assert (place / f"{paused.seed}-saved").exists()
+    assert not (place / f"{paused.seed}-2").exists(), "it trains no further"
+    for job in (0, 1):
+        two.stop(job)
+    two.submit(2, new_config())
+    assert isinstance(events(two, 1)[-1], JobFinished)
+
+
+@pytest.mark.slow
+def test_a_job_that_takes_too_long_to_save_itself_is_waited_for_no_longer(
+    two: Any, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "SAVE_SECONDS", 0.3)
+    hanging, stepping = new_config(model="hangs"), new_config(model="takes steps")
+    two.submit(0, hanging)
+    two.submit(1, stepping)
+    assert len([two.next_event() for _ in range(4)]) == 4
+    two._seats[0].resume()  # as the next event would
+    two._seats[1].resume()
+    pid = wait_for(place / f"{hanging.seed}-3")
+    wait_for(place / f"{stepping.seed}-3")
+    two.save()
+    assert (place / f"{stepping.seed}-saved").exists()
+    two.stop(0)
+    two.stop(1)
+    assert wait_until_gone([pid], 0) == []
+
+
+@pytest.mark.slow
+def test_a_process_that_is_starting_or_idle_or_gone_is_not_waited_for(place: Path) -> None:
+    for how in ("well", "dies"):
+        with ProcessWorker([partial(open_fake, place, how)] * 2) as worker:
+            worker.submit(0, new_config())
+            started = time.monotonic()
+            worker.save()
+            assert time.monotonic() - started < interruption.SAVE_SECONDS
+            worker.stop(0)
+
+
+@pytest.mark.slow
+def test_a_worker_process_that_is_asked_to_end_by_somebody_else_fails_its_job(
+    two: Any, place: Path
+) -> None:
+    config = new_config(model="takes steps")
+    two.submit(0, config)
+    assert [two.next_event().result.quarter for _ in range(2)] == [1, 2]
+    two._seats[0].resume()
+    two._seats[1].resume()
+    os.kill(wait_for(place / f"{config.seed}-3"), signal.SIGUSR1)
+    (failed,) = events(two, 1)
+    assert isinstance(failed, JobFailed)
+    assert failed.killed, "its checkpoint stays, and it is tried again"
 
 
 @pytest.mark.slow

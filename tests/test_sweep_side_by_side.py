@@ -256,6 +256,7 @@ def test_a_sweep_whose_worker_dies_again_and_again_is_what_an_undisturbed_one_is
 def test_all_of_several_running_trials_are_given_up_together(storage: Any) -> None:
     training, tracker = FakeTraining(), FakeTracker()
     worker = run_two(tracker, training, 4)
+    assert worker.saves == 1
     assert tracker.outcomes() == [Outcome.INTERRUPTED] * 2
     assert worker.jobs == {}
     assert len(training.closed) == 2

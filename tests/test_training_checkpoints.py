@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from checkpoint_support import checkpoints, consume, killed_at, numbers
+from checkpoint_support import (
+    NEVER,
+    checkpoints,
+    consume,
+    interrupted_at,
+    killed_at,
+    numbers,
+)
 from fakes import tiny_images, trial_config
 
-from ae_sweep import training
+from ae_sweep import interruption, training
+from ae_sweep.interruption import Interrupted
+from ae_sweep.training import evaluate
 from ae_sweep.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -96,6 +105,115 @@ def test_a_checkpoint_is_at_least_saved_before_the_validations_that_follow_are_m
     assert kept.path(config()).read_bytes() == saved, "a given-up training saves nothing"
     kept.forget(config())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", ["conv", "ntc"])
+def test_an_interrupted_training_is_saved_at_the_end_of_its_step_and_goes_on_there(
+    model: str, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = config(model=model)
+    undisturbed = numbers(consume(training.train(trial, images)))
+    for step in range(1, STEPS + 1):
+        train = partial(
+            training.train, trial, images, checkpoints=checkpoints(tmp_path, pace=NEVER)
+        )
+        with pytest.raises(Interrupted), interrupted_at(monkeypatch, step) as taken:
+            consume(train())
+        assert taken == [step]
+        with interrupted_at(monkeypatch, 0) as taken:
+            epochs, result = consume(train())
+        assert taken == [STEPS - step], "no step is taken twice"
+        assert numbers((epochs, result)) == undisturbed
+        assert epochs[0].note == f"goes on from step {step} of 10, where it was interrupted"
+
+
+def test_an_interruption_in_a_validation_or_in_the_test_leaves_only_that_to_be_done_again(
+    images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are four validations, and then the test images."""
+    undisturbed = numbers(consume(training.train(config(), images)))
+    train = partial(training.train, config(), images, checkpoints=checkpoints(tmp_path, pace=NEVER))
+    for place, steps in enumerate((3, 5, 8, 10, 10)):
+        with monkeypatch.context() as patch:
+            measured = _interrupt_measurement(patch, place)
+            with pytest.raises(Interrupted):
+                consume(train())
+        assert measured == [place + 1], "it ended between two batches"
+        with interrupted_at(monkeypatch, 0) as taken:
+            assert numbers(consume(train())) == undisturbed
+        assert taken == [STEPS - steps]
+
+
+def _interrupt_measurement(patch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """Interrupt the measurement of that number, counted from 0; count the batches."""
+    measured, as_floats = [0], evaluate.as_floats
+
+    def measure(x_BCHW: Any) -> Any:
+        if measured[0] == number:
+            interruption.request()
+        measured[0] += 1
+        return as_floats(x_BCHW)
+
+    patch.setattr(evaluate, "as_floats", measure)
+    patch.setattr(evaluate, "_batches", _in_two)
+    return measured
+
+
+def _in_two(images: Any, _size: int) -> Any:
+    """Measure all images at once, and then none: an interruption comes in between."""
+    yield from images.batches(len(images))
+    interruption.check()
+
+
+def test_an_interruption_at_a_validation_saves_what_was_measured(
+    images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = numbers(consume(training.train(config(), images)))
+    kept = checkpoints(tmp_path, pace=NEVER)
+    running = training.train(config(), images, checkpoints=kept)
+    first, second = next(running), next(running)
+    with pytest.raises(Interrupted):
+        running.throw(Interrupted())
+    with interrupted_at(monkeypatch, 0) as taken:
+        epochs, result = consume(training.train(config(), images, checkpoints=kept))
+    assert taken == [STEPS - second.step]
+    assert [epoch.restored for epoch in epochs] == [True, True, False, False]
+    assert epochs[0].val_mse == first.val_mse
+    assert numbers((epochs, result)) == undisturbed
+
+
+def test_a_training_that_diverged_is_interrupted_without_a_checkpoint(
+    images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = config(lr=1e30)
+    kept = checkpoints(tmp_path, pace=NEVER)
+    with pytest.raises(Interrupted), interrupted_at(monkeypatch, 2):
+        consume(training.train(trial, images, checkpoints=kept))
+    assert not kept.path(trial).exists()
+
+
+@pytest.mark.parametrize("step", [1, 6, 10, 11, 12, 13], ids=str)
+def test_an_interrupted_nested_training_saves_its_network_and_its_dim(
+    step: int, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network takes 10 steps, the fine-tuning of each of two dims 2."""
+    dims, kept = (2, 8), checkpoints(tmp_path, pace=NEVER)
+    trials = [config(latent_dim=dim) for dim in dims]
+    undisturbed = training.NestedTrainings(images, dims=dims)
+    expected = [numbers(consume(undisturbed(trial))) for trial in trials]
+    found: list[Any] = []
+
+    def train() -> None:
+        nested = training.NestedTrainings(images, dims=dims, checkpoints=kept)
+        found.extend(numbers(consume(nested(trial))) for trial in trials[len(found) :])
+
+    with pytest.raises(Interrupted), interrupted_at(monkeypatch, step) as taken:
+        train()
+    assert taken == [step]
+    with interrupted_at(monkeypatch, 0) as taken:
+        train()
+    assert taken == [14 - step], "no step is taken twice"
+    assert [each["result"] for each in found] == [each["result"] for each in expected]
 
 
 @pytest.mark.parametrize("killed", [(4,), (1, 5, 4), (10, 0, 1), (3, 8), (14,)], ids=str)

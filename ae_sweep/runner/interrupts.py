@@ -1,4 +1,7 @@
-"""Handling of SIGINT, SIGTERM and SIGHUP: an interruption waits until bookkeeping is done."""
+"""Handling of SIGINT, SIGTERM and SIGHUP: an interruption waits until bookkeeping is done.
+
+In a training it waits for the end of the step, so that the training can save itself.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import signal
 import threading
 import time
 from typing import TYPE_CHECKING
+
+from ae_sweep import interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +24,7 @@ the terminal does, a launcher passes Ctrl-C on, systemd sends SIGHUP with SIGTER
 
 
 class Interrupts:
-    """Turns these signals into KeyboardInterrupt, later where a shield is held.
+    """Turns these signals into KeyboardInterrupt, later where a shield is held or a training runs.
 
     A second Ctrl-C ends it at once, whatever shield is held.
 
@@ -33,6 +38,7 @@ class Interrupts:
         self.at_once: Callable[[], None] = _raise
         self._shields = 0
         self._pending = False
+        self._overdue = False
         self._last_seconds: float | None = None
 
     @contextlib.contextmanager
@@ -50,9 +56,11 @@ class Interrupts:
             for number in SIGNALS
             if signal.getsignal(number) is not signal.SIG_IGN
         }
+        interruption.withdraw()
         try:
             yield
         finally:
+            interruption.withdraw()
             for number, handler in before.items():
                 if handler is not None:  # else it was installed by other code than Python's
                     signal.signal(number, handler)
@@ -70,6 +78,12 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self._overdue:
+            self._overdue = False
+            if interruption.is_requested():
+                interruption.withdraw()
+                raise KeyboardInterrupt
+            return
         now, before = time.monotonic(), self._last_seconds
         if before is not None and now - before < DOUBLED_SECONDS:
             return
@@ -79,8 +93,25 @@ class Interrupts:
             self.at_once()
         elif self._shields:
             self._pending = True
+        elif interruption.is_awaited():
+            self._ask_to_save(number)
         else:
             raise KeyboardInterrupt
+
+    def _ask_to_save(self, number: int) -> None:
+        """Have the training end at its next step; at the end of its time, wherever it is."""
+        main_thread = threading.get_ident()
+
+        def end() -> None:
+            if interruption.is_requested():
+                self._overdue = True
+                signal.pthread_kill(main_thread, number)
+
+        if not interruption.is_requested():
+            interruption.request()
+            timer = threading.Timer(interruption.SAVE_SECONDS, end)
+            timer.daemon = True
+            timer.start()
 
 
 def _raise() -> None:

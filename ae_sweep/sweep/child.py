@@ -19,7 +19,9 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ae_sweep import interruption
 from ae_sweep.errors import AeSweepError, DeviceLostError, WorkerError
+from ae_sweep.interruption import Interrupted
 from ae_sweep.isolation import starting_python
 from ae_sweep.sweep.worker import is_divergence, reason_of
 
@@ -32,6 +34,8 @@ Factory: TypeAlias = Callable[[], Work]
 """Called once in the child, to set it up; a function of a module or a partial of one."""
 
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTION = signal.SIGUSR1
+"""From the parent: no terminal sends it."""
 SECONDS_TO_END = 5.0
 """For a process that has closed its pipe."""
 
@@ -67,6 +71,11 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """A job has ended at the parent's request, and saved itself if it can."""
+
+
+@dataclass(frozen=True)
 class Crashed:
     """The program has a bug."""
 
@@ -81,7 +90,7 @@ class Died:
     reason: str
 
 
-Message = Ready | Yielded | Returned | Refused | Crashed | Died
+Message = Ready | Yielded | Returned | Refused | Stopped | Crashed | Died
 
 
 class Child:
@@ -133,6 +142,13 @@ class Child:
     def give_up(self) -> None:
         """End a job that has yielded; the child takes another one."""
         self._send(False)
+
+    def interrupt(self) -> bool:
+        """Ask the job to save itself and end; return whether the child can have begun it."""
+        if self._ready and self._process.pid is not None and self._process.is_alive():
+            os.kill(self._process.pid, INTERRUPTION)
+            return True
+        return False
 
     def receive(self) -> Message:
         """Wait for the next message; the last one is ``Died``.
@@ -237,6 +253,7 @@ def _signals_held_back() -> Iterator[None]:
 def _serve(pipe: Connection) -> None:
     for number in TERMINAL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(INTERRUPTION, lambda *_: interruption.request())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL_SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
@@ -268,9 +285,14 @@ def _carry_out(work: Work, job: Any, pipe: Connection) -> Message | None:
     steps = work(job)
     while True:
         try:
+            if interruption.is_requested():
+                interruption.withdraw()
+                steps.throw(Interrupted())
             value = next(steps)
         except StopIteration as end:
             return Returned(end.value)
+        except Interrupted:
+            return Stopped()
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent reports it
             return _failure(error)
         pipe.send(Yielded(value))

@@ -305,6 +305,7 @@ class Driver:
             for number in jobs:
                 stack.callback(self._worker.stop, number)
             self._guard()
+            stack.callback(self._worker.save)
             for job in jobs.values():
                 if job.ask is not None:
                     stack.callback(job.study.fail, job.ask, reason="interrupted")

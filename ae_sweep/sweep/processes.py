@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
+from ae_sweep import interruption
+from ae_sweep.errors import WorkerError
 from ae_sweep.messages import in_words
-from ae_sweep.sweep.child import Child, Died, Factory, Refused, Returned, Yielded
+from ae_sweep.sweep.child import Child, Died, Factory, Refused, Returned, Stopped, Yielded
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from ae_sweep.config import TrialConfig
+    from ae_sweep.sweep.child import Message
     from ae_sweep.sweep.worker import WorkerEvent
 
 SLICE_SECONDS = 20.0
@@ -32,6 +36,8 @@ class _Seat:
     job: int | None = None
     paused: bool = False
     """Whether the job waits for an answer whether to go on."""
+    reading: bool = False
+    """Whether a message is being read."""
     patience_seconds: float = math.inf
     """How long the job may be silent."""
     silent_seconds: float = 0.0
@@ -53,10 +59,20 @@ class _Seat:
             self.paused = False
             self.child.go_on()
 
+    def save(self) -> None:
+        """Ask the job to save itself and end; one that cannot have begun is given up."""
+        if self.child is None or self.job is None:
+            return
+        # A message that was read in part leaves the pipe of no use.
+        if not self.reading and self.child.interrupt():
+            self.resume()
+        else:
+            self.dismiss()
+
     def take(self, child: Child, job: int) -> WorkerEvent | None:
         """Read one message of the process; None if it concerns nobody else."""
         self.silent_seconds = 0.0
-        match child.receive():
+        match self._receive(child):
             case Yielded(value=result):
                 self.paused = True
                 return JobValidated(job, result)
@@ -68,10 +84,23 @@ class _Seat:
                 if spoilt:
                     self.dismiss()
                 return JobFailed(job, reason, killed=spoilt, diverged=diverged)
+            case Stopped():
+                self.job = None
+                return JobFailed(job, "its worker process was asked to end", killed=True)
             case Died(reason=reason):
                 self.dismiss()
                 return JobFailed(job, f"its worker process {reason}", killed=True)
         return None
+
+    def _receive(self, child: Child) -> Message:
+        self.reading = True  # and it stays so if a signal interrupts it
+        try:
+            message = child.receive()
+        except Exception:
+            self.job, self.reading = None, False
+            raise
+        self.reading = False
+        return message
 
     @property
     def hangs(self) -> bool:
@@ -98,7 +127,7 @@ class _Seat:
 
     def dismiss(self) -> None:
         """End the process; the next job gets a new one."""
-        self.job, self.paused = None, False
+        self.job, self.paused, self.reading = None, False, False
         if self.child is not None:
             self.child.kill()
             self.child = None
@@ -170,6 +199,24 @@ class ProcessWorker:
             event = self._take()
         return event
 
+    def save(self) -> None:
+        """Have all jobs save themselves and end, within `interruption.SAVE_SECONDS` together.
+
+        Raises
+        ------
+        RuntimeError
+            If the program has a bug; the process's traceback is its note.
+        """
+        deadline = time.monotonic() + interruption.SAVE_SECONDS
+        for seat in self._seats:
+            seat.save()
+        while (left := deadline - time.monotonic()) > 0 and (busy := self._busy()):
+            for job in self._heard(busy, timeout_seconds=left):
+                seat, child = busy[job]
+                with contextlib.suppress(WorkerError):  # it ends, however it does
+                    if isinstance(seat.take(child, job), JobValidated):
+                        seat.resume()  # it saves itself at once
+
     def stop(self, job: int) -> None:
         """Give a job up; in the middle of its training its process ends with it."""
         for seat in self._seats:
@@ -182,22 +229,14 @@ class ProcessWorker:
             seat.dismiss()
 
     def _take(self) -> WorkerEvent | None:
-        busy = {
-            job: (seat, child)
-            for seat in self._seats
-            if (child := seat.child) is not None and (job := seat.job) is not None
-        }
-        handles: dict[Connection | int, int] = {
-            handle: job for job, (_, child) in busy.items() for handle in child.handles
-        }
+        busy = self._busy()
         # In slices, of which each counts for no more than it is: a machine, or a group of
         # processes, that was stopped for a night has not hung.
         started = time.monotonic()
-        ready = wait(list(handles), timeout=SLICE_SECONDS)
+        heard = self._heard(busy, timeout_seconds=SLICE_SECONDS)
         waited = min(time.monotonic() - started, SLICE_SECONDS)
         for seat, _ in busy.values():
             seat.silent_seconds += waited
-        heard = [handles[each] for each in ready]  # type: ignore[index]
         for job, (seat, _) in busy.items():
             if seat.hangs and job not in heard:
                 return seat.end_hanging(job)
@@ -205,3 +244,19 @@ class ProcessWorker:
             return None
         seat, child = busy[heard[0]]
         return seat.take(child, heard[0])
+
+    def _busy(self) -> dict[int, tuple[_Seat, Child]]:
+        return {
+            job: (seat, child)
+            for seat in self._seats
+            if (child := seat.child) is not None and (job := seat.job) is not None
+        }
+
+    @staticmethod
+    def _heard(busy: Mapping[int, tuple[_Seat, Child]], *, timeout_seconds: float) -> list[int]:
+        """Wait for messages; return the jobs that have one, each once."""
+        handles: dict[Connection | int, int] = {
+            handle: job for job, (_, child) in busy.items() for handle in child.handles
+        }
+        ready = wait(list(handles), timeout=timeout_seconds)
+        return list(dict.fromkeys(handles[each] for each in ready))  # type: ignore[index]

@@ -9,12 +9,14 @@ raises is a bug, and ``next_event`` raises it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
 from ae_sweep.config import TrialConfig
 from ae_sweep.errors import AeSweepError, DeviceLostError, TrainingDivergedError
+from ae_sweep.interruption import Interrupted
 from ae_sweep.records import EpochResult, TrialResult
 
 Train = Callable[[TrialConfig], Generator[EpochResult, None, TrialResult]]
@@ -72,6 +74,12 @@ class Worker(Protocol):
             If the program has a bug.
         """
 
+    def save(self) -> None:
+        """Have all jobs save themselves before they are stopped, as far as they can within seconds.
+
+        They train no further: nothing but `stop` and `close` may follow.
+        """
+
     def stop(self, job: int) -> None:
         """Give a job up; no event of it follows."""
 
@@ -123,6 +131,12 @@ class InlineWorker:
             event = JobFailed(job, reason_of(error), diverged=is_divergence(error))
         del self._trainings[job]
         return event
+
+    def save(self) -> None:
+        """Interrupt the trainings that wait; one that was interrupted in a step has ended."""
+        for training in self._trainings.values():
+            with contextlib.suppress(Interrupted, StopIteration, AeSweepError):
+                training.throw(Interrupted())
 
     def stop(self, job: int) -> None:
         """Close the training's generator, if it has not ended by itself."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn.functional import mse_loss
 
+from ae_sweep import interruption
 from ae_sweep.training.images import as_floats
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def mean_squared_error(model: Autoencoder, images: ImageRows, *, precision: Prec
     """
     with _evaluating(model):
         errors = [
-            _squared_error(model, x, precision) for x in images.batches(model.inference_batch)
+            _squared_error(model, x, precision) for x in _batches(images, model.inference_batch)
         ]
         total = torch.stack(errors).double().sum().item()
     return total / images.numbers
@@ -65,7 +66,7 @@ def validation(model: Autoencoder, images: ImageRows, *, precision: Precision) -
     noise = _fixed_noise(images)
     errors, objectives = [], []
     with _evaluating(model):
-        for x_BCHW in images.batches(model.inference_batch):
+        for x_BCHW in _batches(images, model.inference_batch):
             original_BCHW = as_floats(x_BCHW)
             with precision.autocast(x_BCHW.device):
                 rebuilt = model.training_pass(original_BCHW, noise)
@@ -79,9 +80,16 @@ def validation(model: Autoencoder, images: ImageRows, *, precision: Precision) -
 
 def rate(model: Autoencoder, images: ImageRows) -> dict[str, float]:
     """Measure what the code of some images costs, in float32, in the words of the model."""
-    batches = (as_floats(x_BCHW) for x_BCHW in images.batches(model.inference_batch))
+    batches = (as_floats(x_BCHW) for x_BCHW in _batches(images, model.inference_batch))
     with _evaluating(model):
         return model.rate(batches, _fixed_noise(images))
+
+
+def _batches(images: ImageRows, size: int) -> Iterator[Tensor]:
+    """Yield the images batch by batch; a training that is interrupted ends between two of them."""
+    for x_BCHW in images.batches(size):
+        interruption.check()
+        yield x_BCHW
 
 
 @contextlib.contextmanager

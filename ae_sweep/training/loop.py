@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ae_sweep import interruption
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import TrainingDivergedError
+from ae_sweep.interruption import Interrupted
 from ae_sweep.records import QUARTERS, EpochResult
 from ae_sweep.training.checkpoints import numerics_of
 from ae_sweep.training.device import hardware
@@ -83,6 +86,8 @@ class TrainingLoop(ABC):
         self._order_state = self.order.get_state()
         self.keeper: Keeper | None = None
         """Saves the training from time to time."""
+        self._saved_at: tuple[int, int] | None = None
+        """Steps and validations of the last checkpoint."""
         self._restored: list[EpochResult] = []
 
     @abstractmethod
@@ -133,13 +138,18 @@ class TrainingLoop(ABC):
         ------
         TrainingDivergedError
             At the first loss that is NaN or infinite.
+        Interrupted
+            Between two steps, if that is requested.
         """
         for result in self._restored:
             yield self._with_note(dataclasses.replace(result, restored=True))
         self._restored = []
         for pause in self.pauses:
-            if pause > self.step:
-                yield self._with_note(self.train_until(pause))
+            # Of one that was interrupted in its validation, that alone is left.
+            if pause > self.step or (pause == self.step and self._losses):
+                with interruption.awaited():
+                    result = self.train_until(pause)
+                yield self._with_note(result)
                 # Only now is it known that it goes on: what is pruned need not be saved.
                 self._save_if_due(in_epoch=False)
 
@@ -154,23 +164,26 @@ class TrainingLoop(ABC):
         ------
         TrainingDivergedError
             At the first loss that is NaN or infinite.
+        Interrupted
+            Between two steps, or in the validation, if that is requested.
         """
         first = self.step - len(self._losses)
         started = time.perf_counter() - self._stretch_seconds
         while self.step < pause:
             # The losses stay on the device: reading each would make a GPU wait for every step.
             self._losses.append(self.take_step())
+            self._stretch_seconds = time.perf_counter() - started
+            interruption.check()
             if self.keeper is not None and self.step < pause:
-                self._stretch_seconds = time.perf_counter() - started
                 self._save_if_due(in_epoch=True)
                 started = time.perf_counter() - self._stretch_seconds
-        losses_N, self._losses = torch.stack(self._losses), []
-        train_mse = self._finite_mean(losses_N)
-        seconds = time.perf_counter() - started
-        self.train_seconds += seconds
-        self._stretch_seconds = 0.0
+        train_mse = self._finite_mean(torch.stack(self._losses))
+        seconds = self._stretch_seconds = time.perf_counter() - started
         speed = (pause - first) * self.batch_size / seconds
         measured = self.validate()
+        self._losses = []
+        self.train_seconds += seconds
+        self._stretch_seconds = 0.0
         result = EpochResult(
             epoch=pause / self.steps_per_epoch,
             step=pause,
@@ -216,8 +229,22 @@ class TrainingLoop(ABC):
 
     def _save_if_due(self, *, in_epoch: bool) -> None:
         keeper = self.keeper
-        if keeper is None or not keeper.due(size=self._state_bytes, in_epoch=in_epoch):
-            return
+        if keeper is not None and keeper.due(size=self._state_bytes, in_epoch=in_epoch):
+            self._save(keeper)
+
+    @contextlib.contextmanager
+    def saved_if_interrupted(self) -> Iterator[None]:
+        """Save the training if it is interrupted between two steps, however long that takes."""
+        try:
+            yield
+        except Interrupted:
+            is_new = self.step > 0 and self._saved_at != (self.step, len(self.history))
+            if self.keeper is not None and is_new:
+                with contextlib.suppress(TrainingDivergedError):
+                    self._save(self.keeper)
+            raise
+
+    def _save(self, keeper: Keeper) -> None:
         losses_N = torch.stack(self._losses) if self._losses else torch.empty(0)
         if len(losses_N):
             self._finite_mean(losses_N)  # a training that has diverged is not saved
@@ -233,6 +260,7 @@ class TrainingLoop(ABC):
             extra=self.extra_state(),
         )
         keeper.save(snapshot(self._module, self.optimiser, state))
+        self._saved_at = (self.step, len(self.history))
 
     def restore(self, taken: Snapshot) -> None:
         """Go on from a snapshot of an equal training, before the first step.
@@ -251,6 +279,7 @@ class TrainingLoop(ABC):
         self.order.set_state(state.order)
         self.noise.set_state(state.noise)
         self.set_extra_state(state.extra)
+        self._saved_at = (self.step, len(self.history))
         if steps_done := self.step % self.steps_per_epoch:
             self._begin_epoch(steps_done=steps_done)
 

@@ -94,12 +94,15 @@ class NestedTrainings:
             If there is not enough memory, or a library of torch fails.
         DeviceLostError
             If the GPU fails.
+        Interrupted
+            Between two steps, if that is requested; network and dim are saved then.
         """
         with environment_errors():
-            return (yield from self._train(config))
+            trunk = self._trunk_for(config)
+            with trunk.saved_if_interrupted():  # while a dim of it is tuned, too
+                return (yield from self._train(config, trunk))
 
-    def _train(self, config: TrialConfig) -> Training:
-        trunk = self._trunk_for(config)
+    def _train(self, config: TrialConfig, trunk: _Trunk) -> Training:
         try:
             yield from trunk.train_at(config.latent_dim)
         except (RuntimeError, MemoryError):
@@ -117,14 +120,15 @@ class NestedTrainings:
             self._checkpoints,
             config=config,
         )
-        for result in tuning.run():
-            yield dataclasses.replace(
-                result,
-                epoch=config.hyperparameters.epochs + result.epoch,
-                step=trunk.step + result.step,
-                quarter=None,
-            )
-        own = tuning.finish(tuning.history[-1])
+        with tuning.saved_if_interrupted():
+            for result in tuning.run():
+                yield dataclasses.replace(
+                    result,
+                    epoch=config.hyperparameters.epochs + result.epoch,
+                    step=trunk.step + result.step,
+                    quarter=None,
+                )
+            own = tuning.finish(tuning.history[-1])
         return dataclasses.replace(
             own,
             step=trunk.step + own.step,

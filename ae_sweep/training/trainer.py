@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ae_sweep import models
+from ae_sweep import interruption, models
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.records import EpochResult, Reconstructions, TrialResult
 from ae_sweep.training.evaluate import Validation, mean_squared_error, rate
@@ -78,6 +78,8 @@ def train(
         If there is not enough memory, or a library of torch fails.
     DeviceLostError
         If the GPU fails.
+    Interrupted
+        Between two steps, if that is requested; it is saved then.
     """
     with environment_errors():
         trainer = resumable(
@@ -85,8 +87,9 @@ def train(
             checkpoints,
             config=config,
         )
-        yield from trainer.run()
-        return trainer.finish(trainer.history[-1])  # no schedule is without a validation
+        with trainer.saved_if_interrupted():
+            yield from trainer.run()
+            return trainer.finish(trainer.history[-1])  # no schedule is without a validation
 
 
 class Trainer(TrainingLoop):
@@ -142,6 +145,10 @@ class Trainer(TrainingLoop):
         last
             What was measured at the end of the training.
         """
+        with interruption.awaited():
+            return self._finished(last)
+
+    def _finished(self, last: EpochResult) -> TrialResult:
         self.model.eval()
         test_mse = mean_squared_error(self.model, self.images.test, precision=FP32)
         test_mse = self._finite(test_mse, "test loss")
