@@ -8,6 +8,7 @@ import itertools
 import os
 import shlex
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ from ae_sweep.cli import closed_output
 from ae_sweep.cli.app import exit_code
 from ae_sweep.cli.console import say
 from ae_sweep.records import Outcome
+from ae_sweep.runner import interrupts
 from ae_sweep.runner.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -192,6 +194,58 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(clock: list[float]) -> None:
         clock[0] += 1
         send(signal.SIGINT)
         assert called == ["at once"]
+
+
+def test_a_second_ctrl_c_is_heard_while_the_main_thread_waits_in_a_library(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """SQLite waits for a lock in one call: no handler of Python's runs meanwhile."""
+    monkeypatch.setattr(interrupts, "HANDLER_SECONDS", 0.05)
+    caught, heard = Interrupts(), threading.Event()
+    caught.at_once = heard.set
+
+    def interrupt() -> None:
+        for _ in range(2):
+            time.sleep(0.3)
+            send(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as other,
+        contextlib.closing(sqlite3.connect(tmp_path / "x.db", timeout=3.0)) as ours,
+    ):
+        other.execute("BEGIN EXCLUSIVE")
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            caught.caught(),
+            caught.watched(),
+            caught.shield(),
+        ):
+            thread.start()
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                ours.execute("BEGIN IMMEDIATE")
+            assert heard.is_set(), "before the wait was over"
+    thread.join()
+    assert signal.set_wakeup_fd(-1) == -1, "as it was"
+
+
+def test_one_ctrl_c_is_not_taken_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step without end is ended by another signal, which is ours."""
+    monkeypatch.setattr(interrupts, "HANDLER_SECONDS", 0.05)
+    monkeypatch.setattr(interruption, "SAVE_SECONDS", 0.3)
+    caught, called = Interrupts(), []
+    caught.at_once = lambda: called.append("at once")
+
+    def train() -> None:
+        with caught.caught(), caught.watched():
+            with contextlib.suppress(KeyboardInterrupt), interruption.awaited():
+                send(signal.SIGINT)
+                send(signal.SIGINT)  # a launcher passes it on
+                time.sleep(30)
+            time.sleep(0.3)
+
+    train()
+    assert called == []
 
 
 def test_a_training_of_another_thread_is_not_interrupted() -> None:

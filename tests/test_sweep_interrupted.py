@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +14,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from commands import ROOT, Done, SignalAfter, SignalIn, environment
-from sweep_support import CONV, SMALL, check_databases, empty_store, read_until, resume, stored
+from sweep_support import (
+    CONV,
+    SMALL,
+    check_databases,
+    empty_store,
+    read_until,
+    resume,
+    stored,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +158,29 @@ def test_a_second_ctrl_c_that_is_meant_ends_at_once_and_the_sweep_is_resumable(
     )
     resume(process, tmp_path)
     assert stored(tmp_path / "store").statuses["RUNNING"] == 0
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_locked_database(
+    server: Server, process: Callable[..., Done], undisturbed: Path, tmp_path: Path
+) -> None:
+    database = empty_store(tmp_path) / "mlflow.db"
+    with (
+        server.start("run", *SMALL, cwd=tmp_path, known_speed=True) as running,
+        contextlib.closing(sqlite3.connect(database, timeout=60)) as other,
+    ):
+        read_until(running, "d=2 trial 0: epoch")
+        other.execute("BEGIN EXCLUSIVE")  # the next validation waits for it
+        time.sleep(1.0)
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        _, err = running.communicate()
+        assert time.monotonic() - started < 10, "SQLite waits for 20 seconds"
+    assert running.returncode == 130, err
+    assert err.splitlines()[-1].startswith("ended at once; complete it with: ")
+    resume(process, tmp_path)
+    assert stored(tmp_path / "store").filled == stored(undisturbed).filled
 
 
 def test_a_terminal_that_is_closed_ends_a_sweep_in_order(tmp_path: Path) -> None:

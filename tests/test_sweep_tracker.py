@@ -149,7 +149,8 @@ class TestMlflowTracker(StoringTrackerContract):
         from ae_sweep import tracking
 
         self.support = support
-        self.runs = tracking.open_for_writing(support.fresh_store(tmp_path))
+        self.place = support.fresh_store(tmp_path)
+        self.runs = tracking.open_for_writing(self.place)
         self.writer = None
 
     def open(self) -> Tracker:
@@ -178,7 +179,7 @@ class TestMlflowTracker(StoringTrackerContract):
         ENDS[Outcome.FINISHED](self.start(tracker))
         (trial,) = self.runs.trials(self.support.config().name)
         assert trial.outcome is Outcome.FINISHED
-        client = MlflowClient(tracking_uri=self.runs.store.tracking_uri)
+        client = MlflowClient(tracking_uri=self.place.tracking_uri)
         tags = client.get_run(trial.run_id).data.tags
         assert (tags["try"], tags["earlier_failure"]) == ("3", "out of memory")
         earlier = client.get_run(tags["earlier_try"])

@@ -241,8 +241,9 @@ def _train(request: SweepRequest, estimate: Estimate, interrupts: Interrupts) ->
 
     interrupts.at_once = partial(_end_at_once, request)
     try:
-        events = execute(request, estimate, shield=interrupts.shield, announce=say)
-        return show_progress(events, estimate=estimate)
+        with interrupts.watched():
+            events = execute(request, estimate, shield=interrupts.shield, announce=say)
+            return show_progress(events, estimate=estimate)
     except KeyboardInterrupt:
         pass
     except OSError as error:

@@ -6,6 +6,7 @@ In a training it waits for the end of the step, so that the training can save it
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -21,6 +22,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DOUBLED_SECONDS = 0.1
 """A signal that follows another so soon is the same interruption: a shell hangs up its commands as
 the terminal does, a launcher passes Ctrl-C on, systemd sends SIGHUP with SIGTERM."""
+HANDLER_SECONDS = 1.0
+"""For a second Ctrl-C to reach the main thread, which may be waiting in a library."""
 
 
 class Interrupts:
@@ -39,6 +42,7 @@ class Interrupts:
         self._shields = 0
         self._pending = False
         self._overdue = False
+        self._own_signal = False
         self._last_seconds: float | None = None
 
     @contextlib.contextmanager
@@ -64,6 +68,48 @@ class Interrupts:
             for number, handler in before.items():
                 if handler is not None:  # else it was installed by other code than Python's
                     signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Have a second Ctrl-C reach `at_once` even if the main thread does not come to handle it.
+
+        Python handles signals between two instructions of the main thread; a library may wait there
+        for many seconds, as SQLite does for another program's lock. After `HANDLER_SECONDS`
+        `at_once` is called in another thread, where it can only end the process. For a process of
+        our own: others may have set its wake-up file themselves.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        watcher = threading.Thread(target=self._watch, args=(reading,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(writing)
+            watcher.join()
+            os.close(reading)
+
+    def _watch(self, reading: int) -> None:
+        """Read the numbers of the signals as they come."""
+        last_seconds: float | None = None
+        while numbers := os.read(reading, 1):
+            now = time.monotonic()
+            if numbers[0] not in SIGNALS or (
+                last_seconds is not None and now - last_seconds < DOUBLED_SECONDS
+            ):
+                continue
+            if self._own_signal:
+                self._own_signal = False
+                continue
+            if last_seconds is not None and numbers[0] == signal.SIGINT:
+                time.sleep(HANDLER_SECONDS)
+                self.at_once()
+            last_seconds = now
 
     @contextlib.contextmanager
     def shield(self) -> Iterator[None]:
@@ -104,7 +150,7 @@ class Interrupts:
 
         def end() -> None:
             if interruption.is_requested():
-                self._overdue = True
+                self._overdue = self._own_signal = True
                 signal.pthread_kill(main_thread, number)
 
         if not interruption.is_requested():
