@@ -107,6 +107,40 @@ def stored(store: Store) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("command", ["list", "show first", "frontier first"])
+def test_what_waits_is_said_by_whatever_shows_the_sweep(
+    cli: Callable[..., Any], store: Store, command: str
+) -> None:
+    words = (*command.split(), "--store", str(store.root))
+    assert log_sweep(store, [], reason="database is locked") is not None
+    shown = cli(*words)
+    (line,) = [line for line in shown.err.splitlines() if "wait" in line]
+    assert line.startswith("2 trials of first wait in ")
+    if command == "frontier first":
+        assert shown.code == 3, "no trial has finished in what is shown"
+    else:
+        document = json.loads(cli(*words, "--json").out)
+        (record,) = document if isinstance(document, list) else [document]
+        assert record["waiting_trials"] == 2
+    assert cli(*shlex.split(advised(line))[1:]).code == 0
+    later = cli(*words)
+    assert later.code == 0
+    assert "wait" not in later.err
+
+
+def test_a_journal_that_cannot_be_read_is_said_and_the_rest_is_shown(
+    cli: Callable[..., Any], store: Store
+) -> None:
+    assert log_sweep(store, [], reason="database is locked") is not None
+    journal = store.running("first") / "journal.jsonl"
+    first, second, *others = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([first, b"x" + second, *others]))
+    shown = cli("list", "--store", str(store.root))
+    assert shown.code == 0
+    assert "first" in shown.out
+    assert "line 2" in shown.err
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     store = support.fresh_store(tmp_path_factory.mktemp("undisturbed"))

@@ -56,7 +56,8 @@ def load_sweep(
     data_dir
         Where a named data set's files are; the user cache if left out.
     announce
-        Called with each message, one line: a download, a store that wins over the environment.
+        Called with each message, one line: a download, a store that wins over the environment,
+        trials that wait to be published.
 
     Raises
     ------
@@ -85,9 +86,13 @@ def read_sweep(
 ) -> Sweep:
     """Read a sweep of a store that was found before; see `load_sweep`."""
     from ae_sweep import tracking
+    from ae_sweep.runner import publishing
 
     runs = tracking.open_for_reading(store)
     record, trials = runs.sweep_with_trials(name)
+    if announce is not None:
+        for each in publishing.waiting(store, record.name):
+            announce(each.text)
     return Sweep(
         record=record,
         trials=tuple(trials),

@@ -194,6 +194,8 @@ def _opened(
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise ConfigError(f"{shorten(twice)} is named twice; a sweep is compared with others")
+    from ae_sweep.runner import publishing
+
     opened: list[Sweep] = []
     latest: list[str | None] = [None]
     for name in names or latest:
@@ -202,6 +204,8 @@ def _opened(
         each = load_sweep(name, store=store, dataset=dataset, data_dir=data_dir, announce=announce)
         if opened:
             _check_same_images(opened[0], each)
+            for waiting in publishing.waiting(each.store, each.name):
+                say(waiting.text)
         opened.append(each)
     return opened
 

@@ -11,7 +11,10 @@ from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
 from ae_sweep.locations import open_at
 
 if TYPE_CHECKING:
-    from ae_sweep.records import TrialRecord
+    from collections.abc import Mapping
+
+    from ae_sweep.locations import Store
+    from ae_sweep.records import SweepRecord, TrialRecord
 
 
 @handled
@@ -22,9 +25,11 @@ def list_sweeps(store: StoreOption = None, json_output: JsonOption = False) -> N
     """
     from ae_sweep import tables, tracking
 
-    records = tracking.open_for_reading(open_at(store, announce=say)).sweeps()
+    place = open_at(store, announce=say)
+    records = tracking.open_for_reading(place).sweeps()
+    waiting = _say_waiting(place)
     if json_output:
-        print_json([dataclasses.asdict(record) for record in records])
+        print_json([_record(record, waiting) for record in records])
         return
     print_table(tables.sweeps(records))
 
@@ -41,14 +46,29 @@ def show(
     """
     from ae_sweep import tables, tracking
 
-    runs = tracking.open_for_reading(open_at(store, announce=say))
-    record, trials = runs.sweep_with_trials(sweep)
+    place = open_at(store, announce=say)
+    record, trials = tracking.open_for_reading(place).sweep_with_trials(sweep)
+    waiting = _say_waiting(place, record.name)
     if json_output:
-        print_json(dataclasses.asdict(record) | {"trials": [_document(t) for t in trials]})
+        print_json(_record(record, waiting) | {"trials": [_document(t) for t in trials]})
         return
     say(f"{record.name}: {record.outcome}, started {tables.started(record)}")
     say("  ".join(f"{key}={value}" for key, value in record.config.items() if key != "name"))
     print_table(tables.trials(trials).without("role"))
+
+
+def _say_waiting(store: Store, sweep: str | None = None) -> dict[str, int]:
+    """Print a line for each sweep with trials to be published; return their numbers by sweep."""
+    from ae_sweep.runner import publishing
+
+    found = publishing.waiting(store, sweep)
+    for each in found:
+        say(each.text)
+    return {each.sweep: each.trials for each in found}
+
+
+def _record(record: SweepRecord, waiting: Mapping[str, int]) -> dict[str, object]:
+    return dataclasses.asdict(record) | {"waiting_trials": waiting.get(record.name, 0)}
 
 
 def _document(trial: TrialRecord) -> dict[str, object]:

@@ -26,7 +26,13 @@ with mlflow_settings:  # MLflow decides on its telemetry while it is imported
     from ae_sweep.tracking.errors import reason_of
     from ae_sweep.tracking.health import check_runs
     from ae_sweep.tracking.journal import place_of
-    from ae_sweep.tracking.kept import KeptSweep, kept_sweep, kept_sweeps, kept_trials
+    from ae_sweep.tracking.kept import (
+        KeptSweep,
+        kept_sweep,
+        kept_sweeps,
+        kept_trials,
+        sweeps_with_state,
+    )
     from ae_sweep.tracking.reader import finished_points
     from ae_sweep.tracking.runs import table_csv, table_json
     from ae_sweep.tracking.store import TrackingStore
@@ -76,6 +82,7 @@ __all__ = [
     "sweep_document",
     "sweep_from",
     "sweep_url",
+    "sweeps_with_state",
     "table_csv",
     "table_json",
     "ui_command",

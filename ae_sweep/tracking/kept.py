@@ -51,6 +51,18 @@ def kept_sweeps(store: Store) -> list[KeptSweep]:
     StoreError
         If a journal is damaged or cannot be read.
     """
+    found = [kept_sweep(store, name) for name in sweeps_with_state(store)]
+    return [kept for kept in found if kept is not None]
+
+
+def sweeps_with_state(store: Store) -> list[str]:
+    """Return the names of the sweeps that may have a journal, in order.
+
+    Raises
+    ------
+    StoreError
+        If that cannot be read.
+    """
     try:
         folders = sorted((store.root / RUNNING).iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -60,8 +72,7 @@ def kept_sweeps(store: Store) -> list[KeptSweep]:
             f"{visible(store.root / RUNNING)} cannot be read: {error.strerror}; check that you may "
             "read it"
         ) from error
-    found = [kept_sweep(store, path.name) for path in folders if NAME_PATTERN.fullmatch(path.name)]
-    return [kept for kept in found if kept is not None]
+    return [path.name for path in folders if NAME_PATTERN.fullmatch(path.name)]
 
 
 def kept_sweep(store: Store, name: str) -> KeptSweep | None:
