@@ -115,6 +115,17 @@ def find(folder: Path) -> Found | None:
         os.close(descriptor)
 
 
+def runs_here(owner: Owner) -> bool | None:
+    """Return whether a process of this machine runs; None if it is another machine's.
+
+    A container has the boot of its machine, and processes of its own: it counts as another machine.
+    """
+    here = this_process()
+    if owner.host != here.host or not owner.is_local:
+        return None
+    return owner.boot == here.boot and _runs(owner)
+
+
 class Holding:
     """The right of this process to run a sweep."""
 
@@ -294,9 +305,14 @@ def _state(owner: Owner | None, *, locked: bool | None) -> State:
     if owner is None:
         return State.UNKNOWN if locked is None else State.DEAD
     if owner.boot == _boot():
-        runs = locked is None and owner.started in ("", _started(owner.pid))
-        return State.ALIVE if runs and _started(owner.pid) is not None else State.DEAD
+        return State.ALIVE if locked is None and _runs(owner) else State.DEAD
     return State.DEAD if owner.is_local else State.UNKNOWN
+
+
+def _runs(owner: Owner) -> bool:
+    """Return whether a process of this machine, since its last start, still runs."""
+    started = _started(owner.pid)
+    return started is not None and owner.started in ("", started)
 
 
 def _locked_by_another(descriptor: int, kind: int) -> bool | None:

@@ -21,7 +21,7 @@ from ae_sweep.runner.setup import prepare, with_stored_options
 from ae_sweep.runner.tracker import MlflowTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from ae_sweep.analysis import Frontier
     from ae_sweep.config import Condition, SweepConfig
@@ -204,34 +204,40 @@ def execute(
         # From its creation to the try that ends it, no interruption may come between.
         held.enter_context(shield())
         writer = _open_sweep(request, estimate, runs, announce)
+        owned.callback(writer.release)
+
+        def check() -> None:
+            holding.check()
+            writer.check()
+
         try:
             held.close()
             # Read again: what was planned may have been trained by another process since.
             trials = runs.trials_to_keep(config.name) if request.resume else []
             reasons: list[str] = []
-            events = _train(estimate, writer, holding, trials, shield=shield)
+            events = _train(estimate, writer, check, trials, shield=shield)
             yield from _noting_failures(events, reasons)
-            holding.check()
+            check()
             try:
                 writer.flush()
                 return _publish(request, runs, writer, setup=estimate.setup)
             except NotStoredError as error:
                 raise _with_reasons(error, reasons) from error
             except StoreError as error:
-                holding.check()
+                check()
                 linear_mse = _linear_mse(estimate.setup, known={})
                 raise kept_error(request.store, writer, error, linear_mse=linear_mse) from error
         except (KeyboardInterrupt, GeneratorExit):
             # A second Ctrl-C has nothing to add.
             # A store that cannot be written, or is another process's, is not why it ended.
             with contextlib.suppress(KeyboardInterrupt, AeSweepError), shield():
-                holding.check()
+                check()
                 writer.interrupt()
             raise
         except ConflictError:  # it is another process's sweep now
             raise
         except Exception as error:
-            holding.check()  # that the store is gone says more than what came of it
+            check()  # that the store is gone says more than what came of it
             with contextlib.suppress(StoreError):  # the first error says what went wrong
                 writer.fail(f"{type(error).__name__}: {error}")
             raise
@@ -254,7 +260,14 @@ def _open_sweep(
     config, card = estimate.setup.config, estimate.setup.card
     commands = stored_commands(request)
     if request.resume:
-        return runs.resume_sweep(config, card=card, commands=commands, journal=announce)
+        return runs.resume_sweep(
+            config,
+            card=card,
+            commands=commands,
+            journal=announce,
+            take_over_command=request.take_over_command,
+            take_over=request.take_over,
+        )
     return runs.start_sweep(
         config, card=card, environment=environment(), commands=commands, journal=announce
     )
@@ -263,7 +276,7 @@ def _open_sweep(
 def _train(
     estimate: Estimate,
     writer: SweepWriter,
-    holding: ownership.Holding,
+    check: Callable[[], None],
     trials: Sequence[TrialRecord],
     *,
     shield: Shield,
@@ -290,7 +303,7 @@ def _train(
                 finished=tracking.finished_points(trials),
             ),
             shield=shield,
-            guard=holding.check,
+            guard=check,
             forget=None if checkpoints is None else checkpoints.forget,
         )
         with contextlib.closing(driver.run()) as events:

@@ -22,6 +22,8 @@ EARLIER_TRY: Final = "earlier_try"
 """The run of the try before, among MLflow's deleted runs."""
 EARLIER_FAILURE: Final = "earlier_failure"
 """Why that failed."""
+OWNER: Final = "owner"
+"""Of a sweep's run on a server: the process that runs it, as JSON; empty once it has ended."""
 CONFIG: Final = "config"
 DATASET_DIGEST: Final = "dataset_digest"
 

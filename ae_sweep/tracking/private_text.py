@@ -22,6 +22,7 @@ LEFT_OUT = (
     "mlflow.source.git.repoURL",
     names.PARENT,
     names.EARLIER_TRY,
+    names.OWNER,
 )
 """Tags that say nothing more, or of the user, or of runs that another store does not have."""
 

@@ -10,6 +10,7 @@ import json
 import math
 import tempfile
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric, Param, RunTag
@@ -77,14 +78,21 @@ def create_sweep_run(
     card: DatasetCard,
     environment: Mapping[str, str],
     commands: Mapping[str, str],
+    owner: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Make a sweep's parent run and return its id."""
+    """Make a sweep's parent run and return its id.
+
+    Parameters
+    ----------
+    owner
+        Tag of the process that runs it, if the store has one.
+    """
     note = describe(config, card, commands=commands)
     return create_run(
         client,
         experiment_id=experiment_id,
         name=config.name,
-        tags={**sweep_tags(config, card), names.NOTE: note, **commit_tag(environment)},
+        tags={**sweep_tags(config, card), names.NOTE: note, **commit_tag(environment), **owner},
         parameters={**environment, **as_flat_dict(config)},
         card=card,
     )
@@ -97,13 +105,19 @@ def reopen_sweep_run(
     config: SweepConfig,
     card: DatasetCard,
     commands: Mapping[str, str],
+    owner: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Let a sweep's run go on, with the configuration it has now."""
+    """Let a sweep's run go on, with the configuration it has now.
+
+    Parameters
+    ----------
+    owner
+        Tag of the process that runs it, if the store has one.
+    """
     stored = run.data.tags.get(names.NOTE, "")
     note = describe(config, card, commands=commands, stored=stored)
-    client.log_batch(
-        run.info.run_id, tags=run_tags_of({**sweep_tags(config, card), names.NOTE: note})
-    )
+    tags = {**sweep_tags(config, card), names.NOTE: note, **owner}
+    client.log_batch(run.info.run_id, tags=run_tags_of(tags))
     client.update_run(run.info.run_id, status="RUNNING")
 
 

@@ -13,7 +13,7 @@ from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
 from ae_sweep.messages import ignore
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import models, names, reader
+from ae_sweep.tracking import models, names, reader, server_owner
 from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.journal import Journal, JournalHeader, place_of
@@ -23,6 +23,7 @@ from ae_sweep.tracking.outbox import DELIVERY_SECONDS, Outbox
 from ae_sweep.tracking.publisher import Publisher
 from ae_sweep.tracking.reach import check_reachable
 from ae_sweep.tracking.runs import RUN_STATUS, add_once, create_sweep_run, reopen_sweep_run
+from ae_sweep.tracking.server_owner import SignOfLife
 from ae_sweep.tracking.stored_runs import StoredRuns
 from ae_sweep.tracking.tries import Tries
 from ae_sweep.tracking.views import missing_views, stored_views
@@ -91,8 +92,11 @@ class TrackingStore(StoredRuns):
                 card=card,
                 environment=environment,
                 commands=commands,
+                owner=self._owner_tag(),
             )
-        return self._sweep_writer(run_id, config, card, commands, journal)
+        return self._sweep_writer(
+            run_id, config, card, commands, journal, sign=self._sign(run_id, config.name)
+        )
 
     def resume_sweep(
         self,
@@ -101,6 +105,8 @@ class TrackingStore(StoredRuns):
         card: DatasetCard,
         commands: Mapping[str, str] = MappingProxyType({}),
         journal: Announce | None = None,
+        take_over_command: str | None = None,
+        take_over: bool = False,
     ) -> SweepWriter:
         """Open a stored sweep again; dims, trials and repeats may have grown.
 
@@ -114,23 +120,39 @@ class TrackingStore(StoredRuns):
         journal
             Called with a line where the store fails later and a journal begins to keep what is
             logged; without it, such a failure is an error.
+        take_over_command, take_over
+            Takes the sweep over from another machine that uses the same tracking server; whether to
+            do so.
 
         Raises
         ------
         NotStoredError
             If no sweep of that name is stored.
         ConflictError
-            If it is stored with other settings or another data set.
+            If it is stored with other settings or another data set, or another process that uses
+            the same tracking server runs it.
         """
         with translated(self._place):
             run = self._runs.parent(config.name)
+            server_owner.refuse_another(
+                run, sweep=config.name, take_over_command=take_over_command, take_over=take_over
+            )
             self._artifacts.find(run.info.artifact_uri)
             forget_place(run.info.run_id)
             _refuse_other(reader.sweep_record(run), config, card)
             self._add_views()
-            reopen_sweep_run(self._client, run, config=config, card=card, commands=commands)
+            reopen_sweep_run(
+                self._client,
+                run,
+                config=config,
+                card=card,
+                commands=commands,
+                owner=self._owner_tag(),
+            )
             tries = self._end_abandoned(config.name)
-        return self._sweep_writer(run.info.run_id, config, card, commands, journal, tries)
+        run_id = run.info.run_id
+        sign = self._sign(run_id, config.name)
+        return self._sweep_writer(run_id, config, card, commands, journal, tries=tries, sign=sign)
 
     def sweeps(self) -> list[SweepRecord]:
         """Return all sweeps, the newest first."""
@@ -230,12 +252,16 @@ class TrackingStore(StoredRuns):
 
         Raises
         ------
+        ConflictError
+            If another process that uses the same tracking server runs it.
         StoreError
             If it cannot be written.
         """
         if self._refusal is not None:
             raise self._refusal
         with translated(self._place):
+            if (run := self._runs.find(sweep)) is not None:
+                server_owner.refuse_another(run, sweep=sweep)
             for run in list(self._runs.trials(sweep)):
                 self._client.delete_run(run.info.run_id)
             half_imported = self._runs.imports(sweep)
@@ -304,7 +330,9 @@ class TrackingStore(StoredRuns):
         card: DatasetCard,
         commands: Mapping[str, str],
         announce: Announce | None,
+        *,
         tries: Tries | None = None,
+        sign: SignOfLife | None = None,
     ) -> SweepWriter:
         journal = None
         if announce is not None:
@@ -313,7 +341,30 @@ class TrackingStore(StoredRuns):
             journal = Journal(self._store.running(config.name), header)
         outbox = self._outbox(config.name, journal, announce or ignore)
         outbox.publisher.know(SWEEP_RUN, run_id)
-        return SweepWriter(outbox, config=config, card=card, commands=commands, tries=tries)
+        if sign is not None:
+            sign.start()
+        return SweepWriter(
+            outbox,
+            config=config,
+            card=card,
+            commands=commands,
+            tries=tries,
+            on_server=self._is_shared,
+            sign=sign,
+        )
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether other directories' sweeps are in it too, whose owners have no record here."""
+        return self._store.tracking_override is not None
+
+    def _owner_tag(self) -> dict[str, str]:
+        return server_owner.own_tag() if self._is_shared else {}
+
+    def _sign(self, run_id: str, sweep: str) -> SignOfLife | None:
+        if not self._is_shared:
+            return None
+        return SignOfLife(self._client, run_id, sweep=sweep, place=self._place)
 
     def _outbox(self, sweep: str, journal: Journal | None, announce: Announce) -> Outbox:
         publisher = Publisher(

@@ -12,7 +12,7 @@ from ae_sweep.tracking import names
 from ae_sweep.tracking.clock import SteadyClock
 from ae_sweep.tracking.curve import curve_metrics, write_curves
 from ae_sweep.tracking.description import describe
-from ae_sweep.tracking.entries import SWEEP_RUN, FinishSweep, StartRun, trial_run
+from ae_sweep.tracking.entries import SWEEP_RUN, EndRun, FinishSweep, StartRun, trial_run
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.run_writer import RunWriter
 from ae_sweep.tracking.runs import (
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from ae_sweep.analysis import FrontierPoint
     from ae_sweep.config import SweepConfig
     from ae_sweep.records import DatasetCard, TrialIdentity
+    from ae_sweep.tracking.entries import Measurement
     from ae_sweep.tracking.outbox import Outbox
+    from ae_sweep.tracking.server_owner import SignOfLife
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,10 @@ class SweepWriter(RunWriter):
         Purpose → command, for the description of the run.
     tries
         Of its points, which ended without a result; none of a new sweep.
+    on_server
+        Whether its run says which process runs it.
+    sign
+        Renews what it says; None of a process that only ends the sweep.
     """
 
     def __init__(
@@ -63,6 +69,8 @@ class SweepWriter(RunWriter):
         card: DatasetCard,
         commands: Mapping[str, str],
         tries: Tries | None = None,
+        on_server: bool = False,
+        sign: SignOfLife | None = None,
     ) -> None:
         super().__init__(outbox, run=SWEEP_RUN, clock=SteadyClock())
         self._config = config
@@ -70,6 +78,34 @@ class SweepWriter(RunWriter):
         self._commands = commands
         self._tries = tries or Tries()
         self._last_start_ms = 0
+        self._on_server = on_server
+        self._sign = sign
+
+    def check(self) -> None:
+        """Stop this process if it is to write nothing more.
+
+        Raises
+        ------
+        ConflictError
+            If another process has taken the sweep over, on the tracking server.
+        """
+        if self._sign is not None:
+            self._sign.check()
+
+    def release(self) -> None:
+        """Say no more that this process runs the sweep."""
+        if self._sign is not None:
+            self._sign.stop()
+
+    def _end_entry(
+        self,
+        outcome: Outcome,
+        tags: Mapping[str, str] | None = None,
+        metrics: Sequence[Measurement] = (),
+    ) -> EndRun:
+        self.release()
+        nobody = {names.OWNER: ""} if self._on_server else {}
+        return super()._end_entry(outcome, {**(tags or {}), **nobody}, metrics)
 
     @property
     def config(self) -> SweepConfig:
@@ -161,6 +197,7 @@ class SweepWriter(RunWriter):
             )
         )
         self._ended = True
+        self.release()
         journal = self._outbox.journal
         assert journal is not None, "the entry above is in it"  # noqa: S101
         kept = Kept(trials=journal.trials, folder=journal.folder)
