@@ -114,9 +114,8 @@ def test_an_interrupted_training_is_saved_at_the_end_of_its_step_and_goes_on_the
     trial = config(model=model)
     undisturbed = numbers(consume(training.train(trial, images)))
     for step in range(1, STEPS + 1):
-        train = partial(
-            training.train, trial, images, checkpoints=checkpoints(tmp_path, pace=NEVER)
-        )
+        kept = checkpoints(tmp_path / str(step), pace=NEVER)
+        train = partial(training.train, trial, images, checkpoints=kept)
         with pytest.raises(Interrupted), interrupted_at(monkeypatch, step) as taken:
             consume(train())
         assert taken == [step]
@@ -132,8 +131,9 @@ def test_an_interruption_in_a_validation_or_in_the_test_leaves_only_that_to_be_d
 ) -> None:
     """There are four validations, and then the test images."""
     undisturbed = numbers(consume(training.train(config(), images)))
-    train = partial(training.train, config(), images, checkpoints=checkpoints(tmp_path, pace=NEVER))
     for place, steps in enumerate((3, 5, 8, 10, 10)):
+        kept = checkpoints(tmp_path / str(place), pace=NEVER)
+        train = partial(training.train, config(), images, checkpoints=kept)
         with monkeypatch.context() as patch:
             measured = _interrupt_measurement(patch, place)
             with pytest.raises(Interrupted):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ae_sweep.config import TrialConfig
     from ae_sweep.models import Autoencoder, TrainingPass
+    from ae_sweep.training.checkpoint_file import Snapshot
     from ae_sweep.training.checkpoints import Checkpoints
     from ae_sweep.training.images import DeviceImages
 
@@ -132,6 +133,12 @@ class Trainer(TrainingLoop):
         """Reconstruct a batch as the model's objective wants it."""
         self.model.begin_step(self.step, self.total_steps)
         return self.model.training_pass(x_BCHW, self.noise)
+
+    def restore(self, taken: Snapshot) -> None:
+        """Go on from a snapshot, with the model as its last step left it: see the base class."""
+        super().restore(taken)
+        if self.step:  # what the model decides by the step, it may need before the next one
+            self.model.begin_step(self.step - 1, self.total_steps)
 
     def validate(self) -> Validation:
         """Measure the validation images."""
