@@ -1,5 +1,8 @@
 """Overhead of a trial: what it costs beside its training, from asking a study to ending its run.
 
+Two measurements. The first finds where the time goes; the second compares whole trials with their
+bare training, in turns.
+
 A real sweep runs in this process, through the command line, with a stopwatch at its parts. Every
 moment belongs to exactly one part, so that the parts of a trial sum up to its wall time. Its
 overhead is all of it but the trainer's steps and evaluations.
@@ -19,8 +22,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from ae_sweep import sweep
+import ae_sweep
+from ae_sweep import sweep, training
 from ae_sweep.cli.app import app
+from ae_sweep.config import Range
 from benchmarks.benchmark import Benchmark, Figures
 from benchmarks.text import cells, counted, paragraphs, spread, table, verdict
 from benchmarks.timed import FOREIGN_VARIABLES
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 TARGET_SECONDS = 1.0
+TARGET_PERCENT = 2.0
+"""Of a bare training of one epoch of MNIST, that tracking and all that makes a trial safe cost."""
 
 TRAINING = "training and evaluation"
 REST = "driver and display"
@@ -51,12 +58,23 @@ PARTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Trials of one epoch, and the bare training of each."""
+
+    dataset: str
+    latent_dim: int
+    pairs: int
+    train_limit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Size:
     """How much is measured."""
 
     dims: tuple[int, ...]
     trials_per_dim: int
     train_limit: int
+    pairs: Pairs
 
     @property
     def command(self) -> str:
@@ -134,7 +152,73 @@ def measure(size: Size) -> Figures:
         "part_seconds": {
             part: spread([trial.get(part, 0.0) for trial in stopwatch.trials]) for part in parts
         },
+        "whole_trials": _compare(size.pairs),
     }
+
+
+def _compare(pairs: Pairs) -> Figures:
+    """Train the trials of a sweep, and after each of them the same without anything around it."""
+    whole, bare = [], []
+    with tempfile.TemporaryDirectory(prefix="ae-sweep-overhead-") as store, _own_variables():
+        events = ae_sweep.iter_sweep(
+            "overhead",
+            store=store,
+            dataset=pairs.dataset,
+            train_limit=pairs.train_limit,
+            dims=[pairs.latent_dim],
+            trials=1 + pairs.pairs,
+            lr=Range(1e-3, 1e-2),
+            epochs=1,
+            sampler="random",
+            pruner="none",
+            workers=1,
+        )
+        with contextlib.closing(events):
+            planned = next(events)
+            assert isinstance(planned, ae_sweep.SweepPlanned), "it comes first"
+            setup = planned.estimate.setup
+            for number in range(1 + pairs.pairs):
+                started = _clocks()
+                trial = next(e for e in events if isinstance(e, ae_sweep.TrialEnded)).trial
+                around = _since(started)
+                started = _clocks()
+                _exhaust(training.train(trial.config, setup.images, precision=setup.precision))
+                if number:  # the first pays for what is imported late
+                    whole.append(around)
+                    bare.append(_since(started))
+    clocks = ("processor", "wall")
+    return {
+        "dataset": pairs.dataset,
+        "latent_dim": pairs.latent_dim,
+        "pairs": pairs.pairs,
+        "bare_seconds": {
+            clock: spread([each[index] for each in bare]) for index, clock in enumerate(clocks)
+        },
+        "overhead_percent": {
+            clock: spread(
+                [
+                    100 * (one[index] / other[index] - 1)
+                    for one, other in zip(whole, bare, strict=True)
+                ]
+            )
+            for index, clock in enumerate(clocks)
+        },
+    }
+
+
+def _clocks() -> tuple[float, float]:
+    """Return the processor time of all threads, and the time on the wall."""
+    return time.process_time(), time.perf_counter()
+
+
+def _since(started: tuple[float, float]) -> tuple[float, float]:
+    processor, wall = _clocks()
+    return processor - started[0], wall - started[1]
+
+
+def _exhaust(running: training.Training) -> None:
+    for _ in running:
+        pass
 
 
 def report(figures: Figures) -> str:
@@ -150,7 +234,29 @@ def report(figures: Figures) -> str:
         table(["part", "s per trial, median", "min to max"], rows),
         f"Overhead by dim, median: {by_dim}.",
         verdict("overhead", figures["overhead_seconds"]["median"], target=TARGET_SECONDS, unit="s"),
+        *_report_whole(figures.get("whole_trials")),
     )
+
+
+def _report_whole(figures: Figures | None) -> list[str]:
+    """Render the comparison of whole trials; results of earlier versions have none."""
+    if figures is None:
+        return []
+    rows = [
+        [
+            f"{clock} time",
+            *cells(figures["bare_seconds"][clock], ".2f"),
+            *cells(figures["overhead_percent"][clock], "+.1f"),
+        ]
+        for clock in figures["bare_seconds"]
+    ]
+    processor = figures["overhead_percent"]["processor"]["median"]
+    what = f"Trials of one epoch of {figures['dataset']} at d={figures['latent_dim']}"
+    return [
+        f"{what} and their bare training, in turns: {counted(figures['pairs'], 'pair')}.",
+        table(["clock", "bare, s", "min to max", "more for the trial, %", "min to max"], rows),
+        verdict("processor time beside the training", processor, target=TARGET_PERCENT, unit="%"),
+    ]
 
 
 @contextlib.contextmanager
@@ -166,10 +272,16 @@ def _watching(stopwatch: Stopwatch) -> Iterator[None]:
 
 def _run_quietly(words: list[str]) -> int:
     """Run ae-sweep in this process without its table; return its exit status."""
-    with contextlib.redirect_stdout(io.StringIO()), mock.patch.dict(os.environ):
+    with contextlib.redirect_stdout(io.StringIO()), _own_variables():
+        return app(args=words, standalone_mode=False) or 0
+
+
+@contextlib.contextmanager
+def _own_variables() -> Iterator[None]:
+    with mock.patch.dict(os.environ):
         for variable in FOREIGN_VARIABLES:
             os.environ.pop(variable, None)
-        return app(args=words, standalone_mode=False) or 0
+        yield
 
 
 def _overhead(trial: dict[str, float]) -> float:
@@ -182,11 +294,24 @@ BENCHMARK = Benchmark(
     about="A sweep of generated images, in one process through the command line. A trial lasts "
     "from the end of the one before to its own; its overhead is all of that but the trainer's "
     "steps and its measurements of validation and test images. Nothing is pruned, so every trial "
-    "has its picture and its model; the first trial pays for what is imported late.",
+    "has its picture and its model; the first trial pays for what is imported late. Whole trials "
+    "of MNIST, with search, tracking, a journal at hand, checkpoints and the check of who runs the "
+    "sweep, are compared with their training alone. In one process there is no watchdog: that of "
+    "worker processes is the limit of a wait that there is anyway.",
     measure=measure,
     report=report,
-    full=Size(dims=(2, 8, 32, 128, 1024), trials_per_dim=10, train_limit=512),
-    smallest=Size(dims=(2,), trials_per_dim=2, train_limit=128),
+    full=Size(
+        dims=(2, 8, 32, 128, 1024),
+        trials_per_dim=10,
+        train_limit=512,
+        pairs=Pairs(dataset="mnist", latent_dim=32, pairs=8),
+    ),
+    smallest=Size(
+        dims=(2,),
+        trials_per_dim=2,
+        train_limit=128,
+        pairs=Pairs(dataset="shapes", latent_dim=2, pairs=2, train_limit=256),
+    ),
 )
 
 if __name__ == "__main__":

@@ -78,6 +78,13 @@ def _check_overhead(figures: Figures) -> None:
     overhead = _median(figures["overhead_seconds"])
     assert overhead == pytest.approx(_median(figures["wall_seconds"]) - training)
     assert figures["overhead_seconds_by_dim"] == {"2": pytest.approx(overhead)}
+    whole = figures["whole_trials"]
+    assert whole["pairs"] == BY_NAME["overhead"].smallest.pairs.pairs
+    for clock in ("processor", "wall"):
+        assert _median(whole["bare_seconds"][clock]) > 0
+        assert _median(whole["overhead_percent"][clock]) > 0, (
+            "a tiny training costs less than MLflow"
+        )
 
 
 def _check_studies(figures: Figures) -> None:
