@@ -114,7 +114,8 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
     setup = setup.saved_in(store.running(config.name))
     trials: list[TrialRecord] = []
     if request.resume:  # what a journal keeps is as good as stored: it is published first
-        trials += tracking.open_for_reading(store).trials_to_keep(config.name)
+        runs = tracking.open_for_reading(store)
+        trials += runs.trials_to_keep(config.name, announce=announce)
         trials += tracking.kept_trials(store, config.name)
     plan = _plan(config, trials, store, announce=announce)
     engine = request.engine_factory(setup, plan.trials, announce)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
-from ae_sweep.messages import ignore
+from ae_sweep.messages import ignore, shorten
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import models, names, reader, server_owner
+from ae_sweep.tracking import models, names, reader, server_owner, validity
 from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.journal import Journal, JournalHeader, place_of
@@ -30,7 +30,7 @@ from ae_sweep.tracking.views import missing_views, stored_views
 from ae_sweep.tracking.writer import SweepWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from mlflow.entities import Run
 
@@ -221,8 +221,16 @@ class TrackingStore(StoredRuns):
             sweep = reader.sweep_record(parent, counts)
         return as_it_is(sweep, self._store), trials_as_they_are(sweep, trials, self._store)
 
-    def trials_to_keep(self, sweep: str) -> list[TrialRecord]:
-        """Return the trials of a sweep for its resumption: without their model they have failed.
+    def trials_to_keep(self, sweep: str, *, announce: Announce = ignore) -> list[TrialRecord]:
+        """Return the trials of a sweep for its resumption.
+
+        Those without their model have failed, and so have those whose settings or numbers were
+        edited since they ended.
+
+        Parameters
+        ----------
+        announce
+            Called with a line on each of them.
 
         Raises
         ------
@@ -234,11 +242,17 @@ class TrackingStore(StoredRuns):
             self._runs.parent(sweep)
             there = self._models_of(sweep)
             for run in self._runs.trials(sweep):
-                if (record := reader.trial_record(run)) is not None:
-                    lacks = _lacks_model(run, there)
-                    trials.append(
-                        dataclasses.replace(record, outcome=Outcome.FAILED) if lacks else record
+                if (record := reader.trial_record(run)) is None:
+                    continue
+                why = validity.objection(run, record, there)
+                if why:
+                    announce(
+                        f"{shorten(record.name)} (run {run.info.run_id!r}) does not count, since "
+                        f"{why}: it is trained again"
                     )
+                trials.append(
+                    dataclasses.replace(record, outcome=Outcome.FAILED) if why else record
+                )
         return trials
 
     def count_runs(self, sweep: str) -> tuple[int, int]:
@@ -381,18 +395,19 @@ class TrackingStore(StoredRuns):
         )
 
     def _end_abandoned(self, sweep: str) -> Tries:
-        """End the trials of a killed process, and those without a model; return all to try again.
+        """End the trials of a killed process, and those that do not count; return all to try again.
 
-        A finished trial whose model was deleted has failed: it is trained again.
+        A finished trial whose model was deleted, or that was edited, has failed: it is trained
+        again.
         """
         tries, there = Tries(), self._models_of(sweep)
         for run in self._runs.trials(sweep):
             outcome = reader.trial_outcome(run)
             if outcome is Outcome.RUNNING:
                 self._end(run, Outcome.INTERRUPTED)
-            elif _lacks_model(run, there):
+            elif why := validity.objection(run, reader.trial_record(run), there):
                 outcome = Outcome.FAILED
-                self._client.set_tag(run.info.run_id, names.FAILURE, "its model was deleted")
+                self._client.set_tag(run.info.run_id, names.FAILURE, why)
                 self._end(run, outcome)
             # A pruned one is tried again if its process was killed before the study heard of it.
             if outcome is not Outcome.FINISHED:
@@ -411,13 +426,6 @@ class TrackingStore(StoredRuns):
             place=self._artifacts,
             local=self._store.artifact_root is not None,
         )
-
-
-def _lacks_model(run: Run, there: Collection[str]) -> bool:
-    """Return whether a trial has finished and its logged model was deleted since."""
-    logged = [] if run.outputs is None else run.outputs.model_outputs
-    gone = bool(logged) and not any(output.model_id in there for output in logged)
-    return gone and reader.trial_outcome(run) is Outcome.FINISHED
 
 
 def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:

@@ -9,9 +9,10 @@ from ae_sweep.tracking import names
 from ae_sweep.tracking.entries import LogFiles, LogMetrics, LogModel, Measurement
 from ae_sweep.tracking.run_writer import RunWriter
 from ae_sweep.tracking.runs import finite, objective_metrics
+from ae_sweep.tracking.validity import measured_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ae_sweep.records import EpochResult, TrialResult
     from ae_sweep.tracking.clock import SteadyClock
@@ -110,7 +111,7 @@ class TrialWriter(RunWriter):
         self._outbox.put(
             self._model_entry(result),
             LogFiles(run=self._run, files={names.PICTURE: _content(picture)}),
-            self._end_entry(Outcome.FINISHED, metrics=metrics),
+            self._end_entry(Outcome.FINISHED, _measured(metrics), metrics),
         )
         self._ended = True
         return self._outbox.publisher.model_id(self._run)
@@ -145,6 +146,10 @@ def _measurements(
         Measurement(key=key, value=value, step=step, timestamp_ms=timestamp_ms)
         for key, value in finite(values, step=step).items()
     )
+
+
+def _measured(metrics: Sequence[Measurement]) -> dict[str, str]:
+    return {names.MEASURED: measured_digest({each.key: each.value for each in metrics})}
 
 
 def _content(content: bytes) -> Callable[[], bytes]:
