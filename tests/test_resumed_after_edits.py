@@ -96,10 +96,11 @@ TRAINED_AGAIN: dict[str, Callable[[Runs], None]] = {
     "no dim": lambda runs: runs.parameter("latent_dim", "many"),
     "another point": lambda runs: runs.tag("point", "0123456789abcdef"),
     "another sweep": lambda runs: runs.tag("sweep", "other"),
+    "no sweep": lambda runs: runs.remove("sweep"),
     "no trial": lambda runs: runs.remove("kind"),
     "no number": lambda runs: runs.metric("test_mse", float("nan")),
 }
-MISSING = ("no dim", "another sweep", "no trial", "no number")
+MISSING = ("no dim", "another sweep", "no sweep", "no trial", "no number")
 """Of these nothing is left to be named: they are no result of the sweep."""
 LEFT: dict[str, Callable[[Runs], None]] = {
     "nothing": lambda _: None,
@@ -117,13 +118,12 @@ REFUSED: dict[str, tuple[Callable[[Runs], None], Errors, str]] = {
     "a sweep without a name": (
         lambda runs: runs.remove("sweep", of_sweep=True), StoreError, "tag sweep",
     ),
-    "a trial without a sweep": (lambda runs: runs.remove("sweep"), StoreError, "tag sweep"),
     "another space": (lambda runs: runs.other_space(), ConflictError, "0.5"),
     "other images": (
         lambda runs: runs.tag("dataset_digest", "0", of_sweep=True), ConflictError, "digest",
     ),
     "no sweep": (
-        lambda runs: runs.remove("kind", of_sweep=True), (ConflictError, NotStoredError), "",
+        lambda runs: runs.remove("kind", of_sweep=True), (ConflictError, NotStoredError), "deleted",
     ),
 }  # fmt: skip
 

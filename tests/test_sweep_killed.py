@@ -41,13 +41,13 @@ if __name__ == "__main__":
         settings |= dict(resume=True)
     else:
         settings |= dict(
-            dims=[2, 4], trials=1, epochs=16, lr=4e-3, dataset="shapes", train_limit=512)
+            dims=[2, 4], trials=1, epochs=2, lr=4e-3, dataset="shapes", train_limit=2048)
     if how.isdecimal():
         interrupt(ae_sweep.iter_sweep("killed", **settings), int(how))
     else:
         ae_sweep.run_sweep("killed", **settings)
 """
-STEPS = 64
+STEPS = 32
 """Of a trial."""
 SECONDS = 800.0
 
@@ -164,7 +164,7 @@ def test_what_runs_saves_itself_at_an_interruption_and_goes_on_from_that_step(
     assert len(list(folder.iterdir())) == workers, "each that ran, whole"
     err = run(tmp_path, workers=workers, how="resume")
     check_gone_on(err, tmp_path, undisturbed)
-    steps = [int(step) for step in re.findall(r"goes on from step (\d+) of 64", err)]
+    steps = [int(step) for step in re.findall(r"goes on from step (\d+) of 32", err)]
     assert len(steps) == workers
     assert all(STEPS / 4 <= step < STEPS for step in steps), "less is left to be trained"
 
