@@ -117,6 +117,8 @@ class InlineWorker:
         ------
         DeviceLostError
             If the GPU has failed: it is of no use to this process any more.
+        KeyboardInterrupt
+            If the training was interrupted; it has saved itself.
         Exception
             If the program has a bug.
         """
@@ -125,6 +127,8 @@ class InlineWorker:
             return JobValidated(job, next(training))
         except StopIteration as end:
             event: WorkerEvent = JobFinished(job, end.value)
+        except Interrupted:  # Python ends a program as interrupted for this very class alone
+            raise KeyboardInterrupt from None
         except DeviceLostError:
             raise
         except AeSweepError as error:
