@@ -115,11 +115,6 @@ class LawChoice:
             return self.spread.sigma
         return math.sqrt(self.fit.squares / self.degrees)
 
-    @property
-    def sigma_degrees(self) -> int:
-        """Degrees of freedom of `sigma`."""
-        return self.degrees if self.spread is None else self.spread.degrees
-
 
 def choose_law(
     x: Sequence[float],
