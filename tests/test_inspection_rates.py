@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -24,7 +25,8 @@ from ae_sweep import inspection
 from ae_sweep.analysis import CurveKind
 from ae_sweep.codec import ans, codec_file, storage
 from ae_sweep.errors import ConfigError, DataError, StoreError
-from ae_sweep.inspection import kept_rates, rates
+from ae_sweep.inspection import agreement, kept_rates, rates
+from ae_sweep.inspection.run_codecs import open_codec
 from ae_sweep.tracking import names
 
 if TYPE_CHECKING:
@@ -244,6 +246,10 @@ def test_what_was_measured_by_another_method_or_is_damaged_is_measured_again(
                              "points": [{**document["curves"][0]["points"][0], "psnr": "x"}]}]},
                 {"curves": [{**document["curves"][0],
                              "points": [{**document["curves"][0]["points"][0], "mse": -1}]}]},
+                *({"curves": [{**document["curves"][0], **wrong}]} for wrong in (
+                    {"images": None}, {"decoder_bytes": "x"}, {"name": 3},
+                    {"image_shape": [1, 0, 9]},
+                )),
             )
         ),
     ]  # fmt: skip
@@ -328,6 +334,40 @@ def test_bits_and_quality_choose_model_and_point(store: Path) -> None:
         inspection.choose_codec(sweep, found, bits=1e-6)
     with pytest.raises(ConfigError, match="the best has"):
         inspection.choose_codec(sweep, found, psnr=90)
+
+
+def test_rates_and_a_codec_that_do_not_belong_together_are_refused(store: Path) -> None:
+    sweep = ae_sweep.load_sweep("mlp", store=store)
+    found = inspection.measured_rates(sweep)
+    (model,) = found.models
+    (curve,) = model.curves
+    beyond = tuple(dataclasses.replace(each, index=1_000 + each.index) for each in curve.points)
+    for other, message in (
+        ({"kept": dataclasses.replace(model.kept, codec="0" * 32)}, "is another than its rates"),
+        ({"curves": (dataclasses.replace(curve, points=beyond),)}, "codec does not have"),
+    ):
+        changed = dataclasses.replace(found, models=(dataclasses.replace(model, **other),))
+        with pytest.raises((StoreError, DataError), match=message):
+            inspection.choose_codec(sweep, changed)
+
+
+def test_the_agreement_of_a_point_is_that_of_what_a_decoder_rebuilds(
+    store: Path, tmp_path: Path
+) -> None:
+    sweep = ae_sweep.load_sweep("ntc", store=store)  # whose latents are quantised before rounding
+    found = inspection.measured_rates(sweep)
+    (model,) = found.models
+    points = [min(model.coded.points, key=lambda point: point.mse), model.coded.points[0]]
+    agreed = agreement.coded_agreements(sweep, found, points, cache=tmp_path)
+    trained, codec, _ = open_codec(sweep, model)
+    x_NCHW = sweep.dataset.test_NCHW
+    classifier = agreement.classifier_of(sweep.dataset, cache=tmp_path)
+    for point in points:
+        payload = codec.encode(trained.codes(x_NCHW), point.index)
+        codes_ND = codec.decode(payload, point.index, len(x_NCHW))
+        rebuilt_NCHW = np.concatenate(list(trained.decode_to_bytes(codes_ND)))
+        same = classifier.predict(rebuilt_NCHW) == classifier.predict(x_NCHW)
+        assert agreed[model.trial.run_id, point.index] == same.mean()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep.analysis.distortion import NotApplicable, psnr_db
+from ae_sweep.analysis.distortion import NotApplicable, mse_of_psnr, psnr_db
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +29,11 @@ def choose_point(
     psnr
         The point of the fewest bits that reaches that PSNR in dB. Without either, the point of
         the fewest bits within ``NEAR_BEST_DB`` of the best PSNR.
+
+    Raises
+    ------
+    ConfigError
+        If no image can have that PSNR.
     """
     points = [
         point
@@ -47,7 +52,7 @@ def choose_point(
             )
         return min(affordable, key=lambda point: (_mse(point), _bits(point)))
     best = min(map(_mse, points))
-    wanted = best * 10 ** (NEAR_BEST_DB / 10) if psnr is None else 10 ** (-psnr / 10)
+    wanted = best * 10 ** (NEAR_BEST_DB / 10) if psnr is None else mse_of_psnr(psnr)
     reaching = [point for point in points if _mse(point) <= wanted]
     if not reaching:
         return NotApplicable(f"no point reaches {psnr:g} dB; the best has {psnr_db(best):.2f} dB")

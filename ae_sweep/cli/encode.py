@@ -22,7 +22,6 @@ from ae_sweep.cli.options import (
     whole_number,
 )
 from ae_sweep.cli.output_file import check_new_file, write_out
-from ae_sweep.errors import ConfigError
 from ae_sweep.messages import counted
 
 if TYPE_CHECKING:
@@ -82,14 +81,11 @@ def encode(
     Example: ae-sweep encode photos/ -o photos.aes --dim 32 --bits 80
     """
     check_new_file(out, force=force)
-    if dim is not None and run is not None:
-        raise ConfigError("--dim and --run both choose the model; give one of them")
-    if bits is not None and psnr is not None:
-        raise ConfigError("--bits and --psnr both choose the operating point; give one of them")
 
     from ae_sweep import inspection
     from ae_sweep.codec import ans
 
+    inspection.check_choice(latent_dim=dim, run_id=run, bits=bits, psnr=psnr)
     ans.require_coder()
     trained = load_sweep(
         _sweep_of(run, store) if sweep is None and run is not None else sweep,
