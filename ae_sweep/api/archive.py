@@ -85,8 +85,10 @@ def adopt_store(store: Path | str | None = None) -> Adoption:
         If the runs are not in the store's own database.
     NotStoredError
         If nothing is stored there.
+    ConflictError
+        If a sweep is running in it.
     StoreError
-        If it cannot be written, has no artifacts, or a sweep is running in it.
+        If it cannot be written, or has no artifacts.
     """
     from ae_sweep import tracking
 

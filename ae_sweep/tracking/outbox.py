@@ -15,6 +15,7 @@ from ae_sweep.tracking.publisher import RunGoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ae_sweep.tracking.entries import Entry, RunEntry
     from ae_sweep.tracking.journal import Journal
@@ -218,5 +219,5 @@ class Outbox:
         self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
 
     @property
-    def _folder(self) -> object:
+    def _folder(self) -> Path | None:
         return None if self._journal is None else self._journal.folder
