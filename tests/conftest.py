@@ -33,6 +33,16 @@ from processor_time import (  # noqa: F401 - hooks
     pytest_runtest_setup,
     pytest_terminal_summary,
 )
+from store_fixtures import (  # noqa: F401 - fixtures
+    careless,
+    client,
+    faked_sweeps,
+    in_memory,
+    new_memory,
+    one_thread,
+    opened,
+    store,
+)
 from sweep_support import SMALL
 from typer.testing import CliRunner
 

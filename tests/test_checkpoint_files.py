@@ -24,19 +24,12 @@ from ae_sweep.training.checkpoint_file import (
 from ae_sweep.training.checkpoints import Checkpoints, Keeper, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 IDENTITY = {"trial": "0123", "machine": "cpu threads=1 torch=2.14"}
 SAMPLES = 500
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -36,15 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("faked_sweeps")
+
 SETTINGS = {"dims": [2, 4], "trials": 2, "repeats": 1, "lr": [4e-3, 1e-2], "epochs": 1, **SMALL}
-
-
-@pytest.fixture(autouse=True)
-def place(
-    tmp_path: Path, plain_pictures: None, no_probe: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def run(store: Store, fake: FakeTraining | None = None, **changes: Any) -> Any:

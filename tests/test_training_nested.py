@@ -6,7 +6,6 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from fakes import tiny_images, trial_config
 
 from ae_sweep import models, training
@@ -14,23 +13,15 @@ from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.training.evaluate import mean_squared_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ae_sweep.records import EpochResult, TrialResult
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DIMS = (2, 8, 30)
 STEPS_PER_EPOCH = 5
 """Of 40 images."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny images train no faster with more, and much slower beside another busy process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -28,10 +28,10 @@ from ae_sweep.training.recipe import lr_factor
 from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ae_sweep.config import TrialConfig
     from ae_sweep.records import EpochResult, TrialResult
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TIMING = {"images_per_second", "epoch_seconds", "train_seconds"}
 BF16 = training.Precision("bf16", "to be tested")
@@ -66,15 +66,6 @@ def told(config: TrialConfig, images: Any = None, **settings: Any) -> dict[str, 
 
 def without_timing(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in TIMING}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny images train no faster with more, and much slower beside another busy process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
