@@ -11,7 +11,7 @@ from safetensors.numpy import load, save
 
 from ae_sweep import analysis
 from ae_sweep.errors import ConfigError
-from ae_sweep.files import make_private, write_atomically
+from ae_sweep.files import make_private, read_regular, write_atomically
 from ae_sweep.inspection.run_codecs import open_codec
 from ae_sweep.messages import ignore, visible
 
@@ -159,9 +159,7 @@ def coded_agreements(
 
 def _read(path: Path, dataset: ImageDataset) -> Classifier | None:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return None
-        arrays = load(path.read_bytes())
+        arrays = load(read_regular(path, most_bytes=MOST_BYTES))
     except (OSError, SafetensorError, ValueError):
         return None
     return analysis.Classifier.from_arrays(arrays, image_shape=dataset.card.image_shape)

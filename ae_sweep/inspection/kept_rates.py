@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ae_sweep import tracking
 from ae_sweep.analysis.rate_curve import CurveKind
 from ae_sweep.codec import ans
-from ae_sweep.files import make_private, write_atomically
+from ae_sweep.files import make_private, read_regular, write_atomically
 from ae_sweep.inspection.curve_documents import curve_document, curve_from
 from ae_sweep.inspection.result import RunFindings
 from ae_sweep.locations import cache_dir
@@ -181,7 +181,7 @@ def _folder(model_sha256: str, dataset_digest: str) -> Path:
 
 def _content(file: Path, most: int = MOST_DOCUMENT_BYTES) -> bytes | None:
     try:
-        return file.read_bytes() if file.is_file() and file.stat().st_size <= most else None
+        return read_regular(file, most_bytes=most)
     except OSError:
         return None
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.files import make_private, write_atomically
+from ae_sweep.files import make_private, read_regular, write_atomically
 from ae_sweep.inspection.curve_documents import curve_from
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ def path_of(cache: Path, name: str, settings: Mapping[str, Any]) -> Path:
 def recall(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what was kept with these settings; None if there is nothing, or it is damaged."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        found = json.loads(content) if len(content) <= MAX_BYTES else None
+        found = json.loads(read_regular(path, most_bytes=MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("settings") != settings:
