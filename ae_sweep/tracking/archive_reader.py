@@ -183,7 +183,15 @@ class ArchiveReader:
                 **{f"{part}_images": int(profile[f"{part}_images"])
                    for part in ("train", "val", "test")},
             )  # fmt: skip
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            OverflowError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise StoreError(
                 f"the run {shorten(run.info.run_id)} of the sweep {shorten(self._sweep)} does not "
                 "say which images it was measured on; its data set was changed in MLflow: restore "
