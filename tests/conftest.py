@@ -27,13 +27,7 @@ from commands import (
     needs_a_new_python,
     run_new_python,
 )
-from processor_time import (  # noqa: F401 - hooks
-    pytest_runtest_call,
-    pytest_runtest_logreport,
-    pytest_runtest_setup,
-    pytest_terminal_summary,
-)
-from store_fixtures import (  # noqa: F401 - fixtures
+from common_fixtures import (  # noqa: F401 - fixtures
     careless,
     client,
     faked_sweeps,
@@ -42,6 +36,13 @@ from store_fixtures import (  # noqa: F401 - fixtures
     one_thread,
     opened,
     store,
+    two_threads,
+)
+from processor_time import (  # noqa: F401 - hooks
+    pytest_runtest_call,
+    pytest_runtest_logreport,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
 )
 from sweep_support import SMALL
 from typer.testing import CliRunner

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import safetensors.torch
 import torch
-from checkpoint_support import ALWAYS, checkpoints, consume, numbers
+from checkpoint_support import ALWAYS, checkpoints, numbers
 from fakes import tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import training
 from ae_sweep.errors import TrainingDivergedError

@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from checkpoint_support import checkpoints, consume, killed_at, numbers
+from checkpoint_support import checkpoints, killed_at, numbers
 from fakes import tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import training
 from ae_sweep.training.precision import Precision

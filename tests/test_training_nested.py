@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes import tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import models, training
 from ae_sweep.errors import TrainingDivergedError
@@ -15,7 +16,7 @@ from ae_sweep.training.evaluate import mean_squared_error
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ae_sweep.records import EpochResult, TrialResult
+    from ae_sweep.records import TrialResult
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,15 +32,6 @@ def images() -> training.DeviceImages:
 
 def nested(images: Any, dims: tuple[int, ...] = DIMS) -> training.NestedTrainings:
     return training.NestedTrainings(images, dims=dims)
-
-
-def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResult]:
-    told = []
-    while True:
-        try:
-            told.append(next(generator))
-        except StopIteration as end:
-            return told, end.value
 
 
 def result_of(trainings: training.NestedTrainings, dim: int, **changes: Any) -> TrialResult:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import golden, tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import models, training
 from ae_sweep.errors import ConfigError, TrainingDivergedError
@@ -29,7 +30,6 @@ from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from ae_sweep.config import TrialConfig
-    from ae_sweep.records import EpochResult, TrialResult
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -40,15 +40,6 @@ BF16 = training.Precision("bf16", "to be tested")
 def small_config(**changes: Any) -> TrialConfig:
     """A trial in batches of eight images."""
     return trial_config(**{"batch_size": 8} | changes)
-
-
-def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResult]:
-    epochs = []
-    while True:
-        try:
-            epochs.append(next(generator))
-        except StopIteration as end:
-            return epochs, end.value
 
 
 def told(config: TrialConfig, images: Any = None, **settings: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fixtures of stores and of what stands for one: empty, in memory, careless of the disk.
+"""Fixtures that tests of several files share: stores, memory in place of one, threads.
 
 ``conftest`` imports them for all tests. Libraries are imported where they are needed.
 """
@@ -89,5 +89,19 @@ def one_thread() -> Iterator[None]:
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let coding use two cores, and torch two threads."""
+    import torch
+
+    from ae_sweep.models import coding
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(coding, "usable_cores", lambda: 2)
+    torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
