@@ -97,10 +97,15 @@ def exported(template: Path, tmp_path: Path) -> Path:
 
 
 def refused(kind: type[AeSweepError], match: str, directory: Path, store: Store) -> None:
-    """Have an import refused, and nothing of it stored."""
+    """Have an import refused, and no file of the store changed."""
+    before = contents(store.root)
     with pytest.raises(kind, match=match):
         ae_sweep.import_sweep(directory, store=store.root)
-    assert ae_sweep_names(store) == []
+    assert contents(store.root) == before
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def ae_sweep_names(store: Store) -> list[str]:
@@ -151,7 +156,7 @@ def test_an_imported_sweep_is_complete_and_grows_as_the_original_would(
 def test_the_curve_is_the_same_from_the_command_line(
     cli: Callable[..., Any], store: Store, exported: Path, tmp_path: Path
 ) -> None:
-    new = tmp_path / "new"
+    new = support.fresh_store(tmp_path, name="new").root
     done = cli("import", str(exported), "--store", str(new), "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["trials"] == 6
