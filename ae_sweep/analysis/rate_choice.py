@@ -25,7 +25,7 @@ def choose_point(
     curves
         Coded ones; points without measurements on validation images are left out.
     bits
-        The point of the least error with at most that many bits an image.
+        The point of the least error with at most that many bits per image.
     psnr
         The point of the fewest bits that reaches that PSNR in dB. Without either, the point of
         the fewest bits within ``NEAR_BEST_DB`` of the best PSNR.
@@ -48,7 +48,7 @@ def choose_point(
         if not affordable:
             least = min(map(_bits, points))
             return NotApplicable(
-                f"no point has at most {bits:g} bits an image; the least is {least:.1f}"
+                f"no point has at most {bits:g} bits per image; the least is {least:.1f}"
             )
         return min(affordable, key=lambda point: (_mse(point), _bits(point)))
     best = min(map(_mse, points))

@@ -56,7 +56,9 @@ def encode(
     ] = None,
     bits: Annotated[
         float | None,
-        typer.Option(parser=number, metavar="N", help="Best quality with at most N bits an image."),
+        typer.Option(
+            parser=number, metavar="N", help="Best quality with at most N bits per image."
+        ),
     ] = None,
     psnr: Annotated[
         float | None,
@@ -76,7 +78,7 @@ def encode(
     """Code images into one file with a trained model; `ae-sweep decode` makes pictures of it.
 
     The rates of the models to choose from are measured first, once: the measurement is logged to
-    their runs in MLflow. The file names its model, which a decoder needs, and no file names.
+    their runs in MLflow. The file names its model, which a decoder needs, and keeps no file names.
 
     Example: ae-sweep encode photos/ -o photos.aes --dim 32 --bits 80
     """
@@ -133,6 +135,6 @@ def _summary(encoded: EncodedImages, out: Path) -> str:
     trial, point = encoded.chosen.trial, encoded.chosen.point
     return (
         f"{out}: {counted(encoded.images, 'image')}, {len(encoded.content):,} bytes, "
-        f"{encoded.bits:.1f} bits an image, {quality} (PSNR of the mean MSE; {trial.name}, "
+        f"{encoded.bits:.1f} bits per image, {quality} (PSNR of the mean MSE; {trial.name}, "
         f"{point.setting})"
     )

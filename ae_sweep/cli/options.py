@@ -21,7 +21,7 @@ StoreOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Write over what is there already.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing output.")]
 SweepArgument = Annotated[
     str | None, typer.Argument(metavar="SWEEP", help="Name of a sweep; the latest if left out.")
 ]

@@ -149,7 +149,7 @@ def choose_codec(
     rates
         Of the models to choose from.
     bits
-        The point of the least error with at most that many bits an image.
+        The point of the least error with at most that many bits per image.
     psnr
         The point of the fewest bits that reaches that PSNR in dB. Without either, the point of
         the fewest bits within 0.5 dB of the best.
