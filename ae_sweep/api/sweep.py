@@ -116,7 +116,7 @@ class Sweep:
         Returns
         -------
         pandas.DataFrame
-            One row a trial in the order they were started: name, outcome, role, model,
+            One row per trial, in the order they were started: name, outcome, role, model,
             latent_dim, every hyperparameter (lr, epochs, ...), seed, val_mse, val_objective,
             test_mse, test_psnr, rate_bits, train_seconds, run_id. What was not measured is NaN.
         """
