@@ -241,7 +241,7 @@ def test_an_export_is_written_over_only_if_it_is_one_and_with_force(
     (mine / "thesis.tex").write_text("x")
     done = cli("export", "r", str(mine), "--force", "--store", str(store.root))
     assert done.code == 4
-    assert "files in it that are no export" in done.err
+    assert "files in it, and is not an export" in done.err
     assert (mine / "thesis.tex").read_text() == "x"
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -357,12 +357,12 @@ def first(**changes: Any) -> Callable[[Any], Any]:
 
 HOSTILE = {
     "of another version": ("manifest.json", edited(version=2), "of version '2'.*upgrade ae-sweep"),
-    "of another program": ("manifest.json", edited(format="x"), "no manifest of an export"),
-    "not an object": ("manifest.json", lambda _: [], "no manifest of an export"),
+    "of another program": ("manifest.json", edited(format="x"), "not the manifest of an export"),
+    "not an object": ("manifest.json", lambda _: [], "not the manifest of an export"),
     "without files": ("manifest.json", edited(files=None), "no form of an export"),
     "a sweep with another field": ("sweep.json", edited(more=1), "has not the fields"),
     "a name of a path": ("sweep.json", edited(name="../x"), "give it one with --name"),
-    "trials that are no list": ("trials.json", lambda _: {}, "it is no list"),
+    "trials that are no list": ("trials.json", lambda _: {}, "it is not a list"),
     "a trial without a status": ("trials.json", first(status="RUNNING"), "status is not"),
     "an id that is a path": ("trials.json", first(run_id="../../etc"), "32 hexadecimal"),
     "two runs of one id": ("trials.json", lambda all_: [all_[0], *all_], "the same id"),
@@ -373,7 +373,7 @@ HOSTILE = {
     "too many tags": ("trials.json", first(tags={str(i): "" for i in range(101)}), "at most 100"),
     "a metric of text": ("trials.json", first(metrics=[["a", 1, 1, "x"]]), "could not convert"),
     "a metric of three": ("trials.json", first(metrics=[["a", 1, 1]]), "key, step, time and value"),
-    "no studies": ("studies.json", lambda _: 3, "it is no list"),
+    "no studies": ("studies.json", lambda _: 3, "it is not a list"),
     "a study of another sweep": ("studies.json", first(condition="x"), "form d=32"),
     "a study with another field": ("studies.json", first(more=1), "has not the fields"),
     "a study of numbers": ("studies.json", first(trials=[1]), "has not the fields"),
@@ -416,7 +416,7 @@ def test_sizes_are_bounded(exported: Path, other: Store, monkeypatch: pytest.Mon
         limits.setattr(f"{module}.MAX_DOCUMENT_BYTES", 100)
         refused(DataError, "more than the 100 of any export", exported, other)
     (exported / "manifest.json").write_text("[" * 100_000)
-    refused(DataError, "is no JSON", exported, other)
+    refused(DataError, "is not JSON", exported, other)
 
 
 def test_a_directory_without_a_manifest_is_no_export(other: Store, tmp_path: Path) -> None:

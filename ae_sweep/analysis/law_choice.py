@@ -159,7 +159,7 @@ def choose_law(
         return NotApplicable(_with_reason(refusal.reason, found))
     candidates = _ranked(points, laws, spread)
     notes = [
-        f"{law} is no candidate: it needs {_needed(law, known=spread is not None)} points"
+        f"{law} is not a candidate: it needs {_needed(law, known=spread is not None)} points"
         for law in laws
         if law not in {each.fit.law for each in candidates}
     ]

@@ -65,7 +65,7 @@ def import_sweep(
     ConfigError
         If no sweep can have the name.
     DataError
-        If the directory is no export, or one that was changed.
+        If the directory is not an export, or one that was changed.
     ConflictError
         If something is stored under the name.
     StoreError

@@ -277,7 +277,7 @@ def _use_images(given: dict[str, Any], *, announce: Announce) -> bool:
     Raises
     ------
     ConfigError
-        If they are no images, or an option of own images is wrong.
+        If they are not images, or an option of own images is wrong.
     """
     dataset = given.get("dataset")
     if dataset is None or isinstance(dataset, str | os.PathLike):

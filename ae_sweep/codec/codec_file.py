@@ -105,8 +105,8 @@ def parse(content: bytes) -> CodecFile:
     Raises
     ------
     DataError
-        If they are no codec file, of a newer version, damaged, too short or too long; each with a
-        message of its own.
+        If they are not a codec file, of a newer version, damaged, too short or too long; each with
+        a message of its own.
     """
     file, payload_bytes = _parse_header(content)
     expected = FRAME_BYTES + payload_bytes

@@ -119,7 +119,7 @@ def decode_file(
     Raises
     ------
     DataError
-        If the file is no coded file, damaged, or of another image shape or operating point than
+        If the file is not a coded file, damaged, or of another image shape or operating point than
         its model has.
     NotStoredError
         If the store has no such model.
@@ -163,7 +163,7 @@ def inspect_file(
     Raises
     ------
     DataError
-        If it is no coded file, or damaged.
+        If it is not a coded file, or damaged.
     StoreError
         If the store cannot be read.
     """

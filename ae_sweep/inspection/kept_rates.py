@@ -174,7 +174,7 @@ def drop_cached(kept: KeptRates) -> None:
 
 
 def _folder(model_sha256: str, dataset_digest: str) -> Path:
-    # Both come from a store: what is no hexadecimal number is no part of a path.
+    # Both come from a store: what is not a hexadecimal number is left out of a path.
     name = f"{model_sha256[:32]}-{dataset_digest[:32]}"
     return cache_dir() / CACHE / (name if name.replace("-", "").isalnum() else "none")
 

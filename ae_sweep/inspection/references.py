@@ -307,7 +307,7 @@ class _Measured:
 
 
 def _codecs(name: str) -> Sequence[ImageCodec]:
-    """Return the codecs of a reference; none of one that is no codec."""
+    """Return the codecs of a reference; none of one that is not a codec."""
     if name == "lossless":
         return image_codecs.LOSSLESS
     return [codec for codec in image_codecs.LOSSY if codec.name == name]

@@ -225,7 +225,7 @@ def _documents_of(export: ExportReader, name: str) -> Iterator[None]:
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError("it is no list")  # noqa: TRY004 - caught as one kind
+        raise ValueError("it is not a list")  # noqa: TRY004 - caught as one kind
     return value
 
 

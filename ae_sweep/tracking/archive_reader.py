@@ -205,7 +205,7 @@ def _regular_files(root: Path) -> dict[str, Path]:
     for path in sorted(root.rglob("*")) if root.is_dir() else ():
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise StoreError(
-                f"{visible(path)} is a link or no regular file, which ae-sweep does not follow; "
+                f"{visible(path)} is a link or not a regular file, which ae-sweep does not follow; "
                 "delete it, or put the file there"
             )
         if path.is_file():

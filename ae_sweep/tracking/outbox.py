@@ -26,7 +26,7 @@ DELIVERY_SECONDS = 5.0
 AGAIN_SECONDS = 0.2
 """Before a failed entry is tried again: a server that closed an idle connection answers then."""
 QUICK_SECONDS = 1.0
-"""A failure after longer is no hiccup."""
+"""A failure after longer is not a hiccup."""
 FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 60.0
 
