@@ -126,6 +126,8 @@ class GoodEnough:
         if interval is None:
             return ""
         low, high = interval
+        if low == math.inf:
+            return " [95 %: beyond what was measured]"
         start = "below what was measured" if math.isinf(low) and low < 0 else self._end(low)
         return f" [95 %: {start} to {self._end(high)}]"
 

@@ -75,6 +75,8 @@ def _ends(interval: Interval | None, axis: Axis) -> str | None:
     if interval is None:
         return None
     low, high = interval
+    if low == math.inf:
+        return "more than measured"
     start = "less than measured" if math.isinf(low) else axis.named(low)
     return f"{start} to {'more than measured' if math.isinf(high) else axis.named(high)}"
 
