@@ -103,6 +103,10 @@ def _keep_database_scripts() -> None:
     alembic.util.load_python_file = lambda directory, name: (
         load(directory, name) if name == "env.py" else kept(directory, name)
     )
+    if (utils := sys.modules.get("mlflow.store.db.utils")) is not None:
+        # Asked of each database that is opened, whose own version it is compared with.
+        newest: Any = utils._get_latest_schema_revision
+        utils._get_latest_schema_revision = functools.cache(newest)
 
 
 @pytest.fixture(scope="session", autouse=True)
