@@ -27,6 +27,17 @@ from commands import (
     needs_a_new_python,
     run_new_python,
 )
+from common_fixtures import (  # noqa: F401 - fixtures
+    careless,
+    client,
+    faked_sweeps,
+    in_memory,
+    new_memory,
+    one_thread,
+    opened,
+    store,
+    two_threads,
+)
 from processor_time import (  # noqa: F401 - hooks
     pytest_runtest_call,
     pytest_runtest_logreport,
@@ -92,6 +103,10 @@ def _keep_database_scripts() -> None:
     alembic.util.load_python_file = lambda directory, name: (
         load(directory, name) if name == "env.py" else kept(directory, name)
     )
+    if (utils := sys.modules.get("mlflow.store.db.utils")) is not None:
+        # Asked of each database that is opened, whose own version it is compared with.
+        newest: Any = utils._get_latest_schema_revision
+        utils._get_latest_schema_revision = functools.cache(newest)
 
 
 @pytest.fixture(scope="session", autouse=True)

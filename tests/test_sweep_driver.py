@@ -7,15 +7,13 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
-import optuna
 import pytest
-from driver_support import all_trials, finished, states, suggestions
+from driver_support import CONTINUOUS, all_trials, finished, states, suggestions
 from fakes import (
     BreakingTracker,
     FakeTracker,
     FakeTraining,
     FakeWorker,
-    careless_sqlite,
     difficulty,
     epoch_result,
     fresh_optuna_file,
@@ -26,11 +24,10 @@ from fakes import (
 )
 from optuna.trial import TrialState
 
-from ae_sweep import sweep
-from ae_sweep.config import Choices, Range, SearchSpace
+from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.errors import StoreError, TrainingDivergedError, TrainingFailedError
 from ae_sweep.records import Outcome, Role
-from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated, studies
+from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -39,32 +36,12 @@ if TYPE_CHECKING:
     from ae_sweep.config import SweepConfig, TrialConfig
     from ae_sweep.records import EpochResult, TrialResult
 
-PLAIN = str.maketrans("(), ", "xxxx")
-CONTINUOUS = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Range(2, 9))
-
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with careless_sqlite():
-        yield
+pytestmark = pytest.mark.usefixtures("careless")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return fresh_optuna_file(tmp_path)
-
-
-@pytest.fixture
-def new_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Put a new storage without a file in place of the database."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def renew() -> Any:
-        storage = optuna.storages.InMemoryStorage()
-        monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
-        return storage
-
-    return renew
 
 
 @pytest.fixture
@@ -92,16 +69,6 @@ def test_events_tell_each_trial_from_start_to_end(storage: Any) -> None:
     assert [log.name for log in tracker.logs] == [event.trial.name for event in ended]
     assert [log.role for log in tracker.logs] == [Role.SEARCH] * 2 + [Role.REPEAT] * 2
     assert all(len(log.epochs) == 4 for log in tracker.logs)
-
-
-def test_a_sweep_that_is_tracked_nowhere_runs_to_its_end(storage: Any) -> None:
-    config = sweep_config(trials=2, repeats=1, pruner="none")
-    opened = sweep.open_studies(None, config, identity=config.identity())
-    with contextlib.closing(sweep.InlineWorker(FakeTraining())) as worker:
-        driver = sweep.Driver(config, studies=opened, worker=worker, tracker=sweep.NullTracker())
-        ended = [event for event in driver.run() if isinstance(event, TrialEnded)]
-    assert [event.outcome for event in ended] == [Outcome.FINISHED] * 6
-    assert [event.trial.role for event in ended] == [Role.SEARCH] * 4 + [Role.REPEAT] * 2
 
 
 def test_slots_are_given_in_rounds_over_the_dims(storage: Any) -> None:

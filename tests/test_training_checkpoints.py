@@ -6,16 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from checkpoint_support import checkpoints, consume, killed_at, numbers
+from checkpoint_support import checkpoints, killed_at, numbers
 from fakes import tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import training
 from ae_sweep.training.precision import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODELS = ("conv", "mlp", "vae", "vqvae codebook=16", "fsq codebook=16", "ntc")
 BF16 = Precision("bf16", "asked for")
@@ -28,14 +29,6 @@ CASES = [
 ]
 STEPS = 10
 """Of a training of two epochs of 40 images in batches of eight; validations after 3, 5, 8, 10."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

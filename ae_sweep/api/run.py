@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
-from ae_sweep.api.stored import Sweep
+from ae_sweep.api.sweep import Sweep
 from ae_sweep.config import IMAGE_OPTIONS, MODEL_SETTINGS, PARAMETERS, ImageOptions
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
@@ -277,7 +277,7 @@ def _use_images(given: dict[str, Any], *, announce: Announce) -> bool:
     Raises
     ------
     ConfigError
-        If they are no images, or an option of own images is wrong.
+        If they are not images, or an option of own images is wrong.
     """
     dataset = given.get("dataset")
     if dataset is None or isinstance(dataset, str | os.PathLike):

@@ -139,7 +139,7 @@ def from_document(document: Mapping[str, Any], find: Callable[[str], bytes]) -> 
     Raises
     ------
     KeyError, TypeError, ValueError, AttributeError
-        If it is no document of an entry.
+        If it is not the document of an entry.
     """
     fields = dict(document)
     op = fields.pop("op")

@@ -1,9 +1,7 @@
-"""An open tracking store: starts and resumes sweeps, reads what is stored."""
+"""An open tracking store: starts, resumes, publishes and deletes sweeps."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
@@ -13,36 +11,34 @@ from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
 from ae_sweep.messages import ignore
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import models, names, reader
+from ae_sweep.tracking import names, reader
 from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.journal import Journal, JournalHeader, place_of
-from ae_sweep.tracking.liveness import as_it_is, trials_as_they_are
 from ae_sweep.tracking.mlflow_env import forget_place
 from ae_sweep.tracking.outbox import DELIVERY_SECONDS, Outbox
 from ae_sweep.tracking.publisher import Publisher
 from ae_sweep.tracking.reach import check_reachable
 from ae_sweep.tracking.runs import RUN_STATUS, add_once, create_sweep_run, reopen_sweep_run
-from ae_sweep.tracking.stored_runs import StoredRuns
+from ae_sweep.tracking.stored_sweeps import StoredSweeps, lacks_model
 from ae_sweep.tracking.tries import Tries
-from ae_sweep.tracking.views import missing_views, stored_views
+from ae_sweep.tracking.views import missing_views
 from ae_sweep.tracking.writer import SweepWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from mlflow.entities import Run
 
     from ae_sweep.config import SweepConfig
-    from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
+    from ae_sweep.records import DatasetCard, SweepRecord
     from ae_sweep.tracking.kept import KeptSweep
-    from ae_sweep.tracking.views import View
 
 Announce: TypeAlias = Callable[[str], None]
 """Called with one line of text."""
 
 
-class TrackingStore(StoredRuns):
+class TrackingStore(StoredSweeps):
     """An open store of sweeps and trials."""
 
     @property
@@ -132,99 +128,6 @@ class TrackingStore(StoredRuns):
             tries = self._end_abandoned(config.name)
         return self._sweep_writer(run.info.run_id, config, card, commands, journal, tries)
 
-    def sweeps(self) -> list[SweepRecord]:
-        """Return all sweeps, the newest first."""
-        with translated(self._place):
-            counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
-            for run in self._runs.trials():
-                counts[run.data.tags[names.SWEEP]][reader.trial_outcome(run)] += 1
-            records = [
-                reader.sweep_record(run, counts[run.data.tags[names.SWEEP]])
-                for run in self._runs.parents()
-            ]
-        return [as_it_is(record, self._store) for record in records]
-
-    def sweep(self, name: str | None = None) -> SweepRecord:
-        """Return one sweep, the latest if none is named.
-
-        Raises
-        ------
-        NotStoredError
-            If there is none of that name, or none at all.
-        """
-        return self.sweep_with_trials(name)[0]
-
-    def sweep_settings(self, name: str | None = None) -> SweepRecord:
-        """Return one sweep, the latest if none is named, without reading its trials.
-
-        Its ``counts`` are empty. Reading thousands of trials takes seconds.
-
-        Raises
-        ------
-        NotStoredError
-            If there is none of that name, or none at all.
-        """
-        with translated(self._place):
-            record = reader.sweep_record(self._runs.parent(name))
-        return as_it_is(record, self._store)
-
-    def trials(self, sweep: str) -> list[TrialRecord]:
-        """Return all trials of a sweep, in the order they were started.
-
-        Raises
-        ------
-        NotStoredError
-            If there is no sweep of that name.
-        """
-        return self.sweep_with_trials(sweep)[1]
-
-    def sweep_with_trials(self, name: str | None = None) -> tuple[SweepRecord, list[TrialRecord]]:
-        """Return one sweep, the latest if none is named, and its trials as they were started.
-
-        Both at once, since each needs all trials to be read: seconds where there are thousands.
-
-        Raises
-        ------
-        NotStoredError
-            If there is none of that name, or none at all.
-        """
-        counts: Counter[Outcome] = Counter()
-        trials = []
-        with translated(self._place):
-            parent = self._runs.parent(name)
-            for run in self._runs.trials(parent.data.tags[names.SWEEP]):
-                counts[reader.trial_outcome(run)] += 1
-                if (record := reader.trial_record(run)) is not None:
-                    trials.append(record)
-            sweep = reader.sweep_record(parent, counts)
-        return as_it_is(sweep, self._store), trials_as_they_are(sweep, trials, self._store)
-
-    def trials_to_keep(self, sweep: str) -> list[TrialRecord]:
-        """Return the trials of a sweep for its resumption: without their model they have failed.
-
-        Raises
-        ------
-        NotStoredError
-            If there is no sweep of that name.
-        """
-        trials = []
-        with translated(self._place):
-            self._runs.parent(sweep)
-            there = self._models_of(sweep)
-            for run in self._runs.trials(sweep):
-                if (record := reader.trial_record(run)) is not None:
-                    lacks = _lacks_model(run, there)
-                    trials.append(
-                        dataclasses.replace(record, outcome=Outcome.FAILED) if lacks else record
-                    )
-        return trials
-
-    def count_runs(self, sweep: str) -> tuple[int, int]:
-        """Count the runs of a sweep's name: of sweeps, and of trials; deleted ones do not count."""
-        with translated(self._place):
-            parents = sum(run.data.tags[names.SWEEP] == sweep for run in self._runs.parents())
-            return parents, sum(1 for _ in self._runs.trials(sweep))
-
     def delete_sweep(self, sweep: str) -> None:
         """Move all runs of a sweep's name to MLflow's deleted runs, the sweep's own the last.
 
@@ -242,14 +145,6 @@ class TrackingStore(StoredRuns):
             parents = (run for run in self._runs.parents() if run.data.tags[names.SWEEP] == sweep)
             for run in [*half_imported, *parents]:
                 self._client.delete_run(run.info.run_id)
-
-    def views(self) -> list[View]:
-        """Return the views of the UI's table of runs that the store has.
-
-        One in which no sweep was run since they exist has none.
-        """
-        with translated(self._place):
-            return stored_views(self._client.get_experiment(self._experiment_id).tags)
 
     def _add_views(self) -> None:
         tags = self._client.get_experiment(self._experiment_id).tags
@@ -334,12 +229,12 @@ class TrackingStore(StoredRuns):
 
         A finished trial whose model was deleted has failed: it is trained again.
         """
-        tries, there = Tries(), self._models_of(sweep)
+        tries, there = Tries(), self._models_there(sweep)
         for run in self._runs.trials(sweep):
             outcome = reader.trial_outcome(run)
             if outcome is Outcome.RUNNING:
                 self._end(run, Outcome.INTERRUPTED)
-            elif _lacks_model(run, there):
+            elif lacks_model(run, there):
                 outcome = Outcome.FAILED
                 self._client.set_tag(run.info.run_id, names.FAILURE, "its model was deleted")
                 self._end(run, outcome)
@@ -351,22 +246,6 @@ class TrackingStore(StoredRuns):
     def _end(self, run: Run, outcome: Outcome) -> None:
         self._client.set_tag(run.info.run_id, names.OUTCOME, outcome)
         self._client.set_terminated(run.info.run_id, status=RUN_STATUS[outcome])
-
-    def _models_of(self, sweep: str) -> set[str]:
-        return models.there(
-            self._client,
-            experiment_id=self._experiment_id,
-            sweep=sweep,
-            place=self._artifacts,
-            local=self._store.artifact_root is not None,
-        )
-
-
-def _lacks_model(run: Run, there: Collection[str]) -> bool:
-    """Return whether a trial has finished and its logged model was deleted since."""
-    logged = [] if run.outputs is None else run.outputs.model_outputs
-    gone = bool(logged) and not any(output.model_id in there for output in logged)
-    return gone and reader.trial_outcome(run) is Outcome.FINISHED
 
 
 def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:
