@@ -49,8 +49,8 @@ def test_mlflow_and_optuna_give_one_advice_on_one_error(name: str, message: str)
          "check that the tracking server runs"),
         ('connection to server at "10.0.0.1", port 5432 failed: Connection refused',
          "check that the tracking server runs"),
-        ('connection to server at "10.0.0.1" failed: FATAL: password authentication failed for '
-         'user "ae"', "the user and the password in MLFLOW_TRACKING_URI"),
+        ('connection to server failed: FATAL: password authentication failed for user "ae"',
+         "the user and the password in MLFLOW_TRACKING_URI"),
         ("No module named 'psycopg'", 'pip install "psycopg[binary]"'),
         ("No module named 'boto3'", "pip install boto3"),
         ('Could not connect to the endpoint URL: "http://127.0.0.1:1/b"', "keys of the cloud"),
