@@ -47,11 +47,13 @@ def skip_where_missing() -> Path:
         if find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
     found = shutil.which("initdb")
-    places = [Path(found).parent] if found else []
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    programs = next((place for place in places if (place / "initdb").exists()), None)
+    places = [Path(found).resolve().parent] if found else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # of Debian, not on the PATH
+    needed = ("initdb", "pg_ctl")
+    whole = (place for place in places if all((place / name).exists() for name in needed))
+    programs = next(whole, None)
     if programs is None:
-        pytest.skip("PostgreSQL is not installed: there is no initdb")
+        pytest.skip("PostgreSQL is not installed: there is no initdb with a pg_ctl")
     if os.geteuid() == 0:
         try:
             pwd.getpwnam(USER)

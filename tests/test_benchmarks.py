@@ -93,6 +93,19 @@ def _check_analysis(figures: Figures) -> None:
     assert all(50 < _median(of["peak_mb"]) < 5_000 for of in figures["commands"].values())
 
 
+def _check_large_sweeps(figures: Figures) -> None:
+    untracked, tracked = figures["cases"]
+    for case in (untracked, tracked):
+        short, long = case["one second"], case["long"]
+        assert 0 < short["busy_share"] <= 1
+        assert 0 < long["busy_share"] <= 1
+        assert short["sweep_seconds"] > 1.0, "by the clock that skips"
+        measured = sum(short["part_seconds"].values())
+        assert measured == pytest.approx(short["driver_seconds"], rel=0.2), "the parts of a trial"
+    assert "model" in tracked["one second"]["part_seconds"]
+    assert "model" not in untracked["one second"]["part_seconds"]
+
+
 def _check_streaming(figures: Figures) -> None:
     size = BY_NAME["streaming"].smallest
     assert figures["image_bytes"] == size.images * math.prod(size.image_shape)
@@ -111,6 +124,7 @@ CHECKS: dict[str, Callable[[Figures], None]] = {
     "streaming": _check_streaming,
     "studies": _check_studies,
     "analysis": _check_analysis,
+    "large_sweeps": _check_large_sweeps,
 }
 
 
