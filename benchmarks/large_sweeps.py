@@ -8,6 +8,10 @@ alone.
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -24,6 +28,7 @@ from ae_sweep.models import storage
 from ae_sweep.records import Reconstructions, TrialResult
 from ae_sweep.runner.environment import environment
 from ae_sweep.runner.tracker import MlflowTracker
+from ae_sweep.tracking import ui_server
 from benchmarks.analysis import CARD, PARAMETERS
 from benchmarks.benchmark import Benchmark, Figures
 from benchmarks.overhead import REST, Stopwatch, watching
@@ -31,8 +36,13 @@ from benchmarks.simulated import SimulatedCluster
 from benchmarks.text import paragraphs, table, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+TRACKERS = {
+    "none": "not tracked",
+    "database": "MLflow in SQLite",
+    "server": "MLflow's server on SQLite",
+}
 TARGET_SHARE = 0.95
 ENOUGH = 1.2
 """Seconds of the longer trials, as a multiple of what the driver needs for one trial per seat."""
@@ -57,7 +67,7 @@ PARTS = {
 class Case:
     """A sweep that is driven."""
 
-    tracker: Literal["none", "MLflow"]
+    tracker: Literal["none", "database", "server"]
     sampler: Literal["tpe", "random"]
     pruner: Literal["median", "none"]
     dims: int
@@ -67,9 +77,9 @@ class Case:
     @property
     def title(self) -> str:
         """What is different from the other cases."""
-        stored = "MLflow in SQLite" if self.tracker == "MLflow" else "not tracked"
         each = self.trials // self.dims
-        return f"{self.sampler}, {self.pruner}, {self.dims} × {each:,} trials, {stored}"
+        sweep_text = f"{self.sampler}, {self.pruner}, {self.dims} × {each:,} trials"
+        return f"{sweep_text}, {TRACKERS[self.tracker]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +165,11 @@ def _driven(case: Case, *, seats: int, trial_seconds: float) -> Figures:
         store = Store(Path(place))
         folder = store.running(config.name)
         holding = opened.enter_context(ownership.hold(folder, take_over_command=""))
-        tracker = _tracker(store, config) if case.tracker == "MLflow" else sweep.NullTracker()
+        tracker: sweep.Tracker = sweep.NullTracker()
+        if case.tracker != "none":
+            if case.tracker == "server":
+                store = Store(store.root, opened.enter_context(_server(Path(place))))
+            tracker = _tracker(store, config)
         studies = sweep.open_studies(store.optuna_path, config, identity=config.identity())
         opened.enter_context(watching(stopwatch, PARTS))
         driver = sweep.Driver(
@@ -189,6 +203,31 @@ def _means(trials: Sequence[dict[str, float]]) -> dict[str, float]:
     return {
         part: total / len(trials) for part, total in totals.items() if total and part != WAITING
     }
+
+
+@contextlib.contextmanager
+def _server(place: Path) -> Iterator[str]:
+    """Run MLflow's server with one worker, and provide its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{place / 'server.db'}"),
+        *("--artifacts-destination", str(place / "server")),
+    ]
+    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (place / "server.log").open("w+b") as log:
+        server = subprocess.Popen(
+            command, env={**os.environ, **settings}, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            tracking.wait_until_ready(url, server, log=log)
+            yield url
+        finally:
+            ui_server.stop(server)
 
 
 def _tracker(store: Store, config: SweepConfig) -> MlflowTracker:
@@ -233,14 +272,16 @@ BENCHMARK = Benchmark(
         cases=(
             Case(tracker="none", sampler="tpe", pruner="median", dims=10, trials=10_000),
             Case(tracker="none", sampler="random", pruner="none", dims=10, trials=10_000),
-            Case(tracker="MLflow", sampler="tpe", pruner="median", dims=10, trials=2_000),
+            Case(tracker="database", sampler="tpe", pruner="median", dims=10, trials=2_000),
+            Case(tracker="server", sampler="tpe", pruner="median", dims=10, trials=500),
         ),
     ),
     smallest=Size(
         seats=2,
         cases=(
             Case(tracker="none", sampler="random", pruner="none", dims=2, trials=8),
-            Case(tracker="MLflow", sampler="tpe", pruner="median", dims=2, trials=6),
+            Case(tracker="database", sampler="tpe", pruner="median", dims=2, trials=6),
+            Case(tracker="server", sampler="random", pruner="none", dims=2, trials=6),
         ),
     ),
     long=True,
