@@ -23,7 +23,6 @@ import numpy as np
 from ae_sweep import models, ownership, sweep, tracking
 from ae_sweep.config import Range, SearchSpace, SweepConfig, TrialConfig
 from ae_sweep.locations import Store
-from ae_sweep.messages import ignore
 from ae_sweep.models import storage
 from ae_sweep.records import Reconstructions, TrialResult
 from ae_sweep.runner.environment import environment
@@ -232,10 +231,14 @@ def _server(place: Path) -> Iterator[str]:
 
 def _tracker(store: Store, config: SweepConfig) -> MlflowTracker:
     runs = tracking.open_for_writing(store)
-    writer = runs.start_sweep(config, card=CARD, environment=environment(), journal=ignore)
+    writer = runs.start_sweep(config, card=CARD, environment=environment(), journal=_give_up)
     return MlflowTracker(
         writer, card=CARD, recipe="1", parameters={**environment(), **PARAMETERS}, finished={}
     )
+
+
+def _give_up(failure: str) -> None:
+    raise RuntimeError(f"what is not stored is not measured: {failure}")
 
 
 def _results() -> Callable[[TrialConfig], TrialResult]:

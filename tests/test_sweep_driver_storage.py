@@ -102,23 +102,43 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     return since
 
 
-def test_a_trial_is_read_after_a_write_to_it_alone_however_many_run(
+def test_a_trial_is_read_once_after_it_was_made_however_many_run(
     path: Path, reads: Callable[[], list[str]]
 ) -> None:
     study = new_study(DriverStorage(open_storage(path)), "many")
+    study.get_trials()
+    assert reads() == ["get_all_trials"]
     trials = [study.ask(DISTRIBUTIONS) for _ in range(10)]
-    reads()
-    for _ in range(3):
-        study.get_trials(deepcopy=False)
-    assert set(reads()) <= {"get_trial"}, "the last one asked for was written"
-    for _ in range(3):
-        study.get_trials(deepcopy=False)
-    assert reads() == []
-    trials[0].report(1.0, step=1)
+    assert reads() == ["get_trial"] * 10
+    before = study.get_trials(deepcopy=False)
     trials[3].report(2.0, step=1)
-    found = study.get_trials(deepcopy=False)
-    assert found[3].intermediate_values == {1: 2.0}
-    assert reads() == ["get_trial", "get_trial"]
+    trials[3].set_user_attr("pair", (1, 2))
+    study.tell(trials[3], 1.0)
+    after = study.get_trials(deepcopy=False)
+    assert (after[3].intermediate_values, after[3].values) == ({1: 2.0}, [1.0])
+    assert after[3].user_attrs == {"pair": [1, 2]}, "as JSON gives it back"
+    assert (before[3].intermediate_values, before[3].values) == ({}, None), "a value stays as it is"
+    assert reads() == []
+
+
+def test_a_trial_is_read_again_after_a_write_that_failed(
+    path: Path, reads: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = new_study(DriverStorage(open_storage(path)), "failing")
+    trial = study.ask(DISTRIBUTIONS)
+    original = optuna.storages.RDBStorage.set_trial_intermediate_value
+
+    def write_and_fail(*args: Any) -> None:
+        original(*args)
+        raise optuna.exceptions.StorageInternalError("the answer was lost")
+
+    reads()
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.storages.RDBStorage, "set_trial_intermediate_value", write_and_fail)
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            trial.report(1.0, step=1)
+    assert study.get_trials(deepcopy=False)[0].intermediate_values == {1: 1.0}
+    assert reads() == ["get_trial"]
 
 
 def test_a_trial_that_another_process_has_ended_cannot_be_written(path: Path) -> None:

@@ -7,26 +7,31 @@ times per trial. The driver alone writes the studies of its sweep (``ae_sweep.ow
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import datetime as dt
+import json
 from typing import TYPE_CHECKING, Any
 
 from optuna.storages import BaseStorage
+from optuna.trial import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.storages import RDBStorage
     from optuna.study import StudyDirection
     from optuna.study._frozen import FrozenStudy
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
 
 class DriverStorage(BaseStorage):
-    """Reads a trial from the database after each of its own writes to it, and at no other time.
+    """Writes every change to the database at once, and keeps what is there in memory.
 
-    What another process writes meanwhile is not seen. A trial that it ended is noticed by the next
-    write to it, which the database refuses. For one thread.
+    A trial is read when its study is opened, when it was created, and after a write that failed.
+    What another process writes is not seen. A trial that it ended is noticed by the next write to
+    it, which the database refuses. For one thread.
 
     Parameters
     ----------
@@ -37,11 +42,11 @@ class DriverStorage(BaseStorage):
     def __init__(self, storage: RDBStorage) -> None:
         self._storage = storage
         self._trials: dict[int, dict[int, FrozenTrial]] = {}
-        """By study and trial id, in the order of their numbers."""
+        """By study and trial id, in the order of their numbers. A change makes a new value."""
         self._studies: dict[int, int] = {}
         """Study ids by trial id."""
-        self._written: dict[int, dict[int, None]] = {}
-        """By study, the trials that are to be read again, in the order of their ids."""
+        self._unread: dict[int, dict[int, None]] = {}
+        """By study, the trials that are to be read from the database, in the order of their ids."""
 
     def get_all_trials(
         self,
@@ -67,7 +72,7 @@ class DriverStorage(BaseStorage):
         self._read(study_id)
         trial_id = self._storage.create_new_trial(study_id, template_trial)
         self._studies[trial_id] = study_id
-        self._note(trial_id)
+        self._forget(trial_id)
         return trial_id
 
     def set_trial_param(
@@ -78,48 +83,86 @@ class DriverStorage(BaseStorage):
         distribution: BaseDistribution,
     ) -> None:
         """Write a parameter of a trial."""
-        self._note(trial_id)
-        self._storage.set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        with self._writing(trial_id):
+            self._storage.set_trial_param(trial_id, param_name, param_value_internal, distribution)
+            if (trial := self._changing(trial_id)) is not None:
+                value = distribution.to_external_repr(param_value_internal)
+                trial.params = {**trial.params, param_name: value}
+                trial.distributions = {**trial.distributions, param_name: distribution}
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Write how a trial goes, and its value."""
-        self._note(trial_id)
-        return self._storage.set_trial_state_values(trial_id, state, values)
+        with self._writing(trial_id):
+            is_written = self._storage.set_trial_state_values(trial_id, state, values)
+            if not is_written:
+                self._forget(trial_id)
+            elif (trial := self._changing(trial_id)) is not None:
+                trial.state = state
+                if values is not None:
+                    trial.values = list(values)
+                if state == TrialState.RUNNING:
+                    trial.datetime_start = dt.datetime.now()  # local, as Optuna has it
+                if state.is_finished():
+                    trial.datetime_complete = dt.datetime.now()
+        return is_written
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """Write a value on the way."""
-        self._note(trial_id)
-        self._storage.set_trial_intermediate_value(trial_id, step, intermediate_value)
+        with self._writing(trial_id):
+            self._storage.set_trial_intermediate_value(trial_id, step, intermediate_value)
+            if (trial := self._changing(trial_id)) is not None:
+                trial.intermediate_values = {**trial.intermediate_values, step: intermediate_value}
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute of ours."""
-        self._note(trial_id)
-        self._storage.set_trial_user_attr(trial_id, key, value)
+        with self._writing(trial_id):
+            self._storage.set_trial_user_attr(trial_id, key, value)
+            if (trial := self._changing(trial_id)) is not None:
+                trial.user_attrs = {**trial.user_attrs, key: _as_stored(value)}
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute of Optuna's."""
-        self._note(trial_id)
-        self._storage.set_trial_system_attr(trial_id, key, value)
+        with self._writing(trial_id):
+            self._storage.set_trial_system_attr(trial_id, key, value)
+            if (trial := self._changing(trial_id)) is not None:
+                trial.system_attrs = {**trial.system_attrs, key: _as_stored(value)}
 
-    def _note(self, trial_id: int) -> None:
-        """Have a trial be read again, even if the write that follows fails."""
+    @contextlib.contextmanager
+    def _writing(self, trial_id: int) -> Iterator[None]:
+        """Have a trial be read again if a write fails: nobody knows what became of it."""
+        try:
+            yield
+        except BaseException:
+            self._forget(trial_id)
+            raise
+
+    def _changing(self, trial_id: int) -> FrozenTrial | None:
+        """Replace a trial by a copy that is to be changed; None if it is to be read anyway."""
+        study_id = self._studies.get(trial_id)
+        if study_id is None or trial_id in self._unread.get(study_id, ()):
+            return None
+        trial = copy.copy(self._trials[study_id][trial_id])
+        self._trials[study_id][trial_id] = trial
+        return trial
+
+    def _forget(self, trial_id: int) -> None:
         study_id = self._studies.get(trial_id)
         if study_id is not None:
-            self._written.setdefault(study_id, {})[trial_id] = None
+            self._unread.setdefault(study_id, {})[trial_id] = None
 
     def _read(self, study_id: int) -> dict[int, FrozenTrial]:
-        """Return the trials of a study by id, all that were written read again."""
+        """Return the trials of a study by id."""
         known = self._trials.get(study_id)
         if known is None:
             trials = self._storage.get_all_trials(study_id, deepcopy=False)
             known = {trial._trial_id: trial for trial in trials}  # noqa: SLF001 - it has no other
             self._studies.update(dict.fromkeys(known, study_id))
             self._trials[study_id] = known
-        for trial_id in self._written.pop(study_id, ()):
+        for trial_id in self._unread.pop(study_id, ()):
             known[trial_id] = self._storage.get_trial(trial_id)
         return known
 
@@ -134,7 +177,7 @@ class DriverStorage(BaseStorage):
         self._storage.delete_study(study_id)
         for trial_id in self._trials.pop(study_id, ()):
             del self._studies[trial_id]
-        self._written.pop(study_id, None)
+        self._unread.pop(study_id, None)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """Write an attribute of ours."""
@@ -171,3 +214,8 @@ class DriverStorage(BaseStorage):
     def remove_session(self) -> None:
         """Let go of the connection."""
         self._storage.remove_session()
+
+
+def _as_stored(value: Any) -> Any:
+    """Return a value as JSON in the database gives it back."""
+    return json.loads(json.dumps(value))
