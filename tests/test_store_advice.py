@@ -66,7 +66,7 @@ def test_what_a_clouds_library_raises_is_an_error_of_the_store_and_a_bug_stays_a
     cloud = type("EndpointConnectionError", (Exception,), {"__module__": "botocore.exceptions"})
     below = type("Other", (cloud,), {})
     for error in (cloud("unreachable"), below("unreachable"), ModuleNotFoundError("no boto3")):
-        with pytest.raises(StoreError, match="the store mlruns failed"), translated("mlruns"):
+        with pytest.raises(StoreError, match=r"mlruns.* failed: "), translated("mlruns"):
             raise error
     with pytest.raises(ValueError, match="a bug"), translated("mlruns"):
         raise ValueError("a bug")

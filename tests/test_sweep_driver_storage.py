@@ -72,7 +72,7 @@ def seen(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
 def test_a_study_goes_as_with_optunas_own_storage(path: Path) -> None:
     ours = new_study(DriverStorage(open_storage(path)), "ours")
     theirs = new_study(open_storage(path), "theirs")
-    assert drive(ours, trials=12, seats=4) == drive(theirs, trials=12, seats=4)
+    assert drive(ours, trials=6, seats=3) == drive(theirs, trials=6, seats=3)
     again = optuna.load_study(study_name="ours", storage=open_storage(path))
     assert [seen(each) for each in again.trials] == [seen(each) for each in ours.trials]
 
