@@ -109,6 +109,7 @@ def report(figures: Figures) -> str:
         [
             f"{index}: {case['title']}",
             f"{1 / case['one second']['driver_seconds']:.1f}",
+            f"{1_000 * case['one second']['processor_seconds']:.1f}",
             f"{100 * case['one second']['busy_share']:.1f} %",
             f"{case['long']['trial_seconds']:.1f}",
             f"{100 * case['long']['busy_share']:.1f} %",
@@ -125,8 +126,8 @@ def report(figures: Figures) -> str:
     return paragraphs(
         f"{seats} simulated seats; every trial reports at four quarters, and none is pruned.",
         table(
-            ["sweep", "trials/s of the driver", "seats busy, trials of 1 s", "longer trials, s",
-             "seats busy"],
+            ["sweep", "trials/s of the driver", "processor, ms per trial",
+             "seats busy, trials of 1 s", "longer trials, s", "seats busy"],
             shares,
         ),
         "Where the driver's time goes, with trials of one second:",
@@ -174,9 +175,10 @@ def _driven(case: Case, *, seats: int, trial_seconds: float) -> Figures:
         driver = sweep.Driver(
             config, studies=studies, worker=cluster, tracker=tracker, guard=holding.check
         )
-        started = time.perf_counter()
+        started, processor_before = time.perf_counter(), time.process_time()
         ended = sum(isinstance(event, sweep.TrialEnded) for event in driver.run())
         wall_seconds = time.perf_counter() - started
+        processor_seconds = time.process_time() - processor_before
     if ended != case.trials:
         raise RuntimeError(f"{ended} of {case.trials} trials ended")
     of_trials = [
@@ -189,6 +191,7 @@ def _driven(case: Case, *, seats: int, trial_seconds: float) -> Figures:
         "trial_seconds": trial_seconds,
         "sweep_seconds": cluster.seconds(),
         "driver_seconds": (wall_seconds - waited) / case.trials,
+        "processor_seconds": processor_seconds / case.trials,
         "busy_share": cluster.busy_share(),
         "part_seconds": _means(of_trials),
         "last_part_seconds": _means(last),
