@@ -37,7 +37,7 @@ NEEDED = ("boto3", "moto", "psycopg")
 USER = "postgres"
 """PostgreSQL refuses to run as root."""
 BUCKET = "ae-sweep"
-STARTED_SECONDS = 120.0
+STARTED_SECONDS = 600.0
 S3_NAMES = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 

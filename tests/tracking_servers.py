@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+READY_SECONDS = 600.0
+"""A machine may have other work."""
+
+
 class MlflowServer:
     """`mlflow server` as a company would run it: artifacts are uploaded to and fetched from it."""
 
@@ -60,7 +64,7 @@ class MlflowServer:
                 stderr=log,
                 start_new_session=True,
             )
-        tracking.wait_until_ready(self.url, self._process)
+        tracking.wait_until_ready(self.url, self._process, timeout_seconds=READY_SECONDS)
 
     def stop(self) -> None:
         if self._process is not None:
