@@ -75,13 +75,24 @@ mlflow_settings = TemporarySettings(MLFLOW_SETTINGS)
 """MLflow's settings for the length of a ``with`` block."""
 
 PATIENT: Mapping[str, str] = {
-    # MLflow's own 7 take four minutes to notice that a server is gone.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    # A server that is gone, or hangs, is noticed within half a minute. MLflow's own 7 repetitions
+    # of 120 seconds take minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "12",
+    # Of boto3, where artifacts go to S3 without a server in between.
+    "AWS_MAX_ATTEMPTS": "2",
+}
+SHIELDED: Mapping[str, str] = {
+    # A signal waits until the call has ended, and nobody tries again.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    "AWS_MAX_ATTEMPTS": "1",
 }
 HURRIED: Mapping[str, str] = {
     # Whoever hurries tries again by other means, and a signal waits until the call has ended.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "AWS_MAX_ATTEMPTS": "1",
 }
 ONCE: Mapping[str, str | None] = {
     # MLflow repeats a request whose answer was lost, and would create a second run.

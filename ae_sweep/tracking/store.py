@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
+from ae_sweep.isolation import SHIELDED, unless_set
 from ae_sweep.messages import ignore
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names, reader
@@ -57,6 +58,8 @@ class TrackingStore(StoredSweeps):
     ) -> SweepWriter:
         """Make a sweep's parent run.
 
+        A signal waits until it is made: a server that hangs is given up after seconds.
+
         Parameters
         ----------
         environment
@@ -73,7 +76,7 @@ class TrackingStore(StoredSweeps):
         ConflictError
             If a sweep of that name is stored.
         """
-        with translated(self._place):
+        with unless_set(SHIELDED), translated(self._place):
             if self._runs.find(config.name) is not None:
                 raise ConflictError(
                     f"a sweep named {config.name} is stored already; continue it with --resume, "
@@ -101,7 +104,8 @@ class TrackingStore(StoredSweeps):
         """Open a stored sweep again; dims, trials and repeats may have grown.
 
         Trials that a killed process left running are ended as interrupted, so no other process
-        may be at this sweep.
+        may be at this sweep. A signal waits until that is done: a server that hangs is given up
+        after seconds.
 
         Parameters
         ----------
@@ -118,7 +122,7 @@ class TrackingStore(StoredSweeps):
         ConflictError
             If it is stored with other settings or another data set.
         """
-        with translated(self._place):
+        with unless_set(SHIELDED), translated(self._place):
             run = self._runs.parent(config.name)
             self._artifacts.find(run.info.artifact_uri)
             forget_place(run.info.run_id)
