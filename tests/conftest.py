@@ -105,8 +105,8 @@ def _keep_database_scripts() -> None:
     )
     if (utils := sys.modules.get("mlflow.store.db.utils")) is not None:
         # Asked of each database that is opened, whose own version it is compared with.
-        newest: Any = utils._get_latest_schema_revision
-        utils._get_latest_schema_revision = functools.cache(newest)
+        name = "_get_latest_schema_revision"
+        setattr(utils, name, functools.cache(getattr(utils, name)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -223,7 +223,7 @@ def test_what_was_measured_by_another_method_or_is_damaged_is_measured_again(
     before = client.get_metric_history(run_id, "coded/bits")
     good = unmeasured.runs.run_file(run_id, names.CODED_DOCUMENT)
     assert kept_rates.parse(good) is not None
-    document = json.loads(good)
+    document: Any = json.loads(good)
     damaged = [
         b"", b"[]", b"{", good[:-20], b"[" * 100_000,
         *(

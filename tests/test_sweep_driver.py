@@ -24,6 +24,7 @@ from fakes import (
 )
 from optuna.trial import TrialState
 
+from ae_sweep import sweep
 from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.errors import StoreError, TrainingDivergedError, TrainingFailedError
 from ae_sweep.records import Outcome, Role
@@ -69,6 +70,16 @@ def test_events_tell_each_trial_from_start_to_end(storage: Any) -> None:
     assert [log.name for log in tracker.logs] == [event.trial.name for event in ended]
     assert [log.role for log in tracker.logs] == [Role.SEARCH] * 2 + [Role.REPEAT] * 2
     assert all(len(log.epochs) == 4 for log in tracker.logs)
+
+
+def test_a_sweep_that_is_tracked_nowhere_runs_to_its_end(storage: Any) -> None:
+    config = sweep_config(trials=2, repeats=1, pruner="none")
+    opened = sweep.open_studies(None, config, identity=config.identity())
+    with contextlib.closing(sweep.InlineWorker(FakeTraining())) as worker:
+        driver = sweep.Driver(config, studies=opened, worker=worker, tracker=sweep.NullTracker())
+        ended = [event for event in driver.run() if isinstance(event, TrialEnded)]
+    assert [event.outcome for event in ended] == [Outcome.FINISHED] * 6
+    assert [event.trial.role for event in ended] == [Role.SEARCH] * 4 + [Role.REPEAT] * 2
 
 
 def test_slots_are_given_in_rounds_over_the_dims(storage: Any) -> None:

@@ -32,7 +32,7 @@ from ae_sweep.sweep.studies import (
     open_studies,
 )
 from ae_sweep.sweep.study import ConditionStudy
-from ae_sweep.sweep.tracker import Tracker, TrialLog
+from ae_sweep.sweep.tracker import NullTracker, Tracker, TrialLog
 from ae_sweep.sweep.transfer import add_studies, read_study, study_documents
 from ae_sweep.sweep.worker import InlineWorker, Train, Worker
 
@@ -43,6 +43,7 @@ __all__ = [
     "ExpectedTrial",
     "Forecast",
     "InlineWorker",
+    "NullTracker",
     "Plan",
     "ProcessWorker",
     "Shield",

@@ -1,4 +1,4 @@
-"""Interface of a tracking store, as the driver uses it."""
+"""Interface of a tracking store as the driver uses it, and a tracker that stores nothing."""
 
 from __future__ import annotations
 
@@ -36,3 +36,34 @@ class Tracker(Protocol):
 
     def finished(self, config: TrialConfig) -> float | None:
         """Return the validation objective of a training stored as finished, else None."""
+
+
+class NullTrialLog:
+    """Writes nothing."""
+
+    def log_epoch(self, result: EpochResult) -> None:
+        """Drop the result of a validation."""
+
+    def finish(self, result: TrialResult) -> None:
+        """Drop the result."""
+
+    def prune(self) -> None:
+        """Do nothing."""
+
+    def fail(self, reason: str) -> None:
+        """Drop the reason."""
+
+    def interrupt(self) -> None:
+        """Do nothing."""
+
+
+class NullTracker:
+    """Stores nothing: for a search whose results are read from the events alone."""
+
+    def start_trial(self, config: TrialConfig, *, name: str, role: Role) -> NullTrialLog:  # noqa: ARG002
+        """Return a log that writes nothing."""
+        return NullTrialLog()
+
+    def finished(self, config: TrialConfig) -> float | None:  # noqa: ARG002
+        """Return None: nothing is stored."""
+        return None
