@@ -185,6 +185,7 @@ def test_simulated_seats_train_by_a_clock_and_wait_for_the_driver(slow_driver: b
         seats=2, trial_seconds=0.2 if slow_driver else 100.0, result=lambda config: config
     )
     config = trial_config()
+    given: object = config
     started = time.perf_counter()
     begun, ended, validated = 2, 0, 0
     for job in range(begun):
@@ -194,7 +195,7 @@ def test_simulated_seats_train_by_a_clock_and_wait_for_the_driver(slow_driver: b
         if slow_driver:
             time.sleep(0.02)
         if isinstance(event, JobFinished):
-            assert event.result is config
+            assert event.result is given
             ended += 1
             if begun < 6:
                 cluster.submit(begun, config)
