@@ -66,7 +66,7 @@ def _checked(fields: Mapping[str, Any], kind: type) -> dict[str, Any]:
 
 def _is_right(name: str, value: Any) -> bool:
     if name in MEASURES:
-        return 0 <= value < math.inf
+        return bool(0 <= value < math.inf)
     if name in COUNTS:
         return isinstance(value, int) and 0 <= value < MOST
     return name not in TEXTS or isinstance(value, str)
