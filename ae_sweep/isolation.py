@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sys
 import threading
 import warnings
@@ -114,6 +115,39 @@ def unless_set(settings: Mapping[str, str]) -> Iterator[None]:
     finally:
         with _lock:
             _set(dict.fromkeys(missing))
+
+
+RAY_MODE, RAY_TOKEN, RAY_TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+"""Whether Ray's processes prove to each other that they belong together, and by what."""
+
+
+def ray_settings(*, local: bool) -> TemporarySettings:
+    """Return what has Ray report nothing, and a cluster of this machine's own have a token.
+
+    Without one, Ray would write one into the home directory.
+    """
+    settings = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if local and not has_ray_token():
+        settings[RAY_TOKEN] = secrets.token_hex(16)
+    return TemporarySettings(settings)
+
+
+def have_ray_authenticate() -> bool:
+    """Have Ray use tokens unless the user has decided it; return whether it will.
+
+    Ray reads the variable once, when it is imported.
+    """
+    late = RAY_MODE not in os.environ and "ray" in sys.modules
+    os.environ.setdefault(RAY_MODE, "token")
+    return not late
+
+
+def has_ray_token() -> bool:
+    """Return whether there is a token for Ray, or the user wants none."""
+    if os.environ.get(RAY_MODE, "token").lower() != "token" or os.environ.get(RAY_TOKEN):
+        return True
+    path = os.environ.get(RAY_TOKEN_PATH) or os.path.expanduser("~/.ray/auth_token")  # noqa: PTH111
+    return os.path.isfile(path)  # noqa: PTH113 - of a home directory that there may not be
 
 
 def isolate_process() -> None:

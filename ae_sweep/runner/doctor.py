@@ -19,8 +19,8 @@ from ae_sweep.locations import RUNNING
 from ae_sweep.messages import counted, ignore, visible
 from ae_sweep.records import Finding, Status
 from ae_sweep.runner.environment import environment
+from ae_sweep.runner.memory import MNIST_SHAPE, PROCESS_BYTES
 from ae_sweep.runner.precision_cache import remembered_precision, setting_of
-from ae_sweep.runner.setup import MNIST_SHAPE, PROCESS_BYTES
 from ae_sweep.tracking.journal_file import JOURNAL
 
 if TYPE_CHECKING:

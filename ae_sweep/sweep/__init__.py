@@ -1,6 +1,6 @@
 """The sweep: plan, studies, driver, the workers that train and the interface of a tracker."""
 
-from ae_sweep.sweep.child import Child, Work, run_together
+from ae_sweep.sweep.child import Child, run_together
 from ae_sweep.sweep.driver import (
     Driver,
     Shield,
@@ -22,6 +22,7 @@ from ae_sweep.sweep.plan import (
     make_plan,
 )
 from ae_sweep.sweep.processes import ProcessWorker
+from ae_sweep.sweep.steps import Work
 from ae_sweep.sweep.studies import (
     Tries,
     check_conflict,

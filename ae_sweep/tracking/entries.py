@@ -60,6 +60,15 @@ class LogMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogParameters:
+    """Parameters of a trial that are known only since it has validated."""
+
+    op: ClassVar[str] = "parameters"
+    run: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogModel:
     """A trial's model."""
 
@@ -106,7 +115,7 @@ class FinishSweep:
     """Test MSE of principal components by their number, if it was measured."""
 
 
-RunEntry: TypeAlias = StartRun | LogMetrics | LogModel | LogFiles | EndRun
+RunEntry: TypeAlias = StartRun | LogParameters | LogMetrics | LogModel | LogFiles | EndRun
 Entry: TypeAlias = RunEntry | FinishSweep
 
 
@@ -152,8 +161,8 @@ def from_document(document: Mapping[str, Any], find: Callable[[str], bytes]) -> 
         case StartRun.op:
             replaces = tuple(map(str, fields.pop("replaces", ())))
             return StartRun(replaces=replaces, **fields)
-        case LogMetrics.op:
-            return LogMetrics(**fields)
+        case LogParameters.op | LogMetrics.op:
+            return LogParameters(**fields) if op == LogParameters.op else LogMetrics(**fields)
         case LogModel.op:
             fields["image_shape"] = tuple(fields["image_shape"])
             fields["weights"] = _kept(fields["weights"], find)

@@ -6,11 +6,18 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from ae_sweep.tracking import models, names
-from ae_sweep.tracking.entries import EndRun, LogFiles, LogMetrics, LogModel, StartRun
+from ae_sweep.tracking.entries import (
+    EndRun,
+    LogFiles,
+    LogMetrics,
+    LogModel,
+    LogParameters,
+    StartRun,
+)
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.runs import begin_run, describe_run, log_files, run_tags_of
 
@@ -98,6 +105,9 @@ class Publisher:
         match entry:
             case StartRun():
                 self._start(entry, again=again)
+            case LogParameters():
+                params = [Param(key, text) for key, text in entry.parameters.items()]
+                self.client.log_batch(self._id(entry), params=params)
             case LogMetrics():
                 self.client.log_batch(self._id(entry), metrics=_metrics(entry.metrics))
             case LogModel():

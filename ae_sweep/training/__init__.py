@@ -21,7 +21,7 @@ from ae_sweep.training.nested import (
     nested_network_seconds,
     nested_trial_seconds,
 )
-from ae_sweep.training.precision import FP32, Precision, choose_precision
+from ae_sweep.training.precision import FP32, Precision, choose_precision, why_no_bf16
 from ae_sweep.training.recipe import RECIPE, Recipe, recipe_name
 from ae_sweep.training.smallest import check_batch
 from ae_sweep.training.speed import (
@@ -68,4 +68,5 @@ __all__ = [
     "training_bytes",
     "usable_cores",
     "use_threads",
+    "why_no_bf16",
 ]
