@@ -93,6 +93,7 @@ class Cluster:
                 RAY_AUTH_MODE="token",
                 RAY_AUTH_TOKEN=self.token,
                 RAY_USAGE_STATS_ENABLED="0",
+                RAY_worker_niceness="0",  # else seats wait for whatever else the machine does
                 MLFLOW_DISABLE_TELEMETRY="true",
             )
             | changes

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ae_sweep.cluster.room import resources_text
 from ae_sweep.cluster.seat import Greeting
 from ae_sweep.errors import ClusterError, WorkerError
+from ae_sweep.job_steps import (
+    Crashed,
+    Died,
+    Ready,
+    Refused,
+    Returned,
+    Yielded,
+    check_step,
+)
 from ae_sweep.messages import counted, in_words, visible
-from ae_sweep.sweep.steps import Died, Ready, Returned, Yielded, check_step
 from ae_sweep.version import __version__
 
 if TYPE_CHECKING:
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
 
     from ae_sweep.cluster.connection import Connection
     from ae_sweep.cluster.room import SeatSize
-    from ae_sweep.sweep.steps import Factory, Message
+    from ae_sweep.job_steps import Factory, Message
 
 ROOM_SECONDS = 60.0
 """For a seat to find room, before it is reported."""
@@ -195,38 +203,61 @@ def ask_together(
     """
     for seat in seats:
         seat.begin(job)
-    returned: list[Any] = []
-    arrived: list[RemoteSeat] = []
-    waiting = list(seats)
-    reasons: list[str] = []
-    while waiting or arrived:
-        if not waiting:
-            for seat in arrived:
-                seat.go_on()
-            waiting, arrived = arrived, []
-        for seat in ready_of(cluster, waiting):
-            message = seat.receive()
-            if isinstance(message, Ready):
-                continue
-            waiting.remove(seat)
-            if isinstance(message, Yielded):
-                arrived.append(seat)
-            elif isinstance(message, Returned):
-                returned.append(message.value)
-            elif isinstance(message, Died):
-                reasons.append(f"a seat {message.reason}")
-                seat.kill()
-            else:
-                raise WorkerError(f"{seat} failed: {message.reason}")
-        for seat in late_of(cluster, waiting):
-            waiting.remove(seat)
-            reasons.append(no_room(cluster, seat))
-            seat.kill()
-    if not returned:
-        raise ClusterError("; ".join(dict.fromkeys(reasons)))
-    for reason in dict.fromkeys(reasons):
+    together = _Together(cluster, seats)
+    while together.waiting or together.arrived:
+        if not together.waiting:
+            together.go_on()
+        for seat in ready_of(cluster, together.waiting):
+            together.take(seat)
+        for seat in late_of(cluster, together.waiting):
+            together.lose(seat, no_room(cluster, seat))
+    reasons = list(dict.fromkeys(together.reasons))
+    if not together.returned:
+        raise ClusterError("; ".join(reasons))
+    for reason in reasons:
         announce(reason)
-    return returned
+    return together.returned
+
+
+class _Together:
+    """Seats that carry out the same job, by how far they are."""
+
+    def __init__(self, cluster: Connection, seats: Sequence[RemoteSeat]) -> None:
+        self._cluster = cluster
+        self.waiting = list(seats)
+        self.arrived: list[RemoteSeat] = []
+        """Those that have yielded and wait for the others."""
+        self.returned: list[Any] = []
+        self.reasons: list[str] = []
+        """Why some were lost."""
+
+    def go_on(self) -> None:
+        """Let all go on that have yielded."""
+        for seat in self.arrived:
+            seat.go_on()
+        self.waiting, self.arrived = self.arrived, []
+
+    def take(self, seat: RemoteSeat) -> None:
+        """Read a message of a seat."""
+        match seat.receive():
+            case Ready():
+                pass
+            case Yielded():
+                self.waiting.remove(seat)
+                self.arrived.append(seat)
+            case Returned(value=value):
+                self.waiting.remove(seat)
+                self.returned.append(value)
+            case Died(reason=reason):
+                self.lose(seat, f"a seat {reason}")
+            case Refused(reason=reason) | Crashed(reason=reason):
+                raise WorkerError(f"{seat} failed: {reason}")
+
+    def lose(self, seat: RemoteSeat, reason: str) -> None:
+        """Go on without a seat."""
+        self.waiting.remove(seat)
+        self.reasons.append(reason)
+        seat.kill()
 
 
 def ready_of(cluster: Connection, seats: Sequence[RemoteSeat]) -> list[RemoteSeat]:

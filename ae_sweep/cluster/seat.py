@@ -10,11 +10,11 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.sweep.steps import JobRunner, Ready, Refused, failure_of
+from ae_sweep.job_steps import JobRunner, Ready, Refused, failure_of
 from ae_sweep.version import __version__
 
 if TYPE_CHECKING:
-    from ae_sweep.sweep.steps import Crashed, Factory, Step
+    from ae_sweep.job_steps import Crashed, Factory, Step
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The sweep: plan, studies, driver, the workers that train and the interface of a tracker."""
 
+from ae_sweep.job_steps import Work
 from ae_sweep.sweep.child import Child, run_together
 from ae_sweep.sweep.driver import (
     Driver,
@@ -22,7 +23,6 @@ from ae_sweep.sweep.plan import (
     make_plan,
 )
 from ae_sweep.sweep.processes import ProcessWorker
-from ae_sweep.sweep.steps import Work
 from ae_sweep.sweep.studies import (
     Tries,
     check_conflict,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ae_sweep.errors import WorkerError
 from ae_sweep.isolation import starting_python
-from ae_sweep.sweep.steps import (
+from ae_sweep.job_steps import (
     Died,
     JobRunner,
     Ready,
@@ -31,7 +31,7 @@ from ae_sweep.sweep.steps import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ae_sweep.sweep.steps import Factory, Message
+    from ae_sweep.job_steps import Factory, Message
 
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS_TO_END = 5.0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ae_sweep.config import TrialConfig
-    from ae_sweep.sweep.steps import Factory
+    from ae_sweep.job_steps import Factory
 
 
 class ProcessWorker(SeatWorker[Child]):

@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from ae_sweep.job_steps import Died, Refused, Returned, Yielded
 from ae_sweep.messages import in_words
-from ae_sweep.sweep.steps import Died, Refused, Returned, Yielded
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ae_sweep.config import TrialConfig
-    from ae_sweep.sweep.steps import Message
+    from ae_sweep.job_steps import Message
     from ae_sweep.sweep.worker import WorkerEvent
 
 SLICE_SECONDS = 20.0

@@ -11,8 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ae_sweep.errors import AeSweepError, DeviceLostError, WorkerError
-from ae_sweep.sweep.worker import is_divergence, reason_of
+from ae_sweep.errors import AeSweepError, DeviceLostError, TrainingDivergedError, WorkerError
 
 Work: TypeAlias = Callable[[Any], Generator[Any, None, Any]]
 """Carries out a job."""
@@ -114,6 +113,16 @@ def failure_of(error: Exception) -> Refused | Crashed:
         )
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return Crashed(reason, "".join(traceback.format_exception(error)))
+
+
+def reason_of(error: AeSweepError) -> str:
+    """Return why a job failed, in words."""
+    return str(error) or type(error).__name__
+
+
+def is_divergence(error: Exception) -> bool:
+    """Return whether a training failed by its own numbers, and not by the machine."""
+    return isinstance(error, TrainingDivergedError)
 
 
 def check_step(message: Message, *, ready: bool, place: str) -> None:
