@@ -126,7 +126,8 @@ def ray_settings(*, local: bool) -> TemporarySettings:
 
     Without one, Ray would write one into the home directory.
     """
-    settings = {"RAY_USAGE_STATS_ENABLED": "0"}
+    # Nor is a cluster to be started by whatever touches Ray when there is none.
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
     if local and not has_ray_token():
         settings[RAY_TOKEN] = secrets.token_hex(16)
     return TemporarySettings(settings)

@@ -115,7 +115,7 @@ class FakeCluster:
         used = sum(actor.size.cpus for actor in self.living if actor.node is not None)
         return {CPU: float(sum(self.cores.values()) - used)}
 
-    def check_head(self) -> None:
+    def check_head(self, *, now: bool = False) -> None:
         pass
 
     def kill(self, actor: Actor) -> None:

@@ -119,19 +119,24 @@ class Connection:
 
     def kill(self, actor: object) -> None:
         """End an actor at once."""
-        if not self.lost:
+        if not (self.lost or self._closed):  # Ray would start another cluster to look there
             with contextlib.suppress(Exception):  # it has ended, or its node has
                 self.ray.kill(actor, no_restart=True)
 
-    def check_head(self) -> None:
-        """Look from time to time whether the head is still there.
+    def check_head(self, *, now: bool = False) -> None:
+        """Look whether the head is still there.
+
+        Parameters
+        ----------
+        now
+            Whether to look at once, and not from time to time only.
 
         Raises
         ------
         ClusterError
             If it is gone.
         """
-        if time.monotonic() - self._looked_at < HEAD_SECONDS:
+        if not now and time.monotonic() - self._looked_at < HEAD_SECONDS:
             return
         self._looked_at = time.monotonic()
         for _ in range(2):

@@ -118,6 +118,8 @@ class RemoteSeat:
         ------
         WorkerError
             If it could not be set up.
+        ClusterError
+            If it has died with the head of the cluster.
         RuntimeError
             If the program has a bug; the seat's traceback is its note.
         """
@@ -152,6 +154,7 @@ class RemoteSeat:
         return message
 
     def _died(self, error: Exception) -> Died:
+        self._cluster.check_head(now=True)
         where = "" if self.node is None else f"on {self.node} "
         # Ray's message begins with a sentence that says nothing, and indented lines of ids.
         lines = [line for line in str(error).splitlines() if line and not line.startswith("\t")]

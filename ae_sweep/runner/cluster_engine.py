@@ -12,10 +12,9 @@ import numpy as np
 
 from ae_sweep.cluster.connection import connect
 from ae_sweep.cluster.remote import RemoteSeat, ask, ask_together
-from ae_sweep.cluster.room import SeatSize, gpus_of_trial, resources_text, seats_of
+from ae_sweep.cluster.room import SeatSize, gpus_of_trial, seats_of
 from ae_sweep.cluster.worker import ClusterWorker
 from ae_sweep.config.parsing import MAX_SEATS
-from ae_sweep.errors import ClusterError
 from ae_sweep.messages import counted
 from ae_sweep.runner.memory import needed_bytes
 from ae_sweep.runner.seat_work import (
@@ -145,7 +144,6 @@ def open_place(
         nodes = connection.nodes()
         gpus = gpus_of_trial(config.gpus_per_trial, device=device_name, nodes=nodes)
         size = SeatSize(cpus=config.cpus_per_trial, gpus=gpus)
-        _check_size(size, nodes)
         seat = RemoteSeat(connection, size)
         seat.set_up(partial(open_bare, device_name, gpus, size.cpus))
         facts: SeatFacts = ask(connection, seat, Describe())
@@ -161,17 +159,6 @@ def open_place(
         seats=[seat],
         facts=facts,
     )
-
-
-def _check_size(size: SeatSize, nodes: list[Mapping[str, float]]) -> None:
-    """Refuse seats that no node of the cluster is large enough for, whatever ends there."""
-    if not any(size.seats_on(node) for node in nodes):
-        largest = "; ".join(resources_text(node) for node in nodes)
-        raise ClusterError(
-            f"no node of the cluster is large enough for a trial, which asks for {size}; its "
-            f"{counted(len(nodes), 'node')} have: {largest}; give fewer --cpus-per-trial or "
-            "--gpus-per-trial, or start a node that has them"
-        )
 
 
 @dataclass(kw_only=True)

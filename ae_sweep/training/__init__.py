@@ -11,6 +11,7 @@ from ae_sweep.training.device import (
     prepare_process,
     resolve_device,
     threads_per_worker,
+    torch_version,
     use_threads,
 )
 from ae_sweep.training.images import DeviceImages, choose_place, image_bytes, place
@@ -64,6 +65,7 @@ __all__ = [
     "recipe_name",
     "resolve_device",
     "threads_per_worker",
+    "torch_version",
     "train",
     "training_bytes",
     "usable_cores",
