@@ -17,15 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands import ROOT, Done, environment
+from commands import ROOT, Command, Done, Server, environment
 from tracking_support import fresh_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
-PORT = 6399
-SECONDS = 240.0
+SECONDS = 600.0
 """Limit of everything that comes by itself: a machine may have other work."""
 LOOPBACK = """
 import fcntl, socket, struct, sys, time
@@ -42,6 +41,10 @@ class Network:
     """A network namespace with nothing but ``lo``: Ray listens on every interface."""
 
     pid: int
+
+    def __post_init__(self) -> None:
+        self.server = Server(self.words())
+        """Starts commands there."""
 
     def words(self, *command: str) -> list[str]:
         """Return the command that runs another in it."""
@@ -63,7 +66,12 @@ def network() -> Iterator[Network | None]:
     ) as anchor:
         try:
             assert anchor.stdout is not None
-            yield Network(anchor.pid) if anchor.stdout.readline() == "up\n" else None
+            if anchor.stdout.readline() != "up\n":
+                yield None
+                return
+            net = Network(anchor.pid)
+            with net.server:
+                yield net
         finally:
             anchor.kill()
 
@@ -74,35 +82,32 @@ class Cluster:
 
     network: Network
     place: Path
+    port: int = 6399
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{PORT}"
+        return f"127.0.0.1:{self.port}"
 
-    def environment(self, **changes: str) -> dict[str, str]:
-        """Return that of all processes: a home of its own, the token, this source."""
+    def variables(self) -> dict[str, str]:
+        """Return those of all processes: a home of its own, the token."""
         home = self.place / "home"
         home.mkdir(exist_ok=True)
-        return (
-            environment(
-                HOME=str(home),
-                XDG_CACHE_HOME=str(self.place / "cache"),
-                PYTHONPATH=str(ROOT),
-                RAY_AUTH_MODE="token",
-                RAY_AUTH_TOKEN=self.token,
-                RAY_USAGE_STATS_ENABLED="0",
-                RAY_worker_niceness="0",  # else seats wait for whatever else the machine does
-                MLFLOW_DISABLE_TELEMETRY="true",
-            )
-            | changes
-        )
+        return {
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(self.place / "cache"),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # else seats wait for whatever else the machine does
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
 
     def start_head(self, *, cpus: int = 1, gpus: int = 0) -> None:
         """Start the head and wait until it listens."""
         self._start(
-            "head", "--head", "--node-ip-address=127.0.0.1", f"--port={PORT}",
+            "head", "--head", "--node-ip-address=127.0.0.1", f"--port={self.port}",
             "--include-dashboard=false", f"--temp-dir={self.place / 'ray'}",
             f"--num-cpus={cpus}", f"--num-gpus={gpus}",
         )  # fmt: skip
@@ -120,7 +125,7 @@ class Cluster:
                     "--disable-usage-stats", "--object-store-memory=200000000", *options,
                 ),
                 cwd=self.place,
-                env=self.environment(),
+                env=environment(**self.variables(), PYTHONPATH=str(ROOT)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -163,17 +168,8 @@ class Cluster:
         """Start ``ae-sweep`` in the network, in the directory ``work`` of the place."""
         work = self.place / "work"
         work.mkdir(exist_ok=True)
-        return Driver(
-            subprocess.Popen(
-                self.network.words(sys.executable, str(ROOT / "cli.py"), *words),
-                cwd=work,
-                env={key: text for key, text in self.environment(**changes).items() if text},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        given = {key: text for key, text in (self.variables() | changes).items() if text}
+        return Driver(self.network.server.start(*words, cwd=work, changes=given))
 
     def run(self, *words: str, **changes: str) -> Done:
         """Run ``ae-sweep`` in the network to its end; an empty variable is not set."""
@@ -194,7 +190,7 @@ class Driver:
         Of stderr so far, each with the time it came.
     """
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Command) -> None:
         self.process = process
         self.lines: list[tuple[float, str]] = []
         self._out = ""
@@ -210,6 +206,8 @@ class Driver:
         self.process.wait()
         for reader in self._readers:
             reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
 
     @property
     def err(self) -> str:
@@ -235,24 +233,22 @@ class Driver:
             raise AssertionError(f"it goes on:\n{self.err}") from None
         for reader in self._readers:
             reader.join(seconds)
-        return Done(self.process.returncode, self._out, self.err)
+        return Done(self.process.wait(), self._out, self.err)
 
     def _read_err(self) -> None:
-        assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append((time.monotonic(), line))
 
     def _read_out(self) -> None:
-        assert self.process.stdout is not None
         self._out = self.process.stdout.read()
 
 
 @contextlib.contextmanager
-def cluster(net: Network) -> Iterator[Cluster]:
+def cluster(net: Network, *, port: int = 6399) -> Iterator[Cluster]:
     """Give a cluster without nodes; end those that are started."""
     # Short: a socket's path has at most 107 characters.
     place = Path(tempfile.mkdtemp(prefix="ae-ray-"))
-    made = Cluster(net, place)
+    made = Cluster(net, place, port)
     try:
         yield made
     finally:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import ray_cluster
+from commands import ROOT, run_new_python
 from ray_cluster import wait_until
 from store_reader import read_runs, trials_of
 
@@ -182,8 +184,10 @@ def test_a_token_that_is_wrong_or_missing_is_one_line(
 
 
 def test_nobody_at_the_port_is_said_within_ten_seconds(shared: Cluster) -> None:
+    launcher = shared.network.words(sys.executable, str(ROOT / "cli.py"))
     began = time.monotonic()
-    done = shared.run(*S, "--cluster", "127.0.0.1:6398")
+    done = run_new_python(launcher, *S, "--cluster", "127.0.0.1:6398", cwd=shared.place,
+                          changes=shared.variables())  # fmt: skip
     assert time.monotonic() - began < 10
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("error: nobody answers at 127.0.0.1:6398: Connection refused; ")
@@ -260,7 +264,7 @@ def test_a_dead_head_ends_the_driver_and_resume_completes_on_a_new_one(shared: C
 
 
 def test_four_quarters_of_a_gpu_train_at_once_and_a_fifth_waits(net: Network) -> None:
-    with ray_cluster.network() as own, ray_cluster.cluster(own or net) as cluster:
+    with ray_cluster.cluster(net, port=6499) as cluster:
         cluster.start_head(cpus=6, gpus=1)
         words = (*LONG[: LONG.index("--trials")], "--trials", "5", "--train-limit", "1024",
                  "--model", "mlp", "--workers", "5", "--gpus-per-trial", "0.25", "--device",
