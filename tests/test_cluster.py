@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.cluster
 
 SHAPES = ("run", "--dataset", "shapes", "--sampler", "random", "--pruner", "none", "--json")
 S = (*SHAPES, "--dims", "2", "4", "--epochs", "2", "--trials", "2")
-LONG = (*SHAPES, "--dims", "2", "--epochs", "300", "--trials", "2", "--train-limit", "1024",
+LONG = (*SHAPES, "--dims", "2", "--epochs", "100", "--trials", "2", "--train-limit", "256",
         "--model", "mlp")  # fmt: skip
 """Trials that are in their middle for a minute, unless they are disturbed."""
 VALIDATED = r"trial \d: .*val MSE"
@@ -56,6 +57,12 @@ def two(shared: Cluster) -> Cluster:
     if "node" not in shared.started:
         shared.start_node()
     return shared
+
+
+def with_trials(number: int) -> tuple[str, ...]:
+    """Return a sweep of long trials, of which there are so many."""
+    where = LONG.index("--trials") + 1
+    return (*LONG[:where], str(number), *LONG[where + 1 :])
 
 
 def on(cluster: Cluster, name: str) -> tuple[str, ...]:
@@ -99,6 +106,16 @@ def started(cluster: Cluster, driver: Driver, *, seats: int = 2) -> None:
     """Wait until trials are in their middle in that many seats."""
     driver.wait_for(VALIDATED, times=2 * seats)
     assert len(cluster.seats()) == seats
+
+
+def test_a_node_that_joins_is_used(shared: Cluster) -> None:
+    with shared.driver(*with_trials(6), *on(shared, "joins")) as driver:
+        driver.wait_for(VALIDATED)
+        assert len(shared.seats()) == 1
+        shared.start_node()
+        check_whole(shared, "joins", driver.done(), trials=6)
+    nodes = {run["params"]["node"] for run in trials_of(runs(shared, "joins"), "finished")}
+    assert len(nodes) == 2
 
 
 def test_trials_on_two_nodes_equal_those_of_two_workers(two: Cluster) -> None:
@@ -221,21 +238,6 @@ def test_a_dead_raylet_fails_its_trial_and_the_head_ends_the_sweep(two: Cluster)
         check_whole(two, "raylet", driver.done(), trials=2)
 
 
-def test_a_node_that_joins_is_used(shared: Cluster) -> None:
-    if "node" in shared.started:
-        shared.end("node")
-        time.sleep(10)  # for the head to notice
-    words = (*LONG[: LONG.index("--epochs")], "--epochs", "40", "--trials", "6", "--train-limit",
-             "1024", "--model", "mlp")  # fmt: skip
-    with shared.driver(*words, *on(shared, "joins")) as driver:
-        driver.wait_for(VALIDATED)
-        assert len(shared.seats()) == 1
-        shared.start_node()
-        check_whole(shared, "joins", driver.done(), trials=6)
-    nodes = {run["params"]["node"] for run in trials_of(runs(shared, "joins"), "finished")}
-    assert len(nodes) == 2
-
-
 def test_a_frozen_node_is_given_up(two: Cluster) -> None:
     with two.driver(*LONG, *on(two, "frozen")) as driver:
         started(two, driver)
@@ -266,13 +268,11 @@ def test_a_dead_head_ends_the_driver_and_resume_completes_on_a_new_one(shared: C
 def test_four_quarters_of_a_gpu_train_at_once_and_a_fifth_waits(net: Network) -> None:
     with ray_cluster.cluster(net, port=6499) as cluster:
         cluster.start_head(cpus=6, gpus=1)
-        words = (*LONG[: LONG.index("--trials")], "--trials", "5", "--train-limit", "1024",
-                 "--model", "mlp", "--workers", "5", "--gpus-per-trial", "0.25", "--device",
-                 "cpu")  # fmt: skip
+        words = (*with_trials(5), "--workers", "5", "--gpus-per-trial", "0.25", "--device", "cpu")
         with cluster.driver(*words, *on(cluster, "quarters")) as driver:
             driver.wait_for(VALIDATED, times=8)
             time.sleep(2)
-            assert driver.err.count(": started") == 5
+            assert len(re.findall(r"^d=2 trial \d: lr", driver.err, re.MULTILINE)) == 5
             assert len(cluster.seats()) == 4
             driver.process.send_signal(signal.SIGINT)
             assert driver.done(60).code == 130
