@@ -24,7 +24,7 @@ test: test-fast ## set up, run all tests, the fast ones first; JOBS=n for n proc
 test-fast: .venv/dev.stamp ## run the fast tests only: offline, no browser
 	$(PYTEST) -m "not slow and not cluster" --durations=10
 
-test-cluster: .venv/dev.stamp ## run sweeps on a Ray cluster that the tests start, in a network of its own: needs root
+test-cluster: .venv/dev.stamp ## run the tests that start real servers and a Ray cluster of their own: needs root
 	$(BIN)/pytest -n 0 -m cluster --durations=25
 
 lint: .venv/dev.stamp ## check style, formatting and unsafe calls
