@@ -41,6 +41,7 @@ MATPLOTLIB_SETTINGS: Mapping[str, str] = {
 }
 
 _own_process = False
+_fails_at_exit = False
 _lock = threading.RLock()
 
 
@@ -149,6 +150,17 @@ def has_ray_token() -> bool:
         return True
     path = os.environ.get(RAY_TOKEN_PATH) or os.path.expanduser("~/.ray/auth_token")  # noqa: PTH111
     return os.path.isfile(path)  # noqa: PTH113 - of a home directory that there may not be
+
+
+def note_failing_exit() -> None:
+    """Note that a library would crash this process while Python shuts down."""
+    global _fails_at_exit  # noqa: PLW0603 - a property of the process
+    _fails_at_exit = True
+
+
+def fails_at_exit() -> bool:
+    """Return whether this process had better end without Python's shutting down."""
+    return _fails_at_exit
 
 
 def isolate_process() -> None:

@@ -36,7 +36,7 @@ from ae_sweep.cli.run import run
 from ae_sweep.cli.sample import sample
 from ae_sweep.cli.sync import sync
 from ae_sweep.cli.ui import ui
-from ae_sweep.isolation import isolate_process
+from ae_sweep.isolation import fails_at_exit, isolate_process
 from ae_sweep.version import __version__
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def main() -> None:
     finally:
         # All is printed and stored: while Python shuts down, Ctrl-C could only print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if fails_at_exit() and isinstance(code, int):
+        os._exit(code)
     if code == EXIT_INTERRUPTED:
         _end_within(LEFT_SECONDS, EXIT_INTERRUPTED)
     sys.exit(code)

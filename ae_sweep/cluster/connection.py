@@ -163,6 +163,8 @@ class Connection:
         self._closed = True
         with self._opened, _as_found():
             if self.lost:
+                # It would wait for the head; without it, what Ray has in C++ crashes later.
+                isolation.note_failing_exit()
                 atexit.unregister(self.ray.shutdown)
             else:
                 self.ray.shutdown()
