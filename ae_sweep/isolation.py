@@ -80,7 +80,7 @@ PATIENT: Mapping[str, str] = {
     # A server that is gone, or hangs, is noticed within half a minute. MLflow's own 7 repetitions
     # of 120 seconds take minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "12",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     # Of boto3, where artifacts go to S3 without a server in between.
     "AWS_MAX_ATTEMPTS": "2",
 }

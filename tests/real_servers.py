@@ -165,7 +165,7 @@ class S3:
     def presigned_reads(self) -> int:
         """Count the requests so far that read an object by a presigned address."""
         lines = self.log.read_text().splitlines()
-        return sum('"GET ' in line and "Signature=" in line for line in lines)
+        return sum("GET /" in line and "X-Amz-Signature=" in line for line in lines)
 
     def pause(self) -> None:
         """Have it accept connections and answer none."""
