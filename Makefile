@@ -9,20 +9,23 @@ PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 ONE := --lr 4e-3 --epochs 2 --repeats 2
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast lint audit types imports docs-check docs sweeps figures golden check dist bench torture clean
+.PHONY: help sweep test test-fast test-cluster lint audit types imports docs-check docs sweeps figures golden check dist bench torture clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 sweep: .venv/run.stamp ## set up, run the five-dim MNIST sweep and draw its frontier
 	$(BIN)/ae-sweep run --dims 2 8 32 128 1024
 	$(BIN)/ae-sweep frontier --out mlruns/frontier.png
 
 test: test-fast ## set up, run all tests, the fast ones first; JOBS=n for n processes
-	$(PYTEST) -m slow --durations=25
+	$(PYTEST) -m "slow and not cluster" --durations=25
 
 test-fast: .venv/dev.stamp ## run the fast tests only: offline, no browser
-	$(PYTEST) -m "not slow" --durations=10
+	$(PYTEST) -m "not slow and not cluster" --durations=10
+
+test-cluster: .venv/dev.stamp ## run the tests that start real servers and a Ray cluster of their own: needs root
+	$(BIN)/pytest -n 0 -m cluster --durations=25
 
 lint: .venv/dev.stamp ## check style, formatting and unsafe calls
 	$(BIN)/ruff check .
@@ -61,7 +64,7 @@ figures: .venv/dev.stamp ## draw the pictures of README, docs and notebook from 
 	$(BIN)/python docs/execute.py
 
 golden: .venv/dev.stamp ## write the golden files of the tests anew
-	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow" -k golden
+	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow and not cluster" -k golden
 
 bench: .venv/dev.stamp ## measure this machine, add it to docs/benchmarks.md; BENCH="nested studies" for some
 	$(BIN)/python -m benchmarks.run_all $(BENCH)
@@ -72,7 +75,7 @@ torture: .venv/dev.stamp ## kill running sweeps with SIGKILL 100 times and compa
 dist: .venv/dev.stamp ## build wheel and sdist, run a sweep from the wheel; FULL=1 installs its dependencies anew
 	$(BIN)/python .ci/dist.py $(if $(FULL),--full)
 
-check: lint types imports docs-check dist test ## all that CI runs
+check: lint types imports docs-check dist test test-cluster ## all that CI runs
 
 clean: ## remove the virtual environment and caches; runs in mlruns/ stay
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

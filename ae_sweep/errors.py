@@ -70,6 +70,12 @@ class WorkerError(AeSweepError):
     exit_code: ClassVar[int] = 3
 
 
+class ClusterError(AeSweepError):
+    """A cluster that cannot be reached, or has no room for a trial."""
+
+    exit_code: ClassVar[int] = 3
+
+
 class ConflictError(AeSweepError):
     """A sweep of that name is stored with other settings, or is already there."""
 

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, and that are the user's own.
+"""Files that appear complete or not at all, and are the user's own; reading of those of others.
 
 What ae-sweep keeps (stores, caches) is readable by this user alone: directories that it makes have
 mode 0700, files 0600, less what the umask takes. A directory that is there already keeps its mode:
@@ -12,16 +12,19 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 """What file systems answer that cannot synchronise a directory."""
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
 PUBLIC_FILE = 0o666
@@ -90,6 +93,49 @@ def write_atomically(
             unfinished.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, without waiting for anything else that has its name.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is not a regular file.
+    ValueError
+        If no file can have that name.
+    """
+    # Opening a device can have effects of its own, so the type is asked for before and after.
+    _check_regular(path.stat())
+    descriptor = os.open(path, os.O_RDONLY | _BINARY | _AT_ONCE)
+    try:
+        _check_regular(os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, *, most_bytes: int | None = None) -> bytes:
+    """Return the content of a regular file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is not a regular file, or has more than ``most_bytes``.
+    """
+    with open_regular(path) as file:
+        if most_bytes is None:
+            return file.read()
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {most_bytes:,} bytes")
+    return content
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def publish(finished: Path, path: Path) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sys
 import threading
 import warnings
@@ -40,6 +41,7 @@ MATPLOTLIB_SETTINGS: Mapping[str, str] = {
 }
 
 _own_process = False
+_fails_at_exit = False
 _lock = threading.RLock()
 
 
@@ -75,13 +77,24 @@ mlflow_settings = TemporarySettings(MLFLOW_SETTINGS)
 """MLflow's settings for the length of a ``with`` block."""
 
 PATIENT: Mapping[str, str] = {
-    # MLflow's own 7 take four minutes to notice that a server is gone.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    # A server that is gone, or hangs, is noticed within half a minute. MLflow's own 7 repetitions
+    # of 120 seconds take minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Of boto3, where artifacts go to S3 without a server in between.
+    "AWS_MAX_ATTEMPTS": "2",
+}
+SHIELDED: Mapping[str, str] = {
+    # A signal waits until the call has ended, and nobody tries again.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    "AWS_MAX_ATTEMPTS": "1",
 }
 HURRIED: Mapping[str, str] = {
     # Whoever hurries tries again by other means, and a signal waits until the call has ended.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "AWS_MAX_ATTEMPTS": "1",
 }
 ONCE: Mapping[str, str | None] = {
     # MLflow repeats a request whose answer was lost, and would create a second run.
@@ -103,6 +116,51 @@ def unless_set(settings: Mapping[str, str]) -> Iterator[None]:
     finally:
         with _lock:
             _set(dict.fromkeys(missing))
+
+
+RAY_MODE, RAY_TOKEN, RAY_TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+"""Whether Ray's processes prove to each other that they belong together, and by what."""
+
+
+def ray_settings(*, local: bool) -> TemporarySettings:
+    """Return what has Ray report nothing, and a cluster of this machine's own have a token.
+
+    Without one, Ray would write one into the home directory.
+    """
+    # Nor is a cluster to be started by whatever touches Ray when there is none.
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
+    if local and not has_ray_token():
+        settings[RAY_TOKEN] = secrets.token_hex(16)
+    return TemporarySettings(settings)
+
+
+def have_ray_authenticate() -> bool:
+    """Have Ray use tokens unless the user has decided it; return whether it will.
+
+    Ray reads the variable once, when it is imported.
+    """
+    late = RAY_MODE not in os.environ and "ray" in sys.modules
+    os.environ.setdefault(RAY_MODE, "token")
+    return not late
+
+
+def has_ray_token() -> bool:
+    """Return whether there is a token for Ray, or the user wants none."""
+    if os.environ.get(RAY_MODE, "token").lower() != "token" or os.environ.get(RAY_TOKEN):
+        return True
+    path = os.environ.get(RAY_TOKEN_PATH) or os.path.expanduser("~/.ray/auth_token")  # noqa: PTH111
+    return os.path.isfile(path)  # noqa: PTH113 - of a home directory that there may not be
+
+
+def note_failing_exit() -> None:
+    """Note that a library would crash this process while Python shuts down."""
+    global _fails_at_exit  # noqa: PLW0603 - a property of the process
+    _fails_at_exit = True
+
+
+def fails_at_exit() -> bool:
+    """Return whether this process had better end without Python's shutting down."""
+    return _fails_at_exit
 
 
 def isolate_process() -> None:

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import subprocess
 import time
 import uuid
@@ -105,10 +106,12 @@ def find(folder: Path) -> Found | None:
         The state of the running sweep, `Store.running`.
     """
     try:
-        descriptor = os.open(folder / RECORD, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(folder / RECORD, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # not of ours
+            return None
         owner = _read(descriptor)
         return Found(owner, _state(owner, locked=_locked_by_another(descriptor, fcntl.LOCK_SH)))
     finally:

@@ -122,6 +122,9 @@ class EpochResult:
     note: str = ""
     """What the user should read about the trial's checkpoint: that the trial goes on from it, that
     it is of no use, or that it could not be written."""
+    seat: Mapping[str, str | int] = field(default_factory=dict)
+    """Run parameters that are known only where it was measured: node, device, threads of a seat of
+    a cluster. Empty where all trials have them in common."""
 
     @property
     def val_objective(self) -> float:

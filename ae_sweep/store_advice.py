@@ -1,4 +1,4 @@
-"""Advice on errors of a store: of its databases, its file system and its tracking server."""
+"""Advice on errors of a store: of its databases, file system, tracking server and cloud."""
 
 from __future__ import annotations
 
@@ -58,8 +58,29 @@ TABLE = (
         words=("compatible with the table schema",),
     ),
     _Row(
+        "wait until the tracking server answers again, or give it more time: "
+        "MLFLOW_HTTP_REQUEST_TIMEOUT=60 (seconds)",
+        words=("read timed out",),
+    ),
+    _Row(
+        "check the user and the password in MLFLOW_TRACKING_URI",
+        words=("password authentication failed",),
+    ),
+    _Row(
         "check that the tracking server runs, or unset MLFLOW_TRACKING_URI",
-        words=("api request",),
+        words=("api request", "connection to server", "server closed the connection"),
+    ),
+    _Row(
+        'install the driver of its database: `pip install "psycopg[binary]"`',
+        words=("no module named 'psycopg",),
+    ),
+    _Row(
+        "install what MLflow needs to reach S3: `pip install boto3`",
+        words=("no module named 'boto",),
+    ),
+    _Row(
+        "check the address and the keys of the cloud that holds the artifacts",
+        words=("endpoint url", "unable to locate credentials", "an error occurred ("),
     ),
 )
 GENERAL_ADVICE = "check that it can be read and written, or name another --store"

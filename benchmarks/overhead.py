@@ -31,7 +31,7 @@ from benchmarks.text import cells, counted, paragraphs, spread, table, verdict
 from benchmarks.timed import FOREIGN_VARIABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
 TARGET_SECONDS = 1.0
 TARGET_PERCENT = 2.0
@@ -132,7 +132,10 @@ class Stopwatch:
 def measure(size: Size) -> Figures:
     """Run a sweep of tiny trials and share its time out among the parts."""
     stopwatch = Stopwatch()
-    with tempfile.TemporaryDirectory(prefix="ae-sweep-overhead-") as store, _watching(stopwatch):
+    with (
+        tempfile.TemporaryDirectory(prefix="ae-sweep-overhead-") as store,
+        watching(stopwatch, PARTS),
+    ):
         status = _run_quietly([*size.command.split(), "--store", store])
     expected = len(size.dims) * size.trials_per_dim
     if status or len(stopwatch.trials) != expected:
@@ -260,9 +263,10 @@ def _report_whole(figures: Figures | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def _watching(stopwatch: Stopwatch) -> Iterator[None]:
+def watching(stopwatch: Stopwatch, parts: Mapping[str, str]) -> Iterator[None]:
+    """Share out the time of functions, by their dotted names, for the length of a block."""
     with contextlib.ExitStack() as patches:
-        for target, part in PARTS.items():
+        for target, part in parts.items():
             function = pkgutil.resolve_name(target)
             patches.enter_context(mock.patch(target, stopwatch.timed(function, part)))
         run = stopwatch.watched(sweep.Driver.run)

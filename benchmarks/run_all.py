@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import (
     analysis,
     frontier_time,
+    large_sweeps,
     nested,
     overhead,
     results,
@@ -47,6 +48,7 @@ ALL: tuple[Benchmark[Any], ...] = (
     overhead.BENCHMARK,
     studies.BENCHMARK,
     analysis.BENCHMARK,
+    large_sweeps.BENCHMARK,
 )
 """In the page's order."""
 

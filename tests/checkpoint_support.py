@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from ae_sweep import training
     from ae_sweep.records import EpochResult, TrialResult
 
 ALWAYS = Pace(share=float("inf"), seconds_between=0.0)
@@ -72,15 +71,6 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
         patch.setattr(TrainingLoop, "take_step", take)
         with contextlib.suppress(Killed):
             yield
-
-
-def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResult]:
-    epochs = []
-    while True:
-        try:
-            epochs.append(next(generator))
-        except StopIteration as end:
-            return epochs, end.value
 
 
 def numbers(trained: tuple[list[EpochResult], TrialResult]) -> dict[str, Any]:

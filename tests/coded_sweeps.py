@@ -10,10 +10,11 @@ import pytest
 import shared
 
 import ae_sweep
-from ae_sweep import training
+from ae_sweep import inspection, training
 from ae_sweep.runner import setup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SWEEPS: dict[str, dict[str, Any]] = {
@@ -40,12 +41,31 @@ def write(root: Path) -> None:
             )
 
 
+def measure(root: Path, cache: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        for name in SWEEPS:
+            sweep = ae_sweep.load_sweep(name, store=root)
+            inspection.log(sweep, inspection.measured_rates(sweep))
+
+
 def trained() -> Path:
     """Return the store, for reading only, made once in a run of the tests."""
+    place, _ = shared.made_once("coded sweeps", lambda place: _elsewhere(write, place / "store"))
+    return place / "store"
+
+
+def measured() -> Path:
+    """Return such a store with the rates of all sweeps, for reading only; beside it a cache."""
 
     def make(place: Path) -> None:
-        # In a process of its own: connections that it leaves open here would write when they close.
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            pool.submit(write, place / "store").result()
+        shared.copy_store(trained(), place / "store")
+        _elsewhere(measure, place / "store", place / "cache")
 
-    return shared.made_once("coded sweeps", make)[0] / "store"
+    return shared.made_once("measured sweeps", make)[0] / "store"
+
+
+def _elsewhere(work: Callable[..., None], *arguments: Path) -> None:
+    """Work in a process of its own: connections left open here would write when they close."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(work, *arguments).result()

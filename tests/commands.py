@@ -131,10 +131,16 @@ class Server(contextlib.ExitStack):
     """Forks commands from a process that has imported what they need (``command_server``).
 
     It is started with the first command.
+
+    Parameters
+    ----------
+    launcher
+        Words before Python's, such as those that enter a network.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, launcher: Sequence[str] = ()) -> None:
         super().__init__()
+        self._launcher = launcher
         self._opened: socket.socket | None = None
 
     @property
@@ -148,8 +154,8 @@ class Server(contextlib.ExitStack):
         self.callback(ours.close)
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("command_server.py")),
-                 str(theirs.fileno())],
+                [*self._launcher, sys.executable,
+                 str(Path(__file__).with_name("command_server.py")), str(theirs.fileno())],
                 env=environment(MLFLOW_DISABLE_TELEMETRY="true"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -27,6 +27,17 @@ from commands import (
     needs_a_new_python,
     run_new_python,
 )
+from common_fixtures import (  # noqa: F401 - fixtures
+    careless,
+    client,
+    faked_sweeps,
+    in_memory,
+    new_memory,
+    one_thread,
+    opened,
+    store,
+    two_threads,
+)
 from processor_time import (  # noqa: F401 - hooks
     pytest_runtest_call,
     pytest_runtest_logreport,
@@ -76,6 +87,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     _keep_database_scripts()
+    _do_not_wait_for_the_disk()
     gc.collect()
     gc.freeze()
 
@@ -92,6 +104,24 @@ def _keep_database_scripts() -> None:
     alembic.util.load_python_file = lambda directory, name: (
         load(directory, name) if name == "env.py" else kept(directory, name)
     )
+    if (utils := sys.modules.get("mlflow.store.db.utils")) is not None:
+        # Asked of each database that is opened, whose own version it is compared with.
+        name = "_get_latest_schema_revision"
+        setattr(utils, name, functools.cache(getattr(utils, name)))
+
+
+def _do_not_wait_for_the_disk() -> None:
+    """Have MLflow's databases not synchronised, where each commit would wait for the disk twice."""
+    if "sqlalchemy" not in sys.modules:
+        return
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    @event.listens_for(Engine, "connect")
+    def hurry(connection: Any, _record: object) -> None:
+        ((_, _, path), *_) = connection.execute("PRAGMA database_list")
+        if path.endswith("mlflow.db"):
+            connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ae_sweep.config import TrialConfig
 
-PLAIN = str.maketrans("(), ", "xxxx")
 CONTINUOUS = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Range(2, 9))
 
 

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from fakes import sweep_config
 
-from ae_sweep.config import Hyperparameters, Range, SearchSpace
 from ae_sweep.sweep import ConditionStudy, open_studies
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ae_sweep.config import Hyperparameters
     from ae_sweep.sweep.study import Ask
-
-CONTINUOUS = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Range(2, 9))
 
 
 def open_one(path: Path, **changes: Any) -> ConditionStudy:

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 import ae_sweep
 from ae_sweep import ownership, tracking
-from ae_sweep.errors import ConfigError, NotStoredError, StoreError
+from ae_sweep.errors import ConfigError, ConflictError, NotStoredError, StoreError
 from ae_sweep.locations import Store
 from ae_sweep.records import Finding, Status
 from ae_sweep.runner import doctor
@@ -149,7 +149,7 @@ def test_a_store_that_cannot_be_adopted_is_refused(
 ) -> None:
     with (
         ownership.hold(moved.running("first"), take_over_command=""),
-        pytest.raises(StoreError, match="is being run by"),
+        pytest.raises(ConflictError, match="is being run by"),
     ):
         ae_sweep.adopt_store(moved.root)
     shutil.move(moved.root / "artifacts", tmp_path / "left behind")

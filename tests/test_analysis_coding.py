@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 
 from ae_sweep.analysis.cluster_start import cluster_start
-from ae_sweep.analysis.gaussian_source import at_error, at_level, gaussian_curve
+from ae_sweep.analysis.gaussian_source import GaussianPoint, at_level, water_level
 from ae_sweep.analysis.latent_transform import fit_transform, metric_klt
 from ae_sweep.analysis.quantiser import LEAST_STEPS, MOST_STEPS, fit_quantiser, step_ladder
 from ae_sweep.codec import ans
@@ -148,6 +148,11 @@ def test_the_closed_form_is_the_least_rate_that_a_search_finds(share: float) -> 
     assert point.squared_error == pytest.approx(error, rel=1e-12)
 
 
+def at_error(variances_K: np.ndarray, error: float) -> GaussianPoint:
+    """Return the point of a squared error, by the closed form of its water level."""
+    return at_level(variances_K, water_level(variances_K, error))
+
+
 def bisected(variances_K: np.ndarray, error: float) -> float:
     """Return the bits at an error, with the water level found by bisection."""
     low, high = 0.0, float(variances_K.max())
@@ -166,12 +171,13 @@ def test_the_closed_form_agrees_with_bisection_to_1e_9() -> None:
         )
 
 
-def test_the_whole_variance_takes_no_bits_and_more_is_refused() -> None:
-    (point,) = gaussian_curve([3.0, 1.0], [4.0])
+def test_the_whole_variance_takes_no_bits_and_a_level_below_all_errors_is_refused() -> None:
+    variances_K = np.array([3.0, 1.0])
+    point = at_error(variances_K, 4.0)
     assert (point.bits, point.active) == (0, 0)
-    for error in (0.0, -1.0, 4.1, float("nan")):
-        with pytest.raises(ConfigError, match="above 0 and at most"):
-            at_error([3.0, 1.0], error)
+    for level in (0.0, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match="must be a positive number"):
+            at_level(variances_K, level)
 
 
 def test_clusters_are_the_same_on_every_call_and_fewer_of_few_images() -> None:

@@ -170,7 +170,7 @@ def test_aicc_is_the_formula_with_the_variance_counted():
 def test_six_dims_compare_all_laws_but_the_broken_one():
     choice = chosen(EIGHT[:6], noisy(EIGHT[:6], seeds=1, noise=0.02, rng=np.random.default_rng(0)))
     assert {each.fit.law for each in choice.candidates} == set(DIMENSION_LAWS) - {Law.BROKEN_POWER}
-    assert choice.notes[0] == "broken power is no candidate: it needs 7 points"
+    assert choice.notes[0] == "broken power is not a candidate: it needs 7 points"
     assert "there is one seed of each point" in choice.notes[1]
     assert {each.law for each in choice.left_out} == {None}
 

@@ -120,6 +120,8 @@ def test_nothing_measured_is_said():
     ("kind", "value", "reason"),
     [
         (TargetKind.PSNR, math.nan, "finite number, got nan"),
+        (TargetKind.PSNR, -4000.0, "between 0 and 200 dB, got -4000"),
+        (TargetKind.PSNR, 4000.0, "between 0 and 200 dB, got 4000"),
         (TargetKind.MSE, 0.0, "above 0, got 0"),
         (TargetKind.ACCURACY, 95.0, "at most 1, got 95; 95 % is 0.95"),
         (TargetKind.ACCURACY, 0.0, "above 0 and at most 1"),

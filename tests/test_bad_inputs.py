@@ -95,6 +95,15 @@ INPUTS = {
     "two ways to choose a point": Bad(
         ("encode", "@/broken", "-o", "x.aes", "--bits", "8", "--psnr", "20"), 2, ("give one",)
     ),
+    "a PSNR that no image has": Bad(
+        ("encode", "@/broken", "-o", "x.aes", "--psnr", "4000"), 2, ("200 dB, got 4000",)
+    ),
+    "less than no bits": Bad(
+        ("encode", "@/broken", "-o", "x.aes", "--bits", "-1"), 2, ("--bits", "got -1")
+    ),
+    "a target that no image has": Bad(
+        ("frontier", "--target-psnr", "4000"), 2, ("200 dB, got 4000",)
+    ),
     "a file that is there": Bad(
         ("encode", "@/broken", "-o", "@/text.txt"), 4, ("is there already", "--force")
     ),

@@ -7,17 +7,22 @@ import json
 import math
 import shutil
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes import trial_config
+
+from ae_sweep.sweep.worker import JobFinished
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # `benchmarks` is no part of the installed package
 
 from benchmarks import page, results, run_all, startup  # noqa: E402
 from benchmarks.machine import Processor, processor  # noqa: E402
+from benchmarks.simulated import SimulatedCluster  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,6 +105,20 @@ def _check_analysis(figures: Figures) -> None:
     assert all(50 < _median(of["peak_mb"]) < 5_000 for of in figures["commands"].values())
 
 
+def _check_large_sweeps(figures: Figures) -> None:
+    untracked, *tracked = figures["cases"]
+    assert len(tracked) == 2
+    for case in (untracked, *tracked):
+        short, long = case["one second"], case["long"]
+        assert 0 < short["busy_share"] <= 1
+        assert 0 < long["busy_share"] <= 1
+        assert short["sweep_seconds"] > 1.0, "by the clock that skips"
+        measured = sum(short["part_seconds"].values())
+        assert measured == pytest.approx(short["driver_seconds"], rel=0.2), "the parts of a trial"
+    assert all("model" in case["one second"]["part_seconds"] for case in tracked)
+    assert "model" not in untracked["one second"]["part_seconds"]
+
+
 def _check_streaming(figures: Figures) -> None:
     size = BY_NAME["streaming"].smallest
     assert figures["image_bytes"] == size.images * math.prod(size.image_shape)
@@ -118,6 +137,7 @@ CHECKS: dict[str, Callable[[Figures], None]] = {
     "streaming": _check_streaming,
     "studies": _check_studies,
     "analysis": _check_analysis,
+    "large_sweeps": _check_large_sweeps,
 }
 
 
@@ -164,6 +184,52 @@ def test_every_benchmark_runs_to_its_end_at_its_smallest_size(
     CHECKS[name](stored)
     left = {path.name for path in tmp_path.iterdir()} - {"cache"}
     assert not left, "a benchmark leaves nothing where it was started"
+
+
+@pytest.mark.parametrize("slow_driver", [False, True], ids=["quick", "slow"])
+def test_simulated_seats_train_by_a_clock_and_wait_for_the_driver(slow_driver: bool) -> None:
+    cluster = SimulatedCluster(
+        seats=2, trial_seconds=0.2 if slow_driver else 100.0, result=lambda config: config
+    )
+    config = trial_config()
+    given: object = config
+    started = time.perf_counter()
+    begun, ended, validated = 2, 0, 0
+    for job in range(begun):
+        cluster.submit(job, config)
+    while ended < 6:
+        event = cluster.next_event()
+        if slow_driver:
+            time.sleep(0.02)
+        if isinstance(event, JobFinished):
+            assert event.result is given
+            ended += 1
+            if begun < 6:
+                cluster.submit(begun, config)
+                begun += 1
+        else:
+            validated += 1
+    assert validated == 6 * 4
+    passed = time.perf_counter() - started
+    if slow_driver:
+        assert cluster.seconds() > passed >= 30 * 0.02
+        assert cluster.busy_share() < 0.9
+    else:
+        assert passed < 10
+        assert cluster.seconds() == pytest.approx(300, abs=10)
+        assert cluster.busy_share() > 0.95
+
+
+def test_a_simulated_trial_that_is_stopped_sends_nothing_more() -> None:
+    cluster = SimulatedCluster(seats=2, trial_seconds=1.0, result=lambda config: config)
+    for job in (0, 1):
+        cluster.submit(job, trial_config())
+    stopped = cluster.next_event().job
+    cluster.stop(stopped)
+    events = [cluster.next_event() for _ in range(5)]
+    assert {event.job for event in events} == {1 - stopped}
+    with pytest.raises(RuntimeError, match="too few"):
+        cluster.busy_share()
 
 
 def test_every_module_with_a_benchmark_is_one_that_make_bench_can_run() -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import safetensors.torch
 import torch
-from checkpoint_support import ALWAYS, checkpoints, consume, numbers
+from checkpoint_support import ALWAYS, checkpoints, numbers
 from fakes import tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import training
 from ae_sweep.errors import TrainingDivergedError
@@ -24,19 +25,12 @@ from ae_sweep.training.checkpoint_file import (
 from ae_sweep.training.checkpoints import Checkpoints, Keeper, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 IDENTITY = {"trial": "0123", "machine": "cpu threads=1 torch=2.14"}
 SAMPLES = 500
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -167,6 +167,7 @@ def test_dimensions_of_generated_images_need_no_sweep(
         (["shapes", "--store", "x"], 2, "--store is for a sweep"),
         (["--sweep", "a", "--image-size", "8"], 2, "--image-size: a sweep's images"),
         (["shapes", "--image-size", "8"], 2, "only own images are converted"),
+        (["shapes", "--fit", ""], 2, "fit"),
         (["--store", "none"], 3, "nothing is stored"),
         (["shapes", "--out", "x.bmp"], 2, "no known file extension"),
     ],

@@ -131,7 +131,7 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         (tmp_path / "none.npy", DataError, "does not exist"),
         (tmp_path / "none", DataError, "does not exist"),
         (tmp_path / "empty", DataError, "has no pictures"),
-        (tmp_path / "a.txt", ConfigError, "is no picture by its ending"),
+        (tmp_path / "a.txt", ConfigError, "is not a picture by its ending"),
         (tmp_path / "b.png", DataError, "is not a picture in a known format"),
     ):
         with pytest.raises(error, match=reason):

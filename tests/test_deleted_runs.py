@@ -8,10 +8,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tracking_support as support
 from fake_engine import SMALL, faking
 from fakes import FakeTraining, optuna_trials
-from mlflow import MlflowClient
 
 import ae_sweep
 from ae_sweep import sweep, tracking
@@ -20,28 +18,15 @@ from ae_sweep.records import Outcome, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from mlflow import MlflowClient
 
     from ae_sweep.locations import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("faked_sweeps")]
 
 ADVISED = re.compile(r"`(ae-sweep .*?)`")
 SETTINGS = {"dims": [2, 4], "trials": 2, "repeats": 1, "lr": [4e-3, 1e-2], "epochs": 1, **SMALL}
-
-
-@pytest.fixture
-def store(
-    tmp_path: Path, plain_pictures: None, no_probe: None, monkeypatch: pytest.MonkeyPatch
-) -> Store:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return support.fresh_store(tmp_path)
-
-
-@pytest.fixture
-def client(store: Store) -> MlflowClient:
-    return MlflowClient(tracking_uri=store.tracking_uri)
 
 
 @pytest.fixture(autouse=True)

@@ -5,29 +5,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import shared
 import tracking_support as support
 from mlflow import MlflowClient
 
 from ae_sweep import tracking
+from ae_sweep.locations import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 COMMANDS = {"list": ("list",), "show": ("show", "first"), "frontier": ("frontier", "first")}
 
 
-@pytest.fixture
-def stored(tmp_path: Path) -> tuple[MlflowClient, str, str]:
-    """Store a sweep of one trial; return MLflow's client and the ids of both runs."""
-    store = support.fresh_store(tmp_path)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Store a sweep of one trial; return the store and the ids of both runs."""
+    store = support.fresh_store(tmp_path_factory.mktemp("template"))
     sweep = tracking.open_for_writing(store).start_sweep(
         support.config(), card=support.CARD, environment={}
     )
     trial = support.start(sweep)
     support.finish(trial)
     support.finish_sweep(sweep)
-    return MlflowClient(store.tracking_uri), sweep.run_id, trial.run_id
+    return store.root, sweep.run_id, trial.run_id
+
+
+@pytest.fixture
+def stored(template: tuple[Path, str, str], tmp_path: Path) -> tuple[MlflowClient, str, str]:
+    """Copy that store to where commands find it; return MLflow's client and the ids."""
+    root, sweep, trial = template
+    copied = Store(shared.copy_store(root, tmp_path / DEFAULT_STORE))
+    return MlflowClient(copied.tracking_uri), sweep, trial
 
 
 @pytest.mark.parametrize("command", ["list", "show", "frontier"])

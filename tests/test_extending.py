@@ -17,6 +17,7 @@ from commands import environment
 from conftest import ROOT
 from fakes import tiny_images, trial_config
 from old_store import unpack
+from training_support import consume
 
 import ae_sweep
 from ae_sweep import analysis, models
@@ -61,14 +62,8 @@ def linear(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_of_one_file_and_one_line_is_trained_stored_and_loaded(tmp_path: Path) -> None:
     images = tiny_images()
     training = train(trial_config(model="linear", latent_dim=6, epochs=20), images)
-    errors = []
-    while True:
-        try:
-            errors.append(next(training).val_mse)
-        except StopIteration as stop:
-            result = stop.value
-            break
-    assert errors[-1] < errors[0]
+    epochs, result = consume(training)
+    assert epochs[-1].val_mse < epochs[0].val_mse
     file = tmp_path / "model.safetensors"
     file.write_bytes(result.weights)
     model = models.TrainedAutoencoder(models.load(file))

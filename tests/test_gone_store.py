@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tracking_support as support
 from driver_support import all_trials
 from fake_engine import SMALL, faking
 from fakes import FakeTraining
@@ -25,17 +24,10 @@ if TYPE_CHECKING:
 
     from ae_sweep.locations import Store
 
+pytestmark = pytest.mark.usefixtures("faked_sweeps")
+
 SECONDS = 30.0
 """Far below SQLite's and MLflow's patience of minutes, for whatever waits for them."""
-
-
-@pytest.fixture
-def store(
-    tmp_path: Path, plain_pictures: None, no_probe: None, monkeypatch: pytest.MonkeyPatch
-) -> Store:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return support.fresh_store(tmp_path)
 
 
 def begun(training: FakeTraining | None = None) -> Iterator[Any]:

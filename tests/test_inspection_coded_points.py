@@ -11,11 +11,8 @@ import torch
 from ae_sweep import analysis, models
 from ae_sweep.codec import fit
 from ae_sweep.inspection.coded_points import Coded, measured_points
-from ae_sweep.models import coding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ae_sweep.codec.artifact import Codec
 
     Array = np.ndarray[Any, Any]
@@ -69,15 +66,6 @@ def test_errors_are_those_of_every_image_decoded_for_itself(
         expected = analysis.byte_errors(test.images_NCHW, [each_NCHW]).mean()
         assert point.mse == pytest.approx(expected, rel=1e-12)
     assert counts[0] < 100 < counts[-1], "in one batch, and in several"
-
-
-@pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = torch.get_num_threads()
-    monkeypatch.setattr(coding, "usable_cores", lambda: 2)
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -1,4 +1,4 @@
-"""Files that are kept in the user cache, cut off at any length: nothing is read, all is made anew.
+"""Files kept in the user cache, cut off or exchanged: nothing of them is used, all is made anew.
 
 Those of a store have tests of their own: its owner, its journal, its checkpoints, its models.
 """
@@ -6,6 +6,7 @@ Those of a store have tests of their own: its owner, its journal, its checkpoint
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,12 @@ def check_cut_off(path: Path, read: Callable[[], Any]) -> None:
     for length in lengths(content):
         path.write_bytes(content[:length])
         assert read() is None, length
+    path.write_bytes(b"[" * 100_000)  # deeper than a parser goes
+    assert read() is None
+    path.unlink()
+    os.mkfifo(path)
+    assert read() is None, "and is not waited for"
+    path.unlink()
     path.write_bytes(content)
     assert read() is not None
 
@@ -65,6 +72,10 @@ def test_a_precision_is_measured_again_whatever_is_left_of_the_file(tmp_path: Pa
         assert choose() == training.FP32
         assert measured[0] == 1 + number
         assert path.read_bytes() == content, "whole again"
+    path.unlink()
+    os.mkfifo(path)
+    assert choose() == training.FP32
+    assert path.read_bytes() == content
 
 
 def test_a_reference_that_is_cut_off_is_measured_again(tmp_path: Path) -> None:

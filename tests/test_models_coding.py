@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,9 +13,6 @@ from ae_sweep.analysis import as_bytes
 from ae_sweep.errors import ConfigError
 from ae_sweep.models import coding
 from ae_sweep.models.narrow import NarrowConv2d
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SHAPE = (1, 8, 8)
 NAMES = ("conv", "mlp", "vae", "vqvae codebook=8", "fsq codebook=8")
@@ -61,15 +57,6 @@ def test_the_metric_leaves_weights_and_random_state_as_they_were() -> None:
     model.metric(model.encode(images(3)))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(each.grad is None for each in model.network.parameters())
-
-
-@pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = torch.get_num_threads()
-    monkeypatch.setattr(coding, "usable_cores", lambda: 2)
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("two_threads")

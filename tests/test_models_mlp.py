@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from fakes import tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import models
 from ae_sweep.errors import ConfigError
@@ -45,14 +46,8 @@ def test_an_image_becomes_latents_and_an_image_of_its_shape_within_0_and_1(
 
 def test_it_learns_and_comes_back_from_its_file(tmp_path: Path) -> None:
     training = train(trial_config(model="mlp", latent_dim=4, epochs=4), tiny_images())
-    errors = []
-    while True:
-        try:
-            errors.append(next(training).val_mse)
-        except StopIteration as stop:
-            result = stop.value
-            break
-    assert errors[-1] < errors[0]
+    epochs, result = consume(training)
+    assert epochs[-1].val_mse < epochs[0].val_mse
     file = tmp_path / "model.safetensors"
     file.write_bytes(result.weights)
     assert models.load(file).latent_dim == 4

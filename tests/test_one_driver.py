@@ -21,22 +21,12 @@ from ae_sweep.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ae_sweep.locations import Store
 
+pytestmark = pytest.mark.usefixtures("faked_sweeps")
+
 ADVISED = re.compile(r"`(ae-sweep .*?)`")
-
-
-@pytest.fixture
-def store(tmp_path: Path, plain_pictures: None) -> Store:
-    return support.fresh_store(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def quick(no_probe: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def run(**changes: Any) -> Any:

@@ -43,7 +43,7 @@ def over_dims() -> CurveStatistics:
     )  # fmt: skip
     return CurveStatistics(
         axis=Axis.LATENT_DIM, law=NotApplicable("made up"), knee=None,
-        targets=(reached, found(TARGETS[1])),
+        targets=(reached, found(TARGETS[1], measured_interval=(math.inf, math.inf))),
     )  # fmt: skip
 
 
@@ -79,13 +79,14 @@ def test_a_target_has_a_row_on_each_axis_from_points_and_fit(
 ) -> None:
     rows = tables.good_enough([over_dims, over_bits]).records()
     assert [row["Target"] for row in rows] == ["22 dB", "an MSE of 1e-06"] * 2
-    dims, _, bits, beyond = rows
+    dims, never, bits, beyond = rows
     assert (dims["Measured"], dims["Does not reach it"]) == ("d=32", "d=16")
     assert dims["95 % over seeds"] == "d=32 to more than measured"
     assert (dims["By the fit"], dims["95 % of the fit"]) == ("d=35", "less than measured to d=36")
     assert (bits["Measured"], bits["Does not reach it"]) == ("90 bits", "60 bits")
     assert bits["95 % over seeds"] == "84 bits to 86.5 bits (all 2 seeds)"
     assert (bits["By the fit"], bits["95 % of the fit"]) == ("81.6 bits", "80 bits to 83 bits")
+    assert (never["Measured"], never["95 % over seeds"]) == (None, "more than measured")
     assert beyond["Measured"] is None
     assert tables.good_enough([over_bits]).texts()[1][1] == "not reached"
 

@@ -27,7 +27,7 @@ from ae_sweep.sweep import Trial, TrialEnded, TrialStarted, TrialValidated
 from ae_sweep.sweep.worker import JobFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
     from ae_sweep.sweep import Worker
 
@@ -179,16 +179,6 @@ def spec(**changes: Any) -> WorkerSpec:
 def test_a_process_refuses_images_that_are_not_those_of_the_sweep() -> None:
     with pytest.raises(DataError, match=r"shapes has changed .* not 0123"):
         open_training(spec(digest="0123"))
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def results(worker: Worker) -> dict[int, list[Any]]:

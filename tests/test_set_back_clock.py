@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tracking_support as support
 from fake_engine import SMALL, faking
 from fakes import FakeTraining
 from mlflow import MlflowClient
@@ -16,20 +15,11 @@ from ae_sweep.records import Outcome
 from ae_sweep.tracking.clock import SteadyClock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ae_sweep.locations import Store
 
+pytestmark = pytest.mark.usefixtures("faked_sweeps")
+
 HOUR = 3_600_000_000_000
-
-
-@pytest.fixture
-def store(
-    tmp_path: Path, plain_pictures: None, no_probe: None, monkeypatch: pytest.MonkeyPatch
-) -> Store:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return support.fresh_store(tmp_path)
 
 
 @pytest.fixture

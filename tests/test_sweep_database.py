@@ -8,37 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from fakes import careless_sqlite, fresh_optuna_file, of_conv, optuna_trials, sweep_config
+from fakes import fresh_optuna_file, of_conv, optuna_trials, sweep_config
 from study_support import fill, open_one
 
 from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.errors import ConflictError, StoreError
-from ae_sweep.sweep import ConditionStudy, check_conflict, filled_slots, open_studies, studies
+from ae_sweep.sweep import ConditionStudy, check_conflict, filled_slots, open_studies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ae_sweep.config import SweepConfig
 
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with careless_sqlite():
-        yield
+pytestmark = pytest.mark.usefixtures("careless")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return fresh_optuna_file(tmp_path)
-
-
-@pytest.fixture
-def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A storage without a file, for tests of many trials."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.InMemoryStorage()
-    monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
 
 
 def conflict(path: Path, config: SweepConfig, *, resume: bool = True, **identity: Any) -> str:

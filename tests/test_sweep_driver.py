@@ -7,15 +7,13 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
-import optuna
 import pytest
-from driver_support import all_trials, finished, states, suggestions
+from driver_support import CONTINUOUS, all_trials, finished, states, suggestions
 from fakes import (
     BreakingTracker,
     FakeTracker,
     FakeTraining,
     FakeWorker,
-    careless_sqlite,
     difficulty,
     epoch_result,
     fresh_optuna_file,
@@ -27,10 +25,10 @@ from fakes import (
 from optuna.trial import TrialState
 
 from ae_sweep import sweep
-from ae_sweep.config import Choices, Range, SearchSpace
+from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.errors import StoreError, TrainingDivergedError, TrainingFailedError
 from ae_sweep.records import Outcome, Role
-from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated, studies
+from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -39,32 +37,12 @@ if TYPE_CHECKING:
     from ae_sweep.config import SweepConfig, TrialConfig
     from ae_sweep.records import EpochResult, TrialResult
 
-PLAIN = str.maketrans("(), ", "xxxx")
-CONTINUOUS = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Range(2, 9))
-
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with careless_sqlite():
-        yield
+pytestmark = pytest.mark.usefixtures("careless")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return fresh_optuna_file(tmp_path)
-
-
-@pytest.fixture
-def new_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Put a new storage without a file in place of the database."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def renew() -> Any:
-        storage = optuna.storages.InMemoryStorage()
-        monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
-        return storage
-
-    return renew
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from process_fakes import open_fake, train, wait_for, wait_until_gone
 
 from ae_sweep import interruption
 from ae_sweep.errors import DeviceLostError, TrainingFailedError, WorkerError
-from ae_sweep.sweep import Child, InlineWorker, ProcessWorker, processes, run_together
+from ae_sweep.sweep import Child, InlineWorker, ProcessWorker, run_together, seats
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
 
 if TYPE_CHECKING:
@@ -397,7 +397,7 @@ def open_pair(place: Path, name: str) -> Any:
 def test_a_process_that_hangs_is_ended_and_only_its_job_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(seats, "SLICE_SECONDS", 0.05)
     seconds = {1: 600.0, 2: 1.5, 3: 600.0}
     with ProcessWorker(
         [partial(open_fake, tmp_path)], patience_seconds=lambda config: seconds[config.seed]
@@ -419,7 +419,7 @@ def test_a_machine_that_was_stopped_for_a_night_has_not_hung(
     one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(0, 10**5)
-    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(seats, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(one, "_patience_seconds", lambda _config: 600.0)
     one.submit(0, new_config())
     assert isinstance(events(one, 1)[-1], JobFinished)

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import optuna
 import pytest
-from fakes import careless_sqlite, fresh_optuna_file, sweep_config
+from fakes import fresh_optuna_file, sweep_config
 from study_support import open_one
 
 from ae_sweep.config import Choices, Range, SearchSpace
-from ae_sweep.sweep import open_studies, studies
+from ae_sweep.sweep import open_studies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with careless_sqlite():
-        yield
+pytestmark = pytest.mark.usefixtures("careless")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return fresh_optuna_file(tmp_path)
-
-
-@pytest.fixture
-def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A storage without a file, for tests of many trials."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.InMemoryStorage()
-    monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
 
 
 def test_pruner_never_compares_two_latent_dims(in_memory: None, path: Path) -> None:

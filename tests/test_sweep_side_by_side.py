@@ -7,15 +7,13 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
-import optuna
 import pytest
-from driver_support import finished, states, suggestions
+from driver_support import CONTINUOUS, finished, states, suggestions
 from fakes import (
     BreakingTracker,
     FakeTracker,
     FakeTraining,
     FakeWorker,
-    careless_sqlite,
     epoch_result,
     run_sweep,
     sweep_config,
@@ -24,10 +22,10 @@ from fakes import (
 from optuna.trial import TrialState
 
 from ae_sweep import sweep
-from ae_sweep.config import Choices, Range, SearchSpace
+from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.errors import StoreError
 from ae_sweep.records import Outcome, Role
-from ae_sweep.sweep import TrialEnded, TrialStarted, space, studies, study
+from ae_sweep.sweep import TrialEnded, TrialStarted, space, study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -35,27 +33,9 @@ if TYPE_CHECKING:
     from ae_sweep.config import TrialConfig
     from ae_sweep.records import EpochResult, TrialResult
 
+pytestmark = pytest.mark.usefixtures("careless")
+
 PLAIN = str.maketrans("(), ", "xxxx")
-CONTINUOUS = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Range(2, 9))
-
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with careless_sqlite():
-        yield
-
-
-@pytest.fixture
-def new_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Put a new storage without a file in place of the database."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def renew() -> Any:
-        storage = optuna.storages.InMemoryStorage()
-        monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
-        return storage
-
-    return renew
 
 
 @pytest.fixture

@@ -7,39 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from fakes import careless_sqlite, fresh_optuna_file, of_conv, optuna_trials, sweep_config
+from driver_support import CONTINUOUS
+from fakes import fresh_optuna_file, of_conv, optuna_trials, sweep_config
 from optuna.trial import TrialState
-from study_support import CONTINUOUS, error_of, fill, open_one
+from study_support import error_of, fill, open_one
 
 from ae_sweep.config import Hyperparameters, Range, SearchSpace
 from ae_sweep.sweep import filled_slots, open_studies, studies
 from ae_sweep.sweep.space import all_params, distributions, known_good
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("careless")
 
 
 SAMPLERS = ["tpe", "random", "gp"]
 
 
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with careless_sqlite():
-        yield
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return fresh_optuna_file(tmp_path)
-
-
-@pytest.fixture
-def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A storage without a file, for tests of many trials."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.InMemoryStorage()
-    monkeypatch.setattr(studies, "open_storage", lambda _path: storage)
 
 
 def test_there_is_one_study_per_dim_under_the_sweeps_name(path: Path) -> None:

@@ -10,7 +10,6 @@ from fakes import FakeTracker, epoch_result, trial_config, trial_result
 
 from ae_sweep import tracking
 from ae_sweep.records import Outcome, Reconstructions, Role
-from ae_sweep.sweep import NullTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,11 +37,15 @@ ENDS: dict[Outcome, Callable[[TrialLog], None]] = {
 
 
 class TrackerContract(abc.ABC):
-    """Tests of any tracker, one that stores nothing included."""
+    """Tests of any tracker; a subclass has the store."""
 
     @abc.abstractmethod
     def open(self) -> Tracker:
         """Open the store, again after the first time."""
+
+    @abc.abstractmethod
+    def outcomes(self) -> list[Outcome]:
+        """Return how the trials of the store ended, in the order they were started."""
 
     def start(self, tracker: Tracker, config: TrialConfig | None = None) -> TrialLog:
         return tracker.start_trial(config or trial_config(), name="d=2 trial 0", role=Role.SEARCH)
@@ -65,14 +68,6 @@ class TrackerContract(abc.ABC):
         first.log_epoch(epoch_result(1, 0.5))
         ENDS[Outcome.FINISHED](second)
         first.interrupt()
-
-
-class StoringTrackerContract(TrackerContract):
-    """Tests of any tracker that stores; a subclass has what the store holds."""
-
-    @abc.abstractmethod
-    def outcomes(self) -> list[Outcome]:
-        """Return how the trials of the store ended, in the order they were started."""
 
     def test_a_trial_that_is_only_started_is_not_finished(self) -> None:
         tracker = self.open()
@@ -117,17 +112,7 @@ class StoringTrackerContract(TrackerContract):
         assert self.open().finished(trial_config()) == result(trial_config()).val_mse
 
 
-class TestNullTracker(TrackerContract):
-    def open(self) -> Tracker:
-        return NullTracker()
-
-    def test_nothing_is_ever_stored(self) -> None:
-        tracker = self.open()
-        ENDS[Outcome.FINISHED](self.start(tracker))
-        assert tracker.finished(trial_config()) is None
-
-
-class TestFakeTracker(StoringTrackerContract):
+class TestFakeTracker(TrackerContract):
     @pytest.fixture(autouse=True)
     def store(self) -> None:
         self.tracker = FakeTracker()
@@ -139,7 +124,7 @@ class TestFakeTracker(StoringTrackerContract):
         return self.tracker.outcomes()
 
 
-class TestMlflowTracker(StoringTrackerContract):
+class TestMlflowTracker(TrackerContract):
     """Over a real store of MLflow."""
 
     @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from driver_support import finished
 from fakes import (
     FakeTracker,
     FakeTraining,
-    careless_sqlite,
     fresh_optuna_file,
     of_conv,
     optuna_trials,
@@ -24,18 +23,13 @@ from ae_sweep.records import Outcome, Role
 from ae_sweep.sweep import Tries, filled_slots, given_up, open_studies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ae_sweep.config import SweepConfig, TrialConfig
 
+pytestmark = pytest.mark.usefixtures("careless")
+
 DIM_2 = Condition(2, "conv")
-
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with careless_sqlite():
-        yield
 
 
 @pytest.fixture

@@ -34,11 +34,6 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "AGAIN_SECONDS", 0.0)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return support.fresh_store(tmp_path)
-
-
 @contextlib.contextmanager
 def failing(client: Any, reason: str) -> Iterator[None]:
     """Have every statement of MLflow's fail as SQLite fails, without its wait of 20 seconds."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rated_records as rated
 import tracking_support as support
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ae_sweep import analysis, tracking
@@ -21,28 +20,14 @@ from ae_sweep.tracking import curve, description, names, views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from mlflow import MlflowClient
 
     from ae_sweep.analysis import FrontierPoint
     from ae_sweep.locations import Store
 
 COMMANDS = {"Every trial": "ae-sweep show first"}
 ROWS = [{"Latent dim": dim, "Test MSE": 0.1 / dim, "PSNR (dB)": None} for dim in (2, 8)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return support.fresh_store(tmp_path)
-
-
-@pytest.fixture
-def opened(store: Store) -> tracking.TrackingStore:
-    return tracking.open_for_writing(store)
-
-
-@pytest.fixture
-def client(store: Store) -> MlflowClient:
-    return MlflowClient(tracking_uri=store.tracking_uri)
 
 
 def point(latent_dim: int, test_mse: float, **changes: Any) -> FrontierPoint:

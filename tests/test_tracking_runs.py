@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tracking_support as support
-from mlflow import MlflowClient
 
 from ae_sweep import ownership, tracking
 from ae_sweep.errors import TrainingDivergedError
@@ -19,19 +18,10 @@ from ae_sweep.tracking import runs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
     from ae_sweep.locations import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return support.fresh_store(tmp_path)
-
-
-@pytest.fixture
-def opened(store: Store) -> tracking.TrackingStore:
-    return tracking.open_for_writing(store)
 
 
 @pytest.fixture
@@ -40,11 +30,6 @@ def sweep(opened: tracking.TrackingStore, store: Store) -> Iterator[tracking.Swe
         yield opened.start_sweep(
             support.config(), card=support.CARD, environment=support.ENVIRONMENT
         )
-
-
-@pytest.fixture
-def client(store: Store) -> MlflowClient:
-    return MlflowClient(tracking_uri=store.tracking_uri)
 
 
 def artifacts(run: Run) -> Path:

@@ -260,3 +260,92 @@ def test_a_dead_server_is_noticed_within_half_a_minute(
         begin = time.monotonic()
         read_until(running, "the tracking store .* failed")
         assert time.monotonic() - begin < 30
+
+
+def hang(proxy: Proxy, only: str) -> None:
+    """Answer no request any more whose path has a part."""
+    proxy.only, proxy.mode = only, "hang"
+
+
+def test_a_command_that_reads_notices_within_half_a_minute_that_the_server_hangs(
+    mlflow_server: MlflowServer,
+    proxy: Proxy,
+    calm: dict[str, Any],
+    server: Server,
+    process: Callable[..., Done],
+    tmp_path: Path,
+) -> None:
+    assert calm["trials"]
+    hang(proxy, "/runs/search")
+    with start(server, tmp_path, proxy.url, "list") as running:
+        assert proxy.hanging.wait(60)
+        begin = time.monotonic()
+        out, err = running.communicate()
+        assert time.monotonic() - begin < 30
+        assert (running.wait(), out) == (3, "")
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT=60" in err
+    patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    begin = time.monotonic()
+    done = process("list", cwd=tmp_path, changes={"MLFLOW_TRACKING_URI": proxy.url, **patience})
+    assert done.code == 3
+    assert time.monotonic() - begin < 10, "what the user has set holds"
+
+
+@pytest.mark.parametrize(
+    ("only", "words"),
+    [
+        ("/runs/search", ("list",)),
+        ("/mlflow-artifacts/", ("reconstruct", "calm", "--out", "faces.png")),
+    ],
+    ids=["runs", "models"],
+)
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_signal_ends_a_command_that_reads_from_a_server_that_hangs(
+    proxy: Proxy,
+    calm: dict[str, Any],
+    server: Server,
+    tmp_path: Path,
+    only: str,
+    words: tuple[str, ...],
+    number: signal.Signals,
+    code: int,
+) -> None:
+    assert calm["trials"]
+    hang(proxy, only)
+    with start(server, tmp_path, proxy.url, *words) as running:
+        assert proxy.hanging.wait(60)
+        running.send_signal(number)
+        sent = time.monotonic()
+        assert running.wait(60) == code
+        assert time.monotonic() - sent < 10
+        assert running.stdout.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("only", "number", "code"),
+    [
+        ("/experiments/get-by-name", signal.SIGINT, 130),
+        # The sweep's run is made under a shield: that it could not be made is said first.
+        ("/runs/create", signal.SIGTERM, 3),
+    ],
+)
+def test_a_signal_ends_a_sweep_that_waits_for_the_server_to_begin(
+    proxy: Proxy,
+    calm: dict[str, Any],
+    server: Server,
+    tmp_path: Path,
+    only: str,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    assert calm["trials"], "there is an experiment"
+    hang(proxy, only)
+    words = (*SWEEP, "--name", f"begun-{only.count('r')}")
+    with start(server, tmp_path, proxy.url, *words) as running:
+        assert proxy.hanging.wait(60)
+        running.send_signal(number)
+        sent = time.monotonic()
+        assert running.wait(60) == code
+        assert time.monotonic() - sent < 10

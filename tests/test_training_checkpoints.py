@@ -6,16 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from checkpoint_support import (
-    NEVER,
-    checkpoints,
-    consume,
-    interrupted_at,
-    killed_at,
-    numbers,
-)
+from checkpoint_support import NEVER, checkpoints, interrupted_at, killed_at, numbers
 from fakes import tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import interruption, training
 from ae_sweep.interruption import Interrupted
@@ -23,8 +16,9 @@ from ae_sweep.training import evaluate
 from ae_sweep.training.precision import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODELS = ("conv", "mlp", "vae", "vqvae codebook=16", "fsq codebook=16", "ntc")
 BF16 = Precision("bf16", "asked for")
@@ -37,14 +31,6 @@ CASES = [
 ]
 STEPS = 10
 """Of a training of two epochs of 40 images in batches of eight; validations after 3, 5, 8, 10."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

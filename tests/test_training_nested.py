@@ -6,31 +6,23 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from fakes import tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import models, training
 from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.training.evaluate import mean_squared_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from ae_sweep.records import EpochResult, TrialResult
+    from ae_sweep.records import TrialResult
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 DIMS = (2, 8, 30)
 STEPS_PER_EPOCH = 5
 """Of 40 images."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny images train no faster with more, and much slower beside another busy process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +32,6 @@ def images() -> training.DeviceImages:
 
 def nested(images: Any, dims: tuple[int, ...] = DIMS) -> training.NestedTrainings:
     return training.NestedTrainings(images, dims=dims)
-
-
-def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResult]:
-    told = []
-    while True:
-        try:
-            told.append(next(generator))
-        except StopIteration as end:
-            return told, end.value
 
 
 def result_of(trainings: training.NestedTrainings, dim: int, **changes: Any) -> TrialResult:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import golden, tiny_images, trial_config
+from training_support import consume
 
 from ae_sweep import models, training
 from ae_sweep.errors import ConfigError, TrainingDivergedError
@@ -28,10 +29,9 @@ from ae_sweep.training.recipe import lr_factor
 from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ae_sweep.config import TrialConfig
-    from ae_sweep.records import EpochResult, TrialResult
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TIMING = {"images_per_second", "epoch_seconds", "train_seconds"}
 BF16 = training.Precision("bf16", "to be tested")
@@ -40,15 +40,6 @@ BF16 = training.Precision("bf16", "to be tested")
 def small_config(**changes: Any) -> TrialConfig:
     """A trial in batches of eight images."""
     return trial_config(**{"batch_size": 8} | changes)
-
-
-def consume(generator: training.Training) -> tuple[list[EpochResult], TrialResult]:
-    epochs = []
-    while True:
-        try:
-            epochs.append(next(generator))
-        except StopIteration as end:
-            return epochs, end.value
 
 
 def told(config: TrialConfig, images: Any = None, **settings: Any) -> dict[str, Any]:
@@ -66,15 +57,6 @@ def told(config: TrialConfig, images: Any = None, **settings: Any) -> dict[str, 
 
 def without_timing(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in TIMING}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny images train no faster with more, and much slower beside another busy process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

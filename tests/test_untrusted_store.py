@@ -18,10 +18,13 @@ import safetensors.torch
 import torch
 import tracking_support as support
 
-from ae_sweep import models, sweep, tables, tracking
+from ae_sweep import models, ownership, sweep, tables, tracking
 from ae_sweep.config import Condition
 from ae_sweep.errors import DataError, StoreError
 from ae_sweep.locations import Store
+from ae_sweep.tracking.journal_file import JOURNAL, JournalFile
+from ae_sweep.training.checkpoint_file import UnusableCheckpointError
+from ae_sweep.training.checkpoint_file import read as read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +135,21 @@ def test_a_pipe_in_a_models_place_is_not_waited_for(store: Store) -> None:
     os.mkfifo(file)
     with pytest.raises(StoreError, match="is not a regular file; delete that run"):
         read_model(store)
+
+
+def test_a_pipe_among_the_state_of_a_sweep_is_not_waited_for(store: Store) -> None:
+    folder = store.running("one")
+    folder.mkdir(parents=True)
+    for name in (ownership.RECORD, JOURNAL):
+        os.mkfifo(folder / name)
+    assert ownership.find(folder) is None
+    with pytest.raises(StoreError, match="cannot be read: it is not a regular file"):
+        tracking.kept_sweep(store, "one")
+    with pytest.raises(OSError, match="not a regular file"):
+        JournalFile(folder).open()
+    os.mkfifo(folder / "c.safetensors")
+    with pytest.raises(UnusableCheckpointError, match="not a regular file"):
+        read_checkpoint(folder / "c.safetensors", identity={})
 
 
 class _Attack:

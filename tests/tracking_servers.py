@@ -18,16 +18,30 @@ from ae_sweep import tracking
 from ae_sweep.tracking import ui_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+
+READY_SECONDS = 600.0
+"""A machine may have other work."""
 
 
 class MlflowServer:
     """`mlflow server` as a company would run it: artifacts are uploaded to and fetched from it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: str | None = None,
+        artifacts: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder
         folder.mkdir()
+        self._database = database or f"sqlite:///{folder / 'mlflow.db'}"
+        self._artifacts = artifacts or str(folder / "artifacts")
+        self._variables = variables or {}
         self.port = support.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,11 +51,12 @@ class MlflowServer:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "mlflow", "server"),
-                    *("--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"),
-                    *("--artifacts-destination", str(self._folder / "artifacts")),
+                    *("--artifacts-destination", self._artifacts),
                     *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
                 ],
                 env=environment(
+                    **self._variables,
+                    MLFLOW_BACKEND_STORE_URI=self._database,  # a password is no argument
                     MLFLOW_DISABLE_TELEMETRY="true",
                     MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",  # ten processes to no purpose
                 ),
@@ -49,7 +64,7 @@ class MlflowServer:
                 stderr=log,
                 start_new_session=True,
             )
-        tracking.wait_until_ready(self.url, self._process)
+        tracking.wait_until_ready(self.url, self._process, timeout_seconds=READY_SECONDS)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -62,6 +77,10 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self.mode = "pass"
+        self.only = ""
+        """Part of the paths whose requests it does not answer in the mode "hang"."""
+        self.hanging = threading.Event()
+        """Whether a request waits."""
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,7 +88,8 @@ class Proxy:
 
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if proxy.mode == "hang":
+                if proxy.mode == "hang" and proxy.only in self.path:
+                    proxy.hanging.set()
                     while proxy.mode == "hang":
                         time.sleep(0.05)
                     self.close_connection = True

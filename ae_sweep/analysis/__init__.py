@@ -15,7 +15,7 @@ from ae_sweep.analysis.dimension_estimates import (
     DimensionEstimates,
     components_for,
 )
-from ae_sweep.analysis.distortion import NotApplicable, psnr_db
+from ae_sweep.analysis.distortion import NotApplicable, mse_of_psnr, psnr_db
 from ae_sweep.analysis.document import table_rows, to_document, to_table
 from ae_sweep.analysis.frontier import (
     FinishedTrial,
@@ -142,6 +142,7 @@ __all__ = [
     "listed_conditions",
     "mean_image_psnr",
     "mse_at_rate",
+    "mse_of_psnr",
     "mse_within",
     "neighbour_map",
     "participation_ratio",

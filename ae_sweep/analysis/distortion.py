@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ae_sweep.errors import ConfigError
+
+MOST_PSNR_DB = 200.0
+"""Beyond what 8-bit images can have: a single wrong grey level in a trillion numbers is 168 dB."""
+
 
 @dataclass(frozen=True)
 class NotApplicable:
@@ -38,3 +43,16 @@ def psnr_db(mse: float) -> float | None:
     if not (math.isfinite(mse) and mse >= 0):
         raise ValueError(f"a mean squared error is a finite number of at least 0, got {mse}")
     return -10.0 * math.log10(mse) if mse > 0 else None
+
+
+def mse_of_psnr(psnr: float) -> float:
+    """Convert a PSNR in dB, of images in [0, 1], to the mean squared error.
+
+    Raises
+    ------
+    ConfigError
+        If it is below 0, which every image reaches, or above ``MOST_PSNR_DB``, or NaN.
+    """
+    if not 0 <= psnr <= MOST_PSNR_DB:
+        raise ConfigError(f"a PSNR lies between 0 and {MOST_PSNR_DB:g} dB, got {psnr:g}")
+    return float(10 ** (-psnr / 10))

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ae_sweep.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -55,35 +52,6 @@ def at_level(variances_K: Array, level: float) -> GaussianPoint:
         active=int(active_K.sum()),
         level=level,
     )
-
-
-def at_error(variances_K: Array, squared_error: float) -> GaussianPoint:
-    """Return the point of a squared error, summed over the coordinates, in closed form.
-
-    Raises
-    ------
-    ConfigError
-        If a variance is negative or not finite, or the error is not between 0 and their sum.
-    """
-    variances_K = _checked(variances_K)
-    total = float(variances_K.sum())
-    if not 0 < squared_error <= total * (1 + 1e-12):
-        raise ConfigError(
-            f"the squared error must be above 0 and at most the variance {total:.6g}, got "
-            f"{squared_error:.6g}"
-        )
-    return at_level(variances_K, water_level(variances_K, squared_error))
-
-
-def gaussian_curve(variances_K: Array, squared_errors: Iterable[float]) -> list[GaussianPoint]:
-    """Return the points of several squared errors; see ``at_error``.
-
-    Raises
-    ------
-    ConfigError
-        As ``at_error``.
-    """
-    return [at_error(variances_K, each) for each in squared_errors]
 
 
 def water_level(variances_K: Array, squared_error: float) -> float:

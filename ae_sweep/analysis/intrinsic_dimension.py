@@ -29,7 +29,7 @@ SAMPLE_SHARES = (0.1, 0.25, 0.5, 1.0)
 """Of the images: an estimate that grows with the sample has not reached the dimension."""
 NEIGHBOURS = (5, 10, 20, 100)
 IMAGES_PER_NEIGHBOUR = 10
-"""With fewer, a neighbourhood is no small part of the sample."""
+"""With fewer, a neighbourhood is not a small part of the sample."""
 MIN_IMAGES = 500
 """So that the smallest sample has five neighbours."""
 

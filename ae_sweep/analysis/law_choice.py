@@ -115,11 +115,6 @@ class LawChoice:
             return self.spread.sigma
         return math.sqrt(self.fit.squares / self.degrees)
 
-    @property
-    def sigma_degrees(self) -> int:
-        """Degrees of freedom of `sigma`."""
-        return self.degrees if self.spread is None else self.spread.degrees
-
 
 def choose_law(
     x: Sequence[float],
@@ -164,7 +159,7 @@ def choose_law(
         return NotApplicable(_with_reason(refusal.reason, found))
     candidates = _ranked(points, laws, spread)
     notes = [
-        f"{law} is no candidate: it needs {_needed(law, known=spread is not None)} points"
+        f"{law} is not a candidate: it needs {_needed(law, known=spread is not None)} points"
         for law in laws
         if law not in {each.fit.law for each in candidates}
     ]

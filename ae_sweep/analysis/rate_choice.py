@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ae_sweep.analysis.distortion import NotApplicable, psnr_db
+from ae_sweep.analysis.distortion import NotApplicable, mse_of_psnr, psnr_db
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,10 +25,15 @@ def choose_point(
     curves
         Coded ones; points without measurements on validation images are left out.
     bits
-        The point of the least error with at most that many bits an image.
+        The point of the least error with at most that many bits per image.
     psnr
         The point of the fewest bits that reaches that PSNR in dB. Without either, the point of
         the fewest bits within ``NEAR_BEST_DB`` of the best PSNR.
+
+    Raises
+    ------
+    ConfigError
+        If no image can have that PSNR.
     """
     points = [
         point
@@ -43,11 +48,11 @@ def choose_point(
         if not affordable:
             least = min(map(_bits, points))
             return NotApplicable(
-                f"no point has at most {bits:g} bits an image; the least is {least:.1f}"
+                f"no point has at most {bits:g} bits per image; the least is {least:.1f}"
             )
         return min(affordable, key=lambda point: (_mse(point), _bits(point)))
     best = min(map(_mse, points))
-    wanted = best * 10 ** (NEAR_BEST_DB / 10) if psnr is None else 10 ** (-psnr / 10)
+    wanted = best * 10 ** (NEAR_BEST_DB / 10) if psnr is None else mse_of_psnr(psnr)
     reaching = [point for point in points if _mse(point) <= wanted]
     if not reaching:
         return NotApplicable(f"no point reaches {psnr:g} dB; the best has {psnr_db(best):.2f} dB")

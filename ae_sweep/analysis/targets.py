@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ae_sweep.analysis.distortion import NotApplicable
+from ae_sweep.analysis.distortion import NotApplicable, mse_of_psnr
 from ae_sweep.analysis.law_bands import percentiles, resampled_law
 from ae_sweep.analysis.seeds import seed_spread
 from ae_sweep.errors import ConfigError
@@ -56,6 +56,8 @@ class Target:
         """Refuse values that no code can reach, or every code."""
         if not math.isfinite(self.value):
             raise ConfigError(f"a target must be a finite number, got {self.value}")
+        if self.kind is TargetKind.PSNR:
+            mse_of_psnr(self.value)
         if self.kind is TargetKind.MSE and self.value <= 0:
             raise ConfigError(f"a target MSE must be above 0, got {self.value:g}")
         if self.kind is TargetKind.ACCURACY and not 0 < self.value <= 1:
@@ -69,7 +71,7 @@ class Target:
         """Return the largest error that is good enough: an MSE, or a share of disagreement."""
         match self.kind:
             case TargetKind.PSNR:
-                return float(10 ** (-self.value / 10))
+                return mse_of_psnr(self.value)
             case TargetKind.MSE:
                 return self.value
             case TargetKind.ACCURACY:
@@ -124,6 +126,8 @@ class GoodEnough:
         if interval is None:
             return ""
         low, high = interval
+        if low == math.inf:
+            return " [95 %: beyond what was measured]"
         start = "below what was measured" if math.isinf(low) and low < 0 else self._end(low)
         return f" [95 %: {start} to {self._end(high)}]"
 

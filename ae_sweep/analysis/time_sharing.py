@@ -77,7 +77,7 @@ def _corners(curve: RateCurve) -> list[RatePoint]:
 def lower_hull(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
     """Return which points are corners of the lower convex hull in (bits, MSE).
 
-    The hull ends at the smallest MSE: more bits for more error are no trade.
+    The hull ends at the smallest MSE: nobody trades more bits for more error.
 
     Parameters
     ----------

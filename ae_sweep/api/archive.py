@@ -65,7 +65,7 @@ def import_sweep(
     ConfigError
         If no sweep can have the name.
     DataError
-        If the directory is no export, or one that was changed.
+        If the directory is not an export, or one that was changed.
     ConflictError
         If something is stored under the name.
     StoreError
@@ -85,8 +85,10 @@ def adopt_store(store: Path | str | None = None) -> Adoption:
         If the runs are not in the store's own database.
     NotStoredError
         If nothing is stored there.
+    ConflictError
+        If a sweep is running in it.
     StoreError
-        If it cannot be written, has no artifacts, or a sweep is running in it.
+        If it cannot be written, or has no artifacts.
     """
     from ae_sweep import tracking
 

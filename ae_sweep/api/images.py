@@ -109,7 +109,7 @@ def class_numbers(dataset: ImageDataset, wanted: Sequence[int | str] = ()) -> li
     Parameters
     ----------
     wanted
-        Numbers of classes, or their names; a text that is no name may be a number.
+        Numbers of classes, or their names; a text that is not a name may be a number.
 
     Raises
     ------

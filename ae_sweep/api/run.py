@@ -10,8 +10,14 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
-from ae_sweep.api.stored import Sweep
-from ae_sweep.config import IMAGE_OPTIONS, MODEL_SETTINGS, PARAMETERS, ImageOptions
+from ae_sweep.api.sweep import Sweep
+from ae_sweep.config import (
+    IMAGE_OPTIONS,
+    MODEL_SETTINGS,
+    PARAMETERS,
+    ImageOptions,
+    make_cluster,
+)
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
@@ -22,7 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from ae_sweep.config import Choices, Colour, Fit, MethodName, PrunerName, Range, SamplerName
+    from ae_sweep.config import (
+        Choices,
+        ClusterConfig,
+        Colour,
+        Fit,
+        MethodName,
+        PrunerName,
+        Range,
+        SamplerName,
+    )
     from ae_sweep.runner.engine import Announce, EngineFactory
     from ae_sweep.runner.estimate import Estimate
     from ae_sweep.runner.execution import FinishedSweep, RunEvent
@@ -94,7 +109,17 @@ class SweepSettings(TypedDict, total=False):
     device: str
     """auto, cpu, cuda, cuda:N or mps."""
     workers: int | Literal["auto"]
-    """Trials at a time, each in a process if there are several."""
+    """Trials at a time, each in a process if there are several; of a cluster auto if left out."""
+    cluster: str
+    """Train on the nodes of a Ray cluster, of which this machine is one: HOST:PORT of its head, or
+    local for a cluster of this machine. Needs the extra ae-sweep[cluster]."""
+    cpus_per_trial: int
+    """Of a cluster: processor cores of each trial, and the threads it computes with."""
+    gpus_per_trial: float
+    """Of a cluster: GPUs of each trial, 0 to 1."""
+    data_on_nodes: Path | str
+    """Of a cluster: where every node finds the images by itself; they are sent there if left
+    out."""
     image_memory: float
     """GB of memory that the images may take in each process; half of what there is if left out."""
     resume: bool
@@ -141,8 +166,8 @@ def run_sweep(
         If a setting is wrong.
     ConflictError
         If the name is taken and the sweep is not resumed, or is stored with other settings.
-    DataError, DeviceError, StoreError, WorkerError
-        If the data set, the device, the store or a worker process cannot be used.
+    DataError, DeviceError, StoreError, WorkerError, ClusterError
+        If the data set, the device, the store, a worker process or the cluster cannot be used.
     NotStoredError
         If no trial finished for a latent dim, or there is no sweep to resume.
     NotPublishedError
@@ -227,7 +252,8 @@ def plan_sweep(
     from ae_sweep.runner import execution
 
     request = _request(name, store, settings, announce=ignore)
-    return execution.plan_sweep(request, announce=ignore)
+    with contextlib.closing(execution.plan_sweep(request, announce=ignore)) as estimate:
+        return estimate
 
 
 def _request(
@@ -240,7 +266,8 @@ def _request(
     now = time.localtime()
     if _use_images(given, announce=announce) and name is None:
         name = new_name("images", now)
-    data_dir, workers = given.pop("data_dir", None), given.pop("workers", 1)
+    data_dir, workers = given.pop("data_dir", None), given.pop("workers", None)
+    cluster = _cluster(given)
     return make_request(
         name,
         store=open_at(store, announce=None if announce is ignore else announce),
@@ -250,7 +277,10 @@ def _request(
         take_over=given.pop("take_over", False),
         data_dir=data_dir_at(data_dir),
         device=given.pop("device", DEFAULT_DEVICE),
-        workers=parse_workers(str(workers)),
+        workers=parse_workers(
+            None if workers is None else str(workers), on_cluster=cluster is not None
+        ),
+        cluster=cluster,
         engine=given.pop("engine", None),
         image_memory=_image_memory(given.pop("image_memory", None)),
         given={key: _value(key, value) for key, value in given.items()},
@@ -277,7 +307,7 @@ def _use_images(given: dict[str, Any], *, announce: Announce) -> bool:
     Raises
     ------
     ConfigError
-        If they are no images, or an option of own images is wrong.
+        If they are not images, or an option of own images is wrong.
     """
     dataset = given.get("dataset")
     if dataset is None or isinstance(dataset, str | os.PathLike):
@@ -308,6 +338,32 @@ def _value(key: str, value: Any) -> Any:
     return str(value)
 
 
+def _cluster(given: dict[str, Any]) -> ClusterConfig | None:
+    """Take the settings of a cluster out of what is given.
+
+    Raises
+    ------
+    ConfigError
+        If one is wrong, or given without a cluster.
+    """
+    gpus, cpus = given.pop("gpus_per_trial", None), given.pop("cpus_per_trial", None)
+    address, at = given.pop("cluster", None), given.pop("data_on_nodes", None)
+    try:
+        gpus = None if gpus is None else float(gpus)
+        cpus = None if cpus is None else operator.index(cpus)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"gpus_per_trial must be a number and cpus_per_trial a whole one, got {gpus!r} and "
+            f"{cpus!r}"
+        ) from None
+    return make_cluster(
+        None if address is None else str(address),
+        cpus_per_trial=cpus,
+        gpus_per_trial=gpus,
+        data_on_nodes=None if at is None else str(at),
+    )
+
+
 def _image_memory(value: Any) -> float | None:
     if value is None:
         return None
@@ -322,11 +378,13 @@ def _events(
 ) -> Generator[RunEvent, None, FinishedSweep]:
     from ae_sweep.runner import execution
 
-    estimate = execution.plan_sweep(request, announce=announce)
-    yield execution.SweepPlanned(estimate)
-    return (
-        yield from execution.execute(request, estimate, shield=interrupts.shield, announce=announce)
-    )
+    with contextlib.closing(execution.plan_sweep(request, announce=announce)) as estimate:
+        yield execution.SweepPlanned(estimate)
+        return (
+            yield from execution.execute(
+                request, estimate, shield=interrupts.shield, announce=announce
+            )
+        )
 
 
 def _opened(request: SweepRequest, finished: FinishedSweep) -> Sweep:

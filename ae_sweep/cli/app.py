@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ from ae_sweep.cli.delete import delete
 from ae_sweep.cli.dimensions import dimensions
 from ae_sweep.cli.doctor import doctor
 from ae_sweep.cli.encode import encode
-from ae_sweep.cli.error_handler import DEBUG_VARIABLE
+from ae_sweep.cli.error_handler import DEBUG_VARIABLE, EXIT_INTERRUPTED
 from ae_sweep.cli.export import export
 from ae_sweep.cli.frontier import frontier
 from ae_sweep.cli.identity import identity
@@ -35,7 +36,7 @@ from ae_sweep.cli.run import run
 from ae_sweep.cli.sample import sample
 from ae_sweep.cli.sync import sync
 from ae_sweep.cli.ui import ui
-from ae_sweep.isolation import isolate_process
+from ae_sweep.isolation import fails_at_exit, isolate_process
 from ae_sweep.version import __version__
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ app.command(cls=ListCommand)(export)
 app.command("import", cls=ListCommand)(import_)
 app.command(cls=ListCommand)(data)
 app.command(cls=ListCommand)(doctor)
+
+LEFT_SECONDS = 3.0
+"""After an interruption, for Python to shut down."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -115,7 +119,21 @@ def main() -> None:
     finally:
         # All is printed and stored: while Python shuts down, Ctrl-C could only print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if fails_at_exit() and isinstance(code, int):
+        os._exit(code)
+    if code == EXIT_INTERRUPTED:
+        _end_within(LEFT_SECONDS, EXIT_INTERRUPTED)
     sys.exit(code)
+
+
+def _end_within(seconds: float, code: int) -> None:
+    """End the process after some seconds if Python has not shut down by then.
+
+    It waits for the threads in which MLflow downloads, and those for a server that hangs.
+    """
+    timer = threading.Timer(seconds, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 def exit_code(arguments: Sequence[str]) -> int | str | None:

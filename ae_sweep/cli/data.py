@@ -18,8 +18,8 @@ from ae_sweep.cli.options import (
     JsonOption,
     ScaleOption,
     StrictOption,
+    image_options,
 )
-from ae_sweep.config import ImageOptions
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir, data_dir_at, images_at
 from ae_sweep.messages import counted, option_name, visible
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ae_sweep.analysis import Spectrum
+    from ae_sweep.config import ImageOptions
     from ae_sweep.data import Prepared
 
 
@@ -57,13 +58,13 @@ def data(
 
     Example: ae-sweep data fashion-mnist
     """
-    options = _options(
+    options = image_options(
+        scale=scale,
+        strict=strict,
         image_size=image_size,
         fit=fit,
         colour=colour,
         background=background,
-        scale="True" if scale else None,
-        strict="True" if strict else None,
     )
 
     from ae_sweep import data as images
@@ -82,10 +83,6 @@ def data(
         return
     prepared = images.prepare(path, options=options, cache_dir=cache_dir(), announce=say)
     _show_own(prepared, json_output=json_output)
-
-
-def _options(**texts: str | None) -> ImageOptions:
-    return ImageOptions.from_texts({key: text for key, text in texts.items() if text is not None})
 
 
 def _show_named(

@@ -21,7 +21,7 @@ def delete(
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Delete a sweep, or what is left of one whose run was deleted in MLflow; its name is free.
+    """Delete a sweep, or what is left of one whose run was deleted in MLflow, and free its name.
 
     Its runs become MLflow's deleted runs: the MLflow UI shows and restores them until `mlflow gc`
     removes them with their files.

@@ -20,9 +20,9 @@ from ae_sweep.cli.options import (
     ScaleOption,
     StoreOption,
     StrictOption,
+    image_options,
 )
 from ae_sweep.cli.output_file import check_out, write_figure
-from ae_sweep.config import ImageOptions
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import option_name
 
@@ -69,15 +69,14 @@ def dimensions(
     Example: ae-sweep dimensions mnist
     """
     check_out(out)
-    texts = {
-        "image_size": image_size,
-        "fit": fit,
-        "colour": colour,
-        "background": background,
-        "scale": "True" if scale else None,
-        "strict": "True" if strict else None,
-    }
-    options = ImageOptions.from_texts({key: text for key, text in texts.items() if text})
+    options = image_options(
+        scale=scale,
+        strict=strict,
+        image_size=image_size,
+        fit=fit,
+        colour=colour,
+        background=background,
+    )
     if options.written and (sweep is not None or dataset is None):
         given = ", ".join(map(option_name, options.written))
         raise ConfigError(f"{given}: a sweep's images are converted as they were; leave it out")

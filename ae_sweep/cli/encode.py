@@ -22,7 +22,6 @@ from ae_sweep.cli.options import (
     whole_number,
 )
 from ae_sweep.cli.output_file import check_new_file, write_out
-from ae_sweep.errors import ConfigError
 from ae_sweep.messages import counted
 
 if TYPE_CHECKING:
@@ -57,7 +56,9 @@ def encode(
     ] = None,
     bits: Annotated[
         float | None,
-        typer.Option(parser=number, metavar="N", help="Best quality with at most N bits an image."),
+        typer.Option(
+            parser=number, metavar="N", help="Best quality with at most N bits per image."
+        ),
     ] = None,
     psnr: Annotated[
         float | None,
@@ -77,19 +78,16 @@ def encode(
     """Code images into one file with a trained model; `ae-sweep decode` makes pictures of it.
 
     The rates of the models to choose from are measured first, once: the measurement is logged to
-    their runs in MLflow. The file names its model, which a decoder needs, and no file names.
+    their runs in MLflow. The file names its model, which a decoder needs, and keeps no file names.
 
     Example: ae-sweep encode photos/ -o photos.aes --dim 32 --bits 80
     """
     check_new_file(out, force=force)
-    if dim is not None and run is not None:
-        raise ConfigError("--dim and --run both choose the model; give one of them")
-    if bits is not None and psnr is not None:
-        raise ConfigError("--bits and --psnr both choose the operating point; give one of them")
 
     from ae_sweep import inspection
     from ae_sweep.codec import ans
 
+    inspection.check_choice(latent_dim=dim, run_id=run, bits=bits, psnr=psnr)
     ans.require_coder()
     trained = load_sweep(
         _sweep_of(run, store) if sweep is None and run is not None else sweep,
@@ -137,6 +135,6 @@ def _summary(encoded: EncodedImages, out: Path) -> str:
     trial, point = encoded.chosen.trial, encoded.chosen.point
     return (
         f"{out}: {counted(encoded.images, 'image')}, {len(encoded.content):,} bytes, "
-        f"{encoded.bits:.1f} bits an image, {quality} (PSNR of the mean MSE; {trial.name}, "
+        f"{encoded.bits:.1f} bits per image, {quality} (PSNR of the mean MSE; {trial.name}, "
         f"{point.setting})"
     )

@@ -70,7 +70,7 @@ def frontier(
         typer.Option(
             "--dimensions",
             help="Mark how many dimensions there are: over dims as the command dimensions "
-            "estimates it, over bits 6.02 · dR/dPSNR of each curve.",
+            "estimates it, over bits 6.02 · dR/dPSNR, on the first curve; listed for each.",
         ),
     ] = False,
     interpolation: Annotated[

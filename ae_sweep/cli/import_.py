@@ -22,13 +22,15 @@ def import_(
     store: StoreOption = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Of the sweep here; the one it had if left out."),
+        typer.Option(
+            "--name", metavar="NAME", help="Name of the sweep here; the exported one if left out."
+        ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Write an exported sweep into a store, where it is shown and resumed as before.
 
-    Every file is verified first. Nothing is written over: a name that is taken is refused.
+    Every file is verified first. Nothing is overwritten: a name that is taken is refused.
 
     Example: ae-sweep import digits-export --store elsewhere
     """

@@ -45,7 +45,7 @@ def _facts(found: InspectedFile) -> list[tuple[str, str]]:
     facts = [
         ("images", f"{found.images:,} of {times(found.image_shape)} (channels, height, width)"),
         ("size", f"{found.file_bytes:,} bytes, {found.payload_bytes:,} of them payload"),
-        ("rate", f"{found.bits:.1f} bits an image, {found.bpp:.3f} per pixel"),
+        ("rate", f"{found.bits:.1f} bits per image, {found.bpp:.3f} bits per pixel"),
         ("codec", f"{found.digest}, operating point {found.point}"),
     ]
     if (origin := found.origin) is not None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ae_sweep.config import ImageOptions
 from ae_sweep.locations import DEFAULT_STORE
 from ae_sweep.messages import shorten
 
@@ -20,7 +21,7 @@ StoreOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Write over what is there already.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing output.")]
 SweepArgument = Annotated[
     str | None, typer.Argument(metavar="SWEEP", help="Name of a sweep; the latest if left out.")
 ]
@@ -117,3 +118,21 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"{shorten(text)} is not a number") from None
+
+
+def image_options(*, scale: bool, strict: bool, **texts: str | None) -> ImageOptions:
+    """Return how own images are to be converted.
+
+    Parameters
+    ----------
+    texts
+        The options with a value, by name; None where one was not given.
+
+    Raises
+    ------
+    ConfigError
+        If a value is none of its option.
+    """
+    switches = {"scale": "True" if scale else None, "strict": "True" if strict else None}
+    given = {name: text for name, text in {**texts, **switches}.items() if text is not None}
+    return ImageOptions.from_texts(given)

@@ -11,6 +11,7 @@ from ae_sweep.runner.schedule import schedule_text
 if TYPE_CHECKING:
     from ae_sweep.config import SweepConfig
     from ae_sweep.locations import Store
+    from ae_sweep.runner.engine import Engine
     from ae_sweep.runner.estimate import Estimate
     from ae_sweep.runner.setup import SweepSetup
 
@@ -40,11 +41,8 @@ def plan_lines(estimate: Estimate) -> list[str]:
             f"data     {card.name}: {card.train_images:,} training, "
             f"{card.val_images:,} validation, {card.test_images:,} test images; {card.source}"
         ),
-        (
-            f"device   {engine.parameters()['device_name']}, "
-            f"{setup.precision.name} ({setup.precision.reason})"
-        ),
-        *_workers_lines(engine.workers),
+        (f"device   {estimate.device_name}, {setup.precision.name} ({setup.precision.reason})"),
+        *_workers_lines(engine),
         f"store    {estimate.store.root}{_runs_elsewhere(estimate.store)}",
         (
             f"time     about {in_words(estimate.expected_seconds)}, "
@@ -77,10 +75,15 @@ def _schedule_lines(setup: SweepSetup) -> list[str]:
     return [f"chosen   {text}"]
 
 
-def _workers_lines(count: int) -> list[str]:
-    if count == 1:
+def _workers_lines(engine: Engine) -> list[str]:
+    described = getattr(engine, "described", None)  # of a cluster's
+    if described is not None:
+        return [f"workers  {described}; their speed was measured together"]
+    if engine.workers == 1:
         return []
-    return [f"workers  {count} processes, a trial in each; their speed was measured together"]
+    return [
+        f"workers  {engine.workers} processes, a trial in each; their speed was measured together"
+    ]
 
 
 def _runs_elsewhere(store: Store) -> str:

@@ -32,6 +32,7 @@ from ae_sweep.cli.table_options import (
     setting_options,
     with_table_options,
 )
+from ae_sweep.config import make_cluster
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.locations import data_dir_at, open_at
 from ae_sweep.runner.request import DEFAULT_DEVICE
@@ -124,14 +125,49 @@ def run(
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
     ] = DEFAULT_DEVICE,
     workers: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="N|auto",
             help="Train N trials at a time, each in a process with its share of the cores, or as "
-            "many as a short measurement finds best. On a CPU, the number of threads decides "
-            "the last digits of a result.",
+            "many as a short measurement finds best, or as a cluster holds. On a CPU, the number "
+            "of threads decides the last digits of a result. [default: 1; auto with --cluster]",
         ),
-    ] = "1",
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|local",
+            help="Train on the nodes of a Ray cluster, of which this machine is one: the address "
+            "of its head. local starts a cluster of this machine and ends it. Needs the extra "
+            "ae-sweep[cluster].",
+        ),
+    ] = None,
+    cpus_per_trial: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="With --cluster: processor cores of each trial, and the threads it computes with. "
+            "[default: 1]",
+        ),
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="X",
+            help="With --cluster: GPUs of each trial, 0 to 1; 0.25 trains four on each GPU. "
+            "[default: 1 where the cluster has any]",
+        ),
+    ] = None,
+    data_on_nodes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --cluster: where every node finds the images by itself, of a named data set "
+            "the directory of its files. They are sent to the nodes if left out.",
+        ),
+    ] = None,
     image_memory: Annotated[
         float | None,
         typer.Option(
@@ -191,7 +227,13 @@ def run(
     Example: ae-sweep run --dims 2 8 32 128 1024
     """
     place, files = open_at(store, announce=say), data_dir_at(data_dir)
-    wanted = parse_workers(workers)
+    asked = make_cluster(
+        cluster,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        data_on_nodes=data_on_nodes,
+    )
+    wanted = parse_workers(workers, on_cluster=asked is not None)
     given = {
         **table_options, "dims": dims, "trials": trials, "repeats": repeats, "retries": retries,
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
@@ -213,6 +255,7 @@ def run(
         data_dir=files,
         device=device,
         workers=wanted,
+        cluster=asked,
         image_memory=image_memory,
     )
 
@@ -222,17 +265,18 @@ def run(
 
     interrupts = Interrupts()
     with interrupts.caught():
-        estimate = plan_sweep(request, announce=say)
-        if dry_run:
-            if json_output:
-                print_json(estimate.document())
-            else:
-                typer.echo("\n".join(plan_lines(estimate)))
-            return
-        for line in plan_lines(estimate):
-            say(line)
-        finished = _train(request, estimate, interrupts)
-        _print_result(finished, request, json_output=json_output)
+        with contextlib.closing(plan_sweep(request, announce=say)) as estimate:
+            document, lines = estimate.document(), plan_lines(estimate)
+            if not dry_run:
+                for line in lines:
+                    say(line)
+                finished = _train(request, estimate, interrupts)
+        if not dry_run:
+            _print_result(finished, request, json_output=json_output)
+        elif json_output:
+            print_json(document)
+        else:
+            typer.echo("\n".join(lines))
 
 
 def _train(request: SweepRequest, estimate: Estimate, interrupts: Interrupts) -> FinishedSweep:

@@ -25,7 +25,7 @@ def sample(
     sweep: SweepArgument = None,
     dims: DimsOption = None,
     count: Annotated[
-        int, typer.Option(parser=whole_number, metavar="N", help="How many images a row.")
+        int, typer.Option(parser=whole_number, metavar="N", help="Images per row.")
     ] = 10,
     seed: Annotated[
         int, typer.Option(parser=whole_number, metavar="N", help="Seeds the codes.")

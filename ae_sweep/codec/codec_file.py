@@ -23,18 +23,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import stat
 import struct
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ae_sweep.errors import ConfigError, DataError
+from ae_sweep.files import open_regular
 from ae_sweep.messages import counted, times, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
 MAGIC = b"\x89AES\r\n\x1a\n"
 VERSION = 1
@@ -106,8 +105,8 @@ def parse(content: bytes) -> CodecFile:
     Raises
     ------
     DataError
-        If they are no codec file, of a newer version, damaged, too short or too long; each with a
-        message of its own.
+        If they are not a codec file, of a newer version, damaged, too short or too long; each with
+        a message of its own.
     """
     file, payload_bytes = _parse_header(content)
     expected = FRAME_BYTES + payload_bytes
@@ -138,7 +137,7 @@ def read(path: Path) -> CodecFile:
         If it cannot be read, or as ``parse``; the message starts with its path.
     """
     try:
-        with _open_regular(path) as file:
+        with open_regular(path) as file:
             header = file.read(HEADER_BYTES)
             _, payload_bytes = _parse_header(header)
             rest = file.read(payload_bytes + _CRC.size)
@@ -193,19 +192,6 @@ def check_shape(file: CodecFile, image_shape: tuple[int, int, int]) -> None:
             f"the file holds images of {times(file.image_shape)}, the model makes images of "
             f"{times(image_shape)} (channels, height, width): the file is damaged"
         )
-
-
-def _open_regular(path: Path) -> BinaryIO:
-    """Open a regular file, without waiting for anything else that the path may name."""
-    # Opening a device can have effects of its own, so the type is asked for before and after.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise DataError("it is not a regular file")
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = os.fdopen(os.open(path, flags | getattr(os, "O_NOCTTY", 0)), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise DataError("it is not a regular file")
-    return file
 
 
 def _parse_header(content: bytes) -> tuple[CodecFile, int]:

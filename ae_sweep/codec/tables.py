@@ -140,7 +140,7 @@ class Tables:
         alphabet = self.alphabet
         if symbols_NK.ndim != 2 or symbols_NK.shape[1] != alphabet.coordinates:
             raise ConfigError(
-                f"these tables code {alphabet.coordinates} symbols an image, got an array of "
+                f"these tables code {alphabet.coordinates} symbols per image, got an array of "
                 f"shape {symbols_NK.shape}"
             )
         if (symbols_NK < alphabet.low_K).any() or (symbols_NK > alphabet.high_K).any():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 MAX_WORKERS = 64
+MAX_SEATS = 10_000
+"""Of a cluster."""
 
 
 def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -93,19 +95,29 @@ def some_dims(texts: Sequence[str] | None) -> tuple[int, ...] | None:
     return parse_dims(texts)[0] if texts else None
 
 
-def parse_workers(text: str) -> int | None:
+def parse_workers(text: str | None, *, on_cluster: bool = False) -> int | None:
     """Read a number of workers; None is ``auto``.
+
+    Parameters
+    ----------
+    text
+        None takes the default: one on this machine, all that there is room for on a cluster.
+    on_cluster
+        Whether they are seats of a cluster, of which there may be many.
 
     Raises
     ------
     ConfigError
         If it is neither.
     """
+    if text is None:
+        text = "auto" if on_cluster else "1"
+    most = MAX_SEATS if on_cluster else MAX_WORKERS
     if text == "auto":
         return None
-    form = f"a whole number from 1 to {MAX_WORKERS}, or auto"
+    form = f"a whole number from 1 to {most}, or auto"
     workers = _number(text, int, "--workers", form)
-    if not 1 <= workers <= MAX_WORKERS:
+    if not 1 <= workers <= most:
         raise ConfigError(f"--workers {shorten(text)} is not {form}")
     return workers
 

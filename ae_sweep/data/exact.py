@@ -80,8 +80,8 @@ def write_picture(path: Path, pixels_CHW: Bytes) -> None:
     """
     if pixels_CHW.shape[0] not in (1, 3):
         raise DataError(
-            f"an image of {pixels_CHW.shape[0]} channels is no picture: decode it in Python with "
-            "ae_sweep.inspection.decode_file"
+            f"an image of {pixels_CHW.shape[0]} channels is not a picture: decode it in Python "
+            "with ae_sweep.inspection.decode_file"
         )
     grey_or_colour = pixels_CHW[0] if len(pixels_CHW) == 1 else pixels_CHW.transpose(1, 2, 0)
     try:
@@ -109,7 +109,7 @@ def _pictures(path: Path) -> Iterator[Path]:
         )
     elif path.suffix.lower() not in ENDINGS:
         raise ConfigError(
-            f"{visible(path)} is no picture by its ending ({', '.join(sorted(ENDINGS))}) and no "
+            f"{visible(path)} is not a picture by its ending ({', '.join(sorted(ENDINGS))}) and no "
             "file of arrays (.npy, .npz)"
         )
     else:

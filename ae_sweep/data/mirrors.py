@@ -119,7 +119,7 @@ def _content(address: str, *, most_bytes: int, stall_seconds: float) -> bytes:
     OSError, http.client.HTTPException
         If it cannot be fetched.
     ValueError
-        If it is no web address, is larger, or takes too long.
+        If it is not a web address, is larger, or takes too long.
     """
     if not address.startswith(("http://", "https://")):
         raise ValueError("not a web address")

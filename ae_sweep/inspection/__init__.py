@@ -16,6 +16,7 @@ from ae_sweep.inspection.dimensions import Dimensions, dimensions, dimensions_of
 from ae_sweep.inspection.encoding import (
     ChosenCodec,
     EncodedImages,
+    check_choice,
     choose_codec,
     encode_images,
     encode_with,
@@ -77,6 +78,7 @@ __all__ = [
     "RateProgress",
     "Reconstructions",
     "References",
+    "check_choice",
     "choose_codec",
     "chosen_references",
     "curve_statistics",

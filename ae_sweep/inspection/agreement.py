@@ -10,11 +10,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ae_sweep import analysis
-from ae_sweep.api.models import load_model
-from ae_sweep.codec import storage
 from ae_sweep.errors import ConfigError
-from ae_sweep.files import make_private, write_atomically
-from ae_sweep.inspection.rates import codec_of
+from ae_sweep.files import make_private, read_regular, write_atomically
+from ae_sweep.inspection.run_codecs import open_codec
 from ae_sweep.messages import ignore, visible
 
 if TYPE_CHECKING:
@@ -148,10 +146,8 @@ def coded_agreements(
     found: dict[tuple[str | None, int | None], float] = {}
     for run_id in dict.fromkeys(point.run_id for point in points if point.run_id in by_run):
         model = by_run[str(run_id)]
-        trained = load_model(sweep.runs, str(run_id), expected=model.trial.point.condition).model
-        codec = storage.from_bytes(codec_of(sweep, model))
-        encode = trained.encode if trained.codebook is None else trained.tokens
-        latents_ND = encode(x_NCHW)
+        trained, codec, _ = open_codec(sweep, model)
+        latents_ND = trained.codes(x_NCHW)
         for index in [point.index for point in points if point.run_id == run_id]:
             if index is None:
                 continue
@@ -163,9 +159,7 @@ def coded_agreements(
 
 def _read(path: Path, dataset: ImageDataset) -> Classifier | None:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return None
-        arrays = load(path.read_bytes())
+        arrays = load(read_regular(path, most_bytes=MOST_BYTES))
     except (OSError, SafetensorError, ValueError):
         return None
     return analysis.Classifier.from_arrays(arrays, image_shape=dataset.card.image_shape)

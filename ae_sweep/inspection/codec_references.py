@@ -97,7 +97,7 @@ def _curve(
     codec: ImageCodec, arrangement: str, x_NCHW: Array, points: Sequence[RatePoint]
 ) -> RateCurve:
     images = counted(len(x_NCHW), "test image")
-    how = "as one picture" if arrangement == MOSAIC else "a file each"
+    how = "as one picture" if arrangement == MOSAIC else "one file per image"
     settings = f" ({codec.settings})" if codec.settings else ""
     return RateCurve(
         name=f"{codec.title}, {arrangement}",

@@ -95,7 +95,7 @@ def _quantise(codec: Codec, index: int) -> Callable[[Array], Array]:
 
 
 def _bits(operating: OperatingPoint, symbols_NK: Array) -> float:
-    """Return the bits an image of a joint stream, once it has been decoded and compared.
+    """Return the bits per image of a joint stream, once it has been decoded and compared.
 
     Without a coder they are the code's length by its tables.
     """

@@ -17,8 +17,9 @@ from ae_sweep.codec import ans, artifact, codec_file, storage
 from ae_sweep.codec.codec_file import FRAME_BYTES
 from ae_sweep.errors import DataError, NotStoredError, StoreError
 from ae_sweep.inspection import kept_rates
-from ae_sweep.inspection.encoding import check_codec, decoded_batches
+from ae_sweep.inspection.encoding import decoded_batches
 from ae_sweep.inspection.model_coding import codec_digest
+from ae_sweep.inspection.run_codecs import check_codec
 from ae_sweep.locations import open_at
 from ae_sweep.messages import visible
 from ae_sweep.tracking import names
@@ -118,7 +119,7 @@ def decode_file(
     Raises
     ------
     DataError
-        If the file is no coded file, damaged, or of another image shape or operating point than
+        If the file is not a coded file, damaged, or of another image shape or operating point than
         its model has.
     NotStoredError
         If the store has no such model.
@@ -162,7 +163,7 @@ def inspect_file(
     Raises
     ------
     DataError
-        If it is no coded file, or damaged.
+        If it is not a coded file, or damaged.
     StoreError
         If the store cannot be read.
     """

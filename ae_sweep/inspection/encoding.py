@@ -13,11 +13,11 @@ import numpy as np
 
 from ae_sweep import analysis, data
 from ae_sweep.analysis.distortion import NotApplicable
-from ae_sweep.api.models import load_model
-from ae_sweep.codec import ans, artifact, codec_file, storage
+from ae_sweep.codec import ans, artifact, codec_file
 from ae_sweep.codec.codec_file import MOST_IMAGES, CodecFile
 from ae_sweep.errors import ConfigError, DataError
-from ae_sweep.inspection.rates import codec_of, finish, iter_rates_of, trial_of
+from ae_sweep.inspection.rates import finish, iter_rates_of, trial_of
+from ae_sweep.inspection.run_codecs import open_codec
 from ae_sweep.messages import times
 
 if TYPE_CHECKING:
@@ -78,6 +78,37 @@ class EncodedImages:
         return analysis.psnr_db(self.mse)
 
 
+def check_choice(
+    *,
+    latent_dim: int | None = None,
+    run_id: str | None = None,
+    bits: float | None = None,
+    psnr: float | None = None,
+) -> None:
+    """Refuse a choice of a model and an operating point that nothing can meet.
+
+    Parameters
+    ----------
+    latent_dim, run_id
+        See `rates_to_choose_from`.
+    bits, psnr
+        See `choose_codec`.
+
+    Raises
+    ------
+    ConfigError
+        With the value, before anything is measured.
+    """
+    if latent_dim is not None and run_id is not None:
+        raise ConfigError("--dim and --run both choose the model; give one of them")
+    if bits is not None and psnr is not None:
+        raise ConfigError("--bits and --psnr both choose the operating point; give one of them")
+    if bits is not None and not bits > 0:
+        raise ConfigError(f"--bits must be a positive number, got {bits:g}")
+    if psnr is not None:
+        analysis.mse_of_psnr(psnr)
+
+
 def rates_to_choose_from(
     sweep: Sweep, *, latent_dim: int | None = None, run_id: str | None = None
 ) -> Generator[RateProgress, None, MeasuredRates]:
@@ -97,8 +128,7 @@ def rates_to_choose_from(
     NotStoredError
         If there is no such model.
     """
-    if latent_dim is not None and run_id is not None:
-        raise ConfigError("--dim and --run both choose the model; give one of them")
+    check_choice(latent_dim=latent_dim, run_id=run_id)
     if run_id is not None:
         return iter_rates_of(sweep, [trial_of(sweep, run_id)])
     points = sweep.points(None if latent_dim is None else [latent_dim])
@@ -119,7 +149,7 @@ def choose_codec(
     rates
         Of the models to choose from.
     bits
-        The point of the least error with at most that many bits an image.
+        The point of the least error with at most that many bits per image.
     psnr
         The point of the fewest bits that reaches that PSNR in dB. Without either, the point of
         the fewest bits within 0.5 dB of the best.
@@ -127,15 +157,15 @@ def choose_codec(
     Raises
     ------
     ConfigError
-        If both are given, no point fits, or the models cannot be coded.
+        If both are given, one cannot be reached by any code, no point fits, or the models cannot
+        be coded.
     EntropyCoderError
         If constriction is not installed.
     StoreError, NotStoredError, DataError
         If the model or its codec cannot be read, or they do not belong together.
     """
     ans.require_coder()
-    if bits is not None and psnr is not None:
-        raise ConfigError("--bits and --psnr both choose the operating point; give one of them")
+    check_choice(bits=bits, psnr=psnr)
     curves = [model.coded for model in rates.models if model.coded is not None]
     if not curves:
         raise ConfigError("; ".join(rates.findings) or "no model has a codec")
@@ -143,46 +173,14 @@ def choose_codec(
     if isinstance(point, NotApplicable):
         raise ConfigError(f"{point.reason}; give another --bits, --psnr or --dim")
     measured = next(model for model in rates.models if model.trial.run_id == point.run_id)
-    content = codec_of(sweep, measured)
-    codec = storage.from_bytes(content)
-    loaded = load_model(sweep.runs, measured.trial.run_id, expected=measured.trial.point.condition)
-    check_codec(codec, loaded.model, sha256=loaded.sha256, run_id=measured.trial.run_id)
+    model, codec, content = open_codec(sweep, measured)
     return ChosenCodec(
         trial=measured.trial,
         point=point,
-        model=loaded.model,
+        model=model,
         codec=codec,
         digest=artifact.digest(content),
     )
-
-
-def check_codec(codec: Codec, model: TrainedAutoencoder, *, sha256: str, run_id: str) -> None:
-    """Refuse a codec that is not its model's, before anything is decoded with it.
-
-    Raises
-    ------
-    DataError
-        If it names another model file, or its arrays do not fit the network.
-    """
-    if codec.model_sha256 != sha256:
-        raise DataError(
-            f"the codec of run {run_id} is of the model file with SHA-256 "
-            f"{codec.model_sha256[:32]}…, and that of the run has {sha256[:32]}…: one of them was "
-            "exchanged; restore it"
-        )
-    width = model.latent_dim
-    if codec.transform is not None:
-        fits = model.codebook is None and len(codec.transform.mean_D) == width
-    else:
-        alphabets = [point.tables.alphabet for point in codec.points]
-        fits = model.codebook is not None and all(
-            each.coordinates == width
-            and each.low_K.min() >= 0
-            and each.high_K.max() < model.codebook
-            for each in alphabets
-        )
-    if not fits or codec.image_shape != model.image_shape:
-        raise DataError(f"the codec of run {run_id} does not fit its model: restore it")
 
 
 def encode_images(
@@ -219,6 +217,7 @@ def encode_images(
         If a model cannot be read.
     """
     ans.require_coder()
+    check_choice(bits=bits, psnr=psnr)
     measuring = rates_to_choose_from(sweep, latent_dim=latent_dim, run_id=run_id)
     rates = finish(measuring, sweep.announce)
     return encode_with(choose_codec(sweep, rates, bits=bits, psnr=psnr), images)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import tracking
-from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
+from ae_sweep.analysis.rate_curve import CurveKind
 from ae_sweep.codec import ans
-from ae_sweep.errors import ConfigError
-from ae_sweep.files import make_private, write_atomically
+from ae_sweep.files import make_private, read_regular, write_atomically
+from ae_sweep.inspection.curve_documents import curve_document, curve_from
 from ae_sweep.inspection.result import RunFindings
 from ae_sweep.locations import cache_dir
 from ae_sweep.tracking import names
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ae_sweep.analysis.rate_curve import RateCurve
     from ae_sweep.inspection.model_coding import CodedModel
 
 SCHEMA = "ae-sweep/coded-rates"
@@ -57,7 +57,7 @@ class KeptRates:
             "model_sha256": self.model_sha256,
             "codec": self.codec,
             "notes": list(self.notes),
-            "curves": [asdict(curve) for curve in self.curves],
+            "curves": [curve_document(curve) for curve in self.curves],
         }
 
     def findings(self, codec: bytes | None) -> RunFindings:
@@ -124,10 +124,10 @@ def parse(content: bytes | None) -> KeptRates | None:
             dataset_digest=str(document["dataset_digest"]),
             model_sha256=str(document["model_sha256"]),
             codec=None if document["codec"] is None else str(document["codec"]),
-            curves=tuple(_curve(each) for each in document["curves"]),
+            curves=tuple(map(curve_from, document["curves"])),
             notes=tuple(map(str, document["notes"])),
         )
-    except (ConfigError, KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     estimated = any(curve.kind is CurveKind.ESTIMATED for curve in kept.curves)
     return None if estimated and ans.is_available() else kept
@@ -174,44 +174,20 @@ def drop_cached(kept: KeptRates) -> None:
 
 
 def _folder(model_sha256: str, dataset_digest: str) -> Path:
-    # Both come from a store: what is no hexadecimal number is no part of a path.
+    # Both come from a store: what is not a hexadecimal number is left out of a path.
     name = f"{model_sha256[:32]}-{dataset_digest[:32]}"
     return cache_dir() / CACHE / (name if name.replace("-", "").isalnum() else "none")
 
 
 def _content(file: Path, most: int = MOST_DOCUMENT_BYTES) -> bytes | None:
     try:
-        return file.read_bytes() if file.is_file() and file.stat().st_size <= most else None
+        return read_regular(file, most_bytes=most)
     except OSError:
         return None
 
 
 def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1, allow_nan=False).encode()
-
-
-def _curve(document: dict[str, Any]) -> RateCurve:
-    fields = dict(document)
-    fields["kind"] = CurveKind(fields["kind"])
-    channels, height, width = map(int, fields["image_shape"])
-    fields["image_shape"] = channels, height, width
-    fields["points"] = tuple(_point(each) for each in fields["points"])
-    if not fields["points"]:
-        raise ValueError("a curve without points")
-    return RateCurve(**fields)
-
-
-def _point(fields: dict[str, Any]) -> RatePoint:
-    """Return a point of a document, whose numbers are what they should be."""
-    for name in ("bits", "mse", "psnr", "mean_image_psnr", "val_bits", "val_mse"):
-        value = fields[name]
-        needed = name in ("bits", "mse")
-        if not (value is None and not needed) and not math.isfinite(value):
-            raise ValueError(f"{name} is {value}")
-    for name in ("index", "latent_dim", "table_bytes"):
-        if not isinstance(fields[name], int | None):
-            raise TypeError(f"{name} is {fields[name]}")
-    return RatePoint(**fields)
 
 
 def _metrics(curves: tuple[RateCurve, ...]) -> dict[str, dict[int, float]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ae_sweep.analysis.rate_curve import CurveKind
 from ae_sweep.api.models import load_model, model_sha256
-from ae_sweep.errors import ConfigError, NotStoredError
+from ae_sweep.errors import NotStoredError
 from ae_sweep.inspection import kept_rates
 from ae_sweep.inspection.model_coding import code_model, codec_digest, renamed
 from ae_sweep.inspection.result import Inspection, RunFindings
@@ -218,27 +218,6 @@ def trial_of(sweep: Sweep, run_id: str) -> TrialRecord:
                 )
             return trial
     raise NotStoredError(f"{sweep.name} has no trial with the run {shorten(run_id)}")
-
-
-def codec_of(sweep: Sweep, model: MeasuredModel) -> bytes:
-    """Return the content of a model's ``codec.safetensors``.
-
-    Raises
-    ------
-    ConfigError
-        If the model could not be coded.
-    NotStoredError
-        If its file is gone.
-    """
-    if model.kept.codec is None:
-        raise ConfigError(f"{model.trial.name} cannot be coded: {'; '.join(model.kept.notes)}")
-    content = model.codec or sweep.runs.run_file(model.trial.run_id, names.CODEC_FILE)
-    if content is None:
-        raise NotStoredError(
-            f"{names.CODEC_FILE} of run {model.trial.run_id} is gone; restore it, or delete "
-            f"{names.CODED_DOCUMENT} beside it to have it made again"
-        )
-    return content
 
 
 class _Measuring:

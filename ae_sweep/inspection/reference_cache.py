@@ -6,18 +6,18 @@ A file holds all settings that it depends on; one of other settings, or damaged,
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.analysis.rate_curve import CurveKind, RateCurve, RatePoint
-from ae_sweep.errors import ConfigError
-from ae_sweep.files import make_private, write_atomically
+from ae_sweep.files import make_private, read_regular, write_atomically
+from ae_sweep.inspection.curve_documents import curve_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from ae_sweep.analysis.rate_curve import RateCurve
 
 FOLDER = "references"
 MAX_BYTES = 4 << 20
@@ -34,9 +34,7 @@ def path_of(cache: Path, name: str, settings: Mapping[str, Any]) -> Path:
 def recall(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what was kept with these settings; None if there is nothing, or it is damaged."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        found = json.loads(content) if len(content) <= MAX_BYTES else None
+        found = json.loads(read_regular(path, most_bytes=MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("settings") != settings:
@@ -56,33 +54,12 @@ def keep(path: Path, settings: Mapping[str, Any], document: Mapping[str, Any]) -
         write_atomically(path, content.encode())
 
 
-def curve_document(curve: RateCurve) -> dict[str, Any]:
-    """Return a curve as a JSON-able value."""
-    return dataclasses.asdict(curve)
-
-
 def curves_from(documents: Sequence[Mapping[str, Any]]) -> tuple[RateCurve, ...]:
-    """Read curves from what ``curve_document`` returned.
+    """Read curves from what ``curve_document`` returned of each.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If one is something else.
     """
-    try:
-        return tuple(_curve(document) for document in documents)
-    except (TypeError, KeyError, AttributeError, ConfigError) as error:
-        raise ValueError(f"not a curve: {error}") from error
-
-
-def _curve(document: Mapping[str, Any]) -> RateCurve:
-    points = tuple(RatePoint(**point) for point in document["points"])
-    channels, height, width = map(int, document["image_shape"])
-    if not points or not isinstance(document["images"], int):
-        raise ValueError("no points")
-    fields = dict(document) | {
-        "kind": CurveKind(document["kind"]),
-        "points": points,
-        "image_shape": (channels, height, width),
-    }
-    return RateCurve(**fields)
+    return tuple(map(curve_from, documents))

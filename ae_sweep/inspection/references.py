@@ -19,6 +19,7 @@ from ae_sweep.data import ImageDataset, image_codecs
 from ae_sweep.errors import ConfigError
 from ae_sweep.inspection import linear_references, reference_cache
 from ae_sweep.inspection.codec_references import SINGLE_PIXELS, begin_codec_curves
+from ae_sweep.inspection.curve_documents import curve_document
 from ae_sweep.inspection.linear_references import LinearReferences, PcaPoint
 from ae_sweep.locations import cache_dir
 from ae_sweep.messages import ignore, unknown_name
@@ -205,7 +206,7 @@ class _Measured:
             "pca",
             linear_references.settings(),
             reference_cache.curves_from,
-            lambda: [reference_cache.curve_document(self._linear.coded())],
+            lambda: [curve_document(self._linear.coded())],
             about="coding principal components of the test images",
         )
         if not ans.is_available():
@@ -219,7 +220,7 @@ class _Measured:
             "gaussian",
             linear_references.bound_settings(),
             reference_cache.curves_from,
-            lambda: [reference_cache.curve_document(self._linear.gaussian())],
+            lambda: [curve_document(self._linear.gaussian())],
             about="computing the rate-distortion function of a Gaussian",
         )
 
@@ -231,7 +232,7 @@ class _Measured:
 
         def measure() -> list[Document]:
             curves = self._begun.get(kind) or self._begin(codec)
-            return [reference_cache.curve_document(curve) for curve in curves()]
+            return [curve_document(curve) for curve in curves()]
 
         self.curves += self._kept(
             kind,
@@ -306,7 +307,7 @@ class _Measured:
 
 
 def _codecs(name: str) -> Sequence[ImageCodec]:
-    """Return the codecs of a reference; none of one that is no codec."""
+    """Return the codecs of a reference; none of one that is not a codec."""
     if name == "lossless":
         return image_codecs.LOSSLESS
     return [codec for codec in image_codecs.LOSSY if codec.name == name]

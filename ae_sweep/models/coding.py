@@ -78,7 +78,7 @@ def fused(network: Autoencoder) -> Autoencoder:
     Every normalisation that follows a convolution becomes part of it, features have the layout in
     which processors convolve, and a convolution to one channel is a matrix product (0.02 ms an
     image of 28×28 for 0.05; with three channels it gains nothing). Numbers differ by 1e-7; an
-    encoder or decoder that is no plain sequence of layers stays as it is.
+    encoder or decoder that is not a plain sequence of layers stays as it is.
     """
     faster = copy.copy(network)
     faster._modules = dict(network._modules)  # noqa: SLF001 - a copy shares it otherwise

@@ -11,7 +11,7 @@ import torch
 
 from ae_sweep.config import Condition
 from ae_sweep.errors import ConfigError, DataError
-from ae_sweep.messages import shorten
+from ae_sweep.messages import shorten, visible
 from ae_sweep.models import registry
 
 if TYPE_CHECKING:
@@ -77,12 +77,15 @@ def load(path: Path, *, expected: Condition | None = None) -> Autoencoder:
         RecursionError,
         safetensors.SafetensorError,
     ) as error:
-        raise DataError(f"{path} holds no model of ae-sweep: {error}") from error
+        raise DataError(
+            f"{visible(path)} holds no model of ae-sweep: {visible(error)}; restore it from a copy"
+        ) from error
     found = Condition(model.latent_dim, architecture["model"])
     if expected is not None and expected != found:
         raise DataError(
-            f"{path} holds the model {shorten(found.model)} of {found.latent_dim} latents, not "
-            f"{expected.model} of {expected.latent_dim}: the file was exchanged; restore it"
+            f"{visible(path)} holds the model {shorten(found.model)} of {found.latent_dim} "
+            f"latents, not {expected.model} of {expected.latent_dim}: the file was exchanged; "
+            "restore it"
         )
     return model.eval()
 

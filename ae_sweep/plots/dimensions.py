@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ae_sweep.analysis.distortion import mse_of_psnr
 from ae_sweep.plots.export import Figure
 from ae_sweep.plots.style import BLUE, DARK_GREY, GREEN, GREY, PURPLE, paper_style, plain
 
@@ -81,9 +82,7 @@ def mark_dimensions(axes: Axes, estimates: DimensionEstimates) -> None:
 def mark_qualities(axes: Axes, estimates: DimensionEstimates, *, as_psnr: bool) -> None:
     """Draw the dimension at each quality of a measured code over an axis of latent dims."""
     if estimates.qualities:
-        heights = [
-            each.psnr if as_psnr else 10 ** (-each.psnr / 10) for each in estimates.qualities
-        ]
+        heights = [each.psnr if as_psnr else mse_of_psnr(each.psnr) for each in estimates.qualities]
         axes.plot(
             [each.dimension for each in estimates.qualities], heights, zorder=3, gid="quality",
             **QUALITY,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from ae_sweep.analysis.quality_dimension import QualityDimension
     from ae_sweep.analysis.rate_comparison import RateComparison
@@ -138,10 +139,10 @@ def _set_up_bits(axes: Axes, comparison: RateComparison) -> None:
     axes.grid(visible=True, color=GREY, alpha=0.25, linewidth=0.5)
 
 
-def _label_ticks(axis: object, subs: Sequence[float]) -> None:
-    axis.set_major_locator(LogLocator(subs=subs, numticks=12))  # type: ignore[attr-defined]
-    axis.set_minor_locator(NullLocator())  # type: ignore[attr-defined]
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))  # type: ignore[attr-defined]
+def _label_ticks(axis: Axis, subs: Sequence[float]) -> None:
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _set_up_distortion(psnr_axes: Axes, mse_axes: Axes, comparison: RateComparison) -> None:
@@ -218,17 +219,18 @@ def _styles(comparison: RateComparison) -> Iterator[tuple[RateCurve, dict[str, A
         )
     for place, each in enumerate(comparison.sweeps):
         colour, marker = series_style(place)
-        for seed, curve in enumerate(each.frontiers):
+        for curve in each.frontiers:
+            is_first = curve is each.frontier
             yield (
                 curve,
                 {
                     "color": colour,
-                    "linewidth": 1.2 if seed == 0 else 0.5,
-                    "marker": marker if seed == 0 else "",
+                    "linewidth": 1.2 if is_first else 0.5,
+                    "marker": marker if is_first else "",
                     "markersize": 3.4,
-                    "alpha": 1.0 if seed == 0 else 0.6,
-                    "zorder": 4 if seed == 0 else 3,
-                    "gid": "frontier" if seed == 0 else "seed",
+                    "alpha": 1.0 if is_first else 0.6,
+                    "zorder": 4 if is_first else 3,
+                    "gid": "frontier" if is_first else "seed",
                 },
             )
         for curve in each.bounds:

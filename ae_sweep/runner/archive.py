@@ -63,25 +63,14 @@ def export_sweep(
     force: bool = False,
     announce: Callable[[str], None] = ignore,
 ) -> ExportedSweep:
-    """Write a sweep, the latest if none is named, to plain files in a new directory.
+    """Write a sweep to plain files; see `ae_sweep.export_sweep`.
 
     Parameters
     ----------
     directory
-        Absolute. It appears whole or not at all.
-    force
-        Whether an earlier export there is replaced.
+        Absolute.
     announce
         Called with a line if something is not in the export that an import would need.
-
-    Raises
-    ------
-    NotStoredError
-        If there is no such sweep.
-    ConflictError
-        If it is running, or has trials that wait to be published, or the directory is used.
-    StoreError
-        If the store cannot be read, or the directory not be written.
     """
     runs = tracking.open_for_reading(store)
     name = runs.sweep_settings(name).name
@@ -110,7 +99,7 @@ def export_sweep(
 
 
 def import_sweep(directory: Path, store: Store, *, name: str | None = None) -> ExportedSweep:
-    """Write an exported sweep into a store, which is made where there is none.
+    """Write an exported sweep into a store; see `ae_sweep.import_sweep`.
 
     If that fails or is interrupted, what was written is deleted. What a killed import has left is
     no sweep, and is deleted by the next import of that name.
@@ -119,19 +108,6 @@ def import_sweep(directory: Path, store: Store, *, name: str | None = None) -> E
     ----------
     directory
         Of the export, absolute.
-    name
-        Of the sweep in the store; the one that it had if left out.
-
-    Raises
-    ------
-    ConfigError
-        If no sweep can have the name.
-    DataError
-        If the directory is no export, or one that was changed.
-    ConflictError
-        If something is stored under the name.
-    StoreError
-        If the store cannot be written.
     """
     export = verified(directory)
     archived, trials, studies = _read(export)
@@ -249,7 +225,7 @@ def _documents_of(export: ExportReader, name: str) -> Iterator[None]:
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError("it is no list")  # noqa: TRY004 - caught as one kind
+        raise ValueError("it is not a list")  # noqa: TRY004 - caught as one kind
     return value
 
 

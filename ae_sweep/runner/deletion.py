@@ -71,23 +71,9 @@ def refuse_remains(name: str, store: Store) -> None:
 
 
 def delete_sweep(name: str, store: Store) -> StoredParts:
-    """Delete a sweep and all that is left of it, so that its name is free.
+    """Delete a sweep and all that is left of it; see `ae_sweep.delete_sweep`.
 
-    Its runs become deleted runs of MLflow. Killed on the way, it can be done again.
-
-    Returns
-    -------
-    StoredParts
-        What there was.
-
-    Raises
-    ------
-    NotStoredError
-        If nothing is stored under the name.
-    ConflictError
-        If a process runs the sweep.
-    StoreError
-        If the store cannot be written.
+    Killed on the way, it can be done again.
     """
     parts = stored_parts(name, store)
     if not parts:

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 from ae_sweep import container, data, ownership, sweep, tracking, training
 from ae_sweep.config import PARAMETERS
 from ae_sweep.errors import AeSweepError
+from ae_sweep.locations import RUNNING
 from ae_sweep.messages import counted, ignore, visible
 from ae_sweep.records import Finding, Status
 from ae_sweep.runner.environment import environment
+from ae_sweep.runner.memory import MNIST_SHAPE, PROCESS_BYTES
 from ae_sweep.runner.precision_cache import remembered_precision, setting_of
-from ae_sweep.runner.setup import MNIST_SHAPE, PROCESS_BYTES
+from ae_sweep.tracking.journal_file import JOURNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ae_sweep.locations import Store
 
@@ -78,7 +80,7 @@ def diagnose(
     announce
         Called with a line before a measurement.
     """
-    checks: list[Callable[[], list[Finding]]] = [
+    checks: list[Callable[[], Iterable[Finding]]] = [
         _versions,
         partial(_device, cache_dir, announce),
         _threads,
@@ -210,14 +212,10 @@ def _directory(directory: Path, check: str, remedy: str) -> Finding:
     return Finding(check=check, status=Status.OK, what=what)
 
 
-def _unfinished(store: Store) -> list[Finding]:
+def _unfinished(store: Store) -> Iterator[Finding]:
     """Find sweeps that run or were killed, and what they left: journals, checkpoints."""
-    return list(_left_behind(store))
-
-
-def _left_behind(store: Store) -> Iterator[Finding]:
     try:
-        folders = sorted(path for path in (store.root / "running").iterdir() if path.is_dir())
+        folders = sorted(path for path in (store.root / RUNNING).iterdir() if path.is_dir())
     except OSError:  # there is none
         return
     for folder in folders:
@@ -226,7 +224,7 @@ def _left_behind(store: Store) -> Iterator[Finding]:
         if found is not None:
             yield _owner(store, name, found)
         runs = found is not None and found.state is ownership.State.ALIVE
-        journal = folder / "journal.jsonl"
+        journal = folder / JOURNAL
         size = journal.stat().st_size if journal.is_file() else 0
         if size:
             yield Finding(

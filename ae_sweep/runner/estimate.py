@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ae_sweep import training
 from ae_sweep.records import Role
 from ae_sweep.sweep import ExpectedTrial, Forecast
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ae_sweep.locations import Store
     from ae_sweep.runner.engine import Engine
     from ae_sweep.runner.setup import SweepSetup
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
 
 SECONDS_PER_TRIAL = 1.0
 """Tracking, pictures and the model of one trial, in round numbers; `make bench` measures them."""
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """An engine that has started something before its worker is opened."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +38,32 @@ class Estimate:
     setup: SweepSetup
     engine: Engine
     store: Store
+    cluster: str | None = None
+    """Address of the cluster that trains; None if this machine does."""
 
     @property
     def trials(self) -> int:
         """Trainings that are still to be done."""
         return self.plan.trials
+
+    @property
+    def device(self) -> str:
+        """Names of the devices that train."""
+        return str(self._place["device"])
+
+    @property
+    def device_name(self) -> str:
+        """The devices that train, in words."""
+        return str(self._place["device_name"])
+
+    @property
+    def _place(self) -> Mapping[str, str | int]:
+        return {**self.setup.seat, **self.engine.parameters()}
+
+    def close(self) -> None:
+        """End what the engine has started to measure; a sweep that has ended has done so."""
+        if isinstance(self.engine, Closable):
+            self.engine.close()
 
     @property
     def expected_seconds(self) -> float:
@@ -71,10 +102,11 @@ class Estimate:
             "dataset_digest": setup.card.digest,
             "model": config.model,
             "models": list(config.models),
-            "device": self.engine.parameters()["device"],
+            "device": self.device,
             "precision": setup.precision.name,
             "workers": self.engine.workers,
             "threads_per_worker": self.engine.threads,
+            "cluster": self.cluster,
             "store": str(self.store.root),
             "tracking_uri": self.store.redacted_tracking_uri,
             "expected_seconds": round(self.expected_seconds, 1),

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep import analysis, ownership, sweep, tracking, training
 from ae_sweep.errors import AeSweepError, ConflictError, NotStoredError, StoreError
+from ae_sweep.isolation import HURRIED, unless_set
 from ae_sweep.messages import counted, ignore
 from ae_sweep.records import Outcome
+from ae_sweep.runner.cluster_engine import open_place
 from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.environment import environment
 from ae_sweep.runner.estimate import Estimate
@@ -79,7 +81,8 @@ class FinishedSweep:
 def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
     """Load the data, choose the precision, measure the speed and count what is to be trained.
 
-    Nothing is written to the store.
+    Nothing is written to the store. Close the estimate if it is not executed: seats of a cluster
+    may have been started for it.
 
     Raises
     ------
@@ -87,44 +90,58 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
         If a name is unknown, or a dim needs more memory than the device has.
     DeviceError, DataError
         If the device or the data set is not available.
+    ClusterError, WorkerError
+        If the cluster cannot be joined, or a seat or process cannot be set up.
     ConflictError
         If the sweep is stored with other settings or another data set.
     """
     store = request.store
-    setup = prepare(
-        request.config,
-        data_dir=request.data_dir,
-        device_name=request.device,
-        workers=request.workers,
-        unsettled=request.unsettled,
-        image_memory=request.image_bytes,
-        announce=announce,
-    )
-    config = setup.config
+    with contextlib.ExitStack() as opened:
+        place = None
+        if request.cluster is not None:
+            place = open_place(
+                request.cluster,
+                device_name=request.device,
+                workers=request.workers,
+                announce=announce,
+            )
+            opened.callback(place.close)
+        setup = prepare(
+            request.config,
+            data_dir=request.data_dir,
+            device_name=request.device,
+            workers=request.workers,
+            unsettled=request.unsettled,
+            image_memory=request.image_bytes,
+            place=place,
+            announce=announce,
+        )
+        setup = _checked(request, setup)
+        trials: list[TrialRecord] = []
+        if request.resume:  # what a journal keeps is as good as stored: it is published first
+            runs = tracking.open_for_reading(store)
+            trials += runs.trials_to_keep(setup.config.name, announce=announce)
+            trials += tracking.kept_trials(store, setup.config.name)
+        plan = _plan(setup.config, trials, store, announce=announce)
+        factory = request.engine_factory if place is None else place.engine
+        engine = factory(setup, plan.trials, announce)
+        opened.pop_all()
+    cluster = None if request.cluster is None else request.cluster.address
+    return Estimate(plan=plan, setup=setup, engine=engine, store=store, cluster=cluster)
+
+
+def _checked(request: SweepRequest, setup: SweepSetup) -> SweepSetup:
+    """Return the setup of a sweep that does not conflict with what is stored."""
     sweep.check_conflict(
-        store.optuna_path,
-        config,
+        request.store.optuna_path,
+        setup.config,
         identity=setup.identity(),
         resume=request.resume,
         reasons=request.changed_options,
     )
     if request.stored_options is not None:
         setup = with_stored_options(setup, request.stored_options)
-        config = setup.config
-    setup = setup.saved_in(store.running(config.name))
-    trials: list[TrialRecord] = []
-    if request.resume:  # what a journal keeps is as good as stored: it is published first
-        runs = tracking.open_for_reading(store)
-        trials += runs.trials_to_keep(config.name, announce=announce)
-        trials += tracking.kept_trials(store, config.name)
-    plan = _plan(config, trials, store, announce=announce)
-    engine = request.engine_factory(setup, plan.trials, announce)
-    return Estimate(
-        plan=plan,
-        setup=setup,
-        engine=engine,
-        store=store,
-    )
+    return setup.saved_in(request.store.running(setup.config.name))
 
 
 def _plan(
@@ -245,9 +262,10 @@ def execute(
 
 
 def is_stored(request: SweepRequest) -> bool:
-    """Return whether there is a sweep to resume, as far as can be found out."""
+    """Return whether there is a sweep to resume, as far as can be found out within seconds."""
     try:
-        tracking.open_for_reading(request.store).sweep_settings(request.config.name)
+        with unless_set(HURRIED):
+            tracking.open_for_reading(request.store).sweep_settings(request.config.name)
     except NotStoredError:
         return False
     except AeSweepError:

@@ -71,7 +71,9 @@ def check_target(directory: Path, *, force: bool) -> None:
     if not is_used:
         return
     if not (directory / MANIFEST).is_file():
-        raise ConflictError(f"{shown} has files in it that are no export; name another directory")
+        raise ConflictError(
+            f"{shown} has files in it, and is not an export; name another directory"
+        )
     if not force:
         raise ConflictError(
             f"{shown} is an export already; name another directory, or give --force to replace it"
@@ -128,7 +130,7 @@ class ExportWriter:
         Raises
         ------
         StoreError
-            If it is no regular file, or larger than any that ae-sweep writes.
+            If it is not a regular file, or larger than any that ae-sweep writes.
         OSError
             If it cannot be read or written.
         """
@@ -232,7 +234,7 @@ def pieces_of(path: Path) -> Iterator[bytes]:
     Raises
     ------
     StoreError
-        If it is no regular file.
+        If it is not a regular file.
     OSError
         If it cannot be read.
     """
@@ -240,7 +242,7 @@ def pieces_of(path: Path) -> Iterator[bytes]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise StoreError(
-                f"{visible(path)} is no regular file; delete it, or put the file there"
+                f"{visible(path)} is not a regular file; delete it, or put the file there"
             )
         while piece := os.read(descriptor, PIECE_BYTES):
             yield piece

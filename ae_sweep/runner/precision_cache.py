@@ -8,13 +8,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import training
-from ae_sweep.files import make_private, write_atomically
+from ae_sweep.files import make_private, read_regular, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 FILE_NAME = "calibration.json"
+MOST_BYTES = 2**22
+"""Of the file: a choice takes 300 bytes."""
 
 
 def remembered_precision(
@@ -58,7 +60,7 @@ def setting_of(hardware: str, model: str, image_shape: tuple[int, ...], batch_si
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(read_regular(path, most_bytes=MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -174,17 +174,7 @@ def _waiting(store: Store, sweep: str) -> WaitingSweep | None:
 def sync(
     store: Store, sweep: str | None = None, *, announce: Announce = ignore
 ) -> list[PublishedSweep]:
-    """Publish what journals keep: of one sweep, or of all sweeps of the store.
-
-    Raises
-    ------
-    ConflictError
-        If a sweep is running, or its trials belong to a tracking server that is not known.
-    NotStoredError
-        If there is no sweep of that name.
-    StoreError
-        If the tracking store fails, or a journal is damaged.
-    """
+    """Publish what journals keep, of one sweep or of all; see `ae_sweep.sync`."""
     if sweep is None:
         return [_sync(store, kept, announce) for kept in tracking.kept_sweeps(store)]
     if (kept := tracking.kept_sweep(store, sweep)) is not None:

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import ownership
+from ae_sweep.cluster.reach import check_reachable
 from ae_sweep.config import MEMORY_PREFIX, NAME_PATTERN, changed_options
 from ae_sweep.errors import ConfigError, DataError, NotStoredError
 from ae_sweep.locations import images_at
-from ae_sweep.messages import option_name, visible
+from ae_sweep.messages import option_name, shorten, visible
 from ae_sweep.runner.schedule import unsettled
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ae_sweep.config import SweepConfig
+    from ae_sweep.config import ClusterConfig, SweepConfig
     from ae_sweep.locations import Store
     from ae_sweep.runner.engine import Announce, EngineFactory
 
@@ -43,9 +44,11 @@ class SweepRequest:
     """Directory of the data set's files; None is the user cache."""
     device: str = DEFAULT_DEVICE
     workers: int | None = 1
-    """Trials at a time; None takes as many as a short measurement finds best."""
-    engine: EngineFactory | None = None
+    """Trials at a time; None takes as many as a measurement finds best, or a cluster holds."""
+    cluster: ClusterConfig | None = None
     """Trains the trials; None is this machine."""
+    engine: EngineFactory | None = None
+    """Trains the trials, if it is neither."""
     image_memory: float | None = None
     """GB of memory that the images may take in a process; None decides by what there is."""
     unsettled: frozenset[str] = frozenset()
@@ -70,16 +73,23 @@ class SweepRequest:
     @property
     def _not_stored(self) -> dict[str, str | float]:
         """What is not at its default and not stored, so that a resumed sweep must be given it."""
-        given: dict[str, str | float] = {}
+        given: dict[str, str | float | None] = {}
         if self.data_dir is not None:
             given["data_dir"] = str(self.data_dir)
         if self.device != DEFAULT_DEVICE:
             given["device"] = self.device
-        if self.workers != 1:
+        if self.cluster is not None:
+            given |= {
+                "cluster": self.cluster.address,
+                "gpus_per_trial": self.cluster.gpus_per_trial,
+                "cpus_per_trial": self.cluster.cpus_given,
+                "data_on_nodes": self.cluster.data_on_nodes,
+            }
+        if self.workers != (1 if self.cluster is None else None):
             given["workers"] = "auto" if self.workers is None else self.workers
         if self.image_memory is not None:
             given["image_memory"] = self.image_memory
-        return given
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def resume_command(self) -> str:
@@ -118,6 +128,7 @@ def make_request(
     data_dir: Path | None = None,
     device: str = DEFAULT_DEVICE,
     workers: int | None = 1,
+    cluster: ClusterConfig | None = None,
     engine: EngineFactory | None = None,
     image_memory: float | None = None,
 ) -> SweepRequest:
@@ -135,6 +146,8 @@ def make_request(
         Called with a line where a setting has no effect, or a process has ended without its sweep.
     take_over
         Whether the sweep may be taken from a process on another machine, which cannot be asked.
+    cluster
+        Trains the trials; None is this machine.
     image_memory
         GB of memory that the images may take in a process; None decides by what there is.
 
@@ -142,6 +155,8 @@ def make_request(
     ------
     ConfigError
         If a setting is wrong.
+    ClusterError
+        If the cluster cannot be joined, as far as that is quick to see.
     ConflictError
         If the name is taken and the sweep is not resumed, or is stored with other settings, or
         another process runs it.
@@ -165,7 +180,9 @@ def make_request(
     title = name if name is not None else new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
     if config.method == "nested":
-        _check_alone(workers, engine)
+        _check_alone(workers, engine, cluster)
+    if cluster is not None:
+        _check_cluster(cluster, device, engine)
     # A wrong setting needs no torch, MLflow or Optuna to be refused.
     from ae_sweep import sweep, tracking
 
@@ -178,6 +195,7 @@ def make_request(
         data_dir=data_dir,
         device=device,
         workers=workers,
+        cluster=cluster,
         engine=engine,
         image_memory=image_memory,
         unsettled=frozenset() if resume else unsettled(config, given),
@@ -219,8 +237,36 @@ def _check_owner(request: SweepRequest, announce: Announce) -> None:
         announce(f"{found}, which ran {request.config.name}, {has}; what it trained is tried again")
 
 
-def _check_alone(workers: int | None, engine: EngineFactory | None) -> None:
+def _check_cluster(cluster: ClusterConfig, device: str, engine: EngineFactory | None) -> None:
+    """Refuse what does not go with a cluster, and one that cannot be joined."""
+    if engine is not None:
+        raise ConfigError(
+            "a cluster and an engine are given, and one of them trains; leave one out"
+        )
+    if device.startswith("cuda:"):
+        raise ConfigError(
+            f"--device {shorten(device)} names a GPU of this machine, and the cluster deals its "
+            "GPUs out; give --device cuda"
+        )
+    if device == "mps":
+        raise ConfigError("--device mps is not used on a cluster; give --device auto, cpu or cuda")
+    if device == "cuda" and cluster.gpus_per_trial == 0:
+        raise ConfigError(
+            "--device cuda needs a share of a GPU, and --gpus-per-trial is 0; give one, such as "
+            "0.25"
+        )
+    check_reachable(cluster)
+
+
+def _check_alone(
+    workers: int | None, engine: EngineFactory | None, cluster: ClusterConfig | None
+) -> None:
     """Refuse to train one network for all dims in several processes, or elsewhere."""
+    if cluster is not None:
+        raise ConfigError(
+            "--method nested trains one network in this process, and --cluster is "
+            f"{cluster.address}; leave --cluster out"
+        )
     if engine is not None:
         raise ConfigError(
             "the nested method trains one network in this process, and an engine is given; leave "

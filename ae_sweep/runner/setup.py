@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,24 +12,18 @@ from ae_sweep import data, models, training
 from ae_sweep.config import IMAGE_OPTIONS, PARAMETERS, ImageOptions, bounds
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.locations import cache_dir
+from ae_sweep.runner.place import ThisMachine
 from ae_sweep.runner.precision_cache import remembered_precision, setting_of
 from ae_sweep.runner.schedule import with_schedule
 from ae_sweep.runner.worker_process import WorkerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ae_sweep.config import SweepConfig
     from ae_sweep.records import DatasetCard
-
-GIGABYTE = 10**9
-PROCESS_BYTES = 7 * 10**8
-"""A worker process beside its images and what a wide model needs: torch, and the activations of
-a default batch of MNIST."""
-MNIST_SHAPE = (1, 28, 28)
-MAX_ESTIMATED_DIM = 10**12
-"""torch cannot compute the size of much wider layers."""
+    from ae_sweep.runner.place import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +44,9 @@ class SweepSetup:
     """Bytes of memory that the images may take in a process; None decides by what there is."""
     checkpoints: training.Checkpoints | None = None
     """Where unfinished trials are saved; None saves none."""
+    seat: Mapping[str, str | int] = field(default_factory=dict)
+    """What a seat of a cluster says of itself, for the plan: node, device, threads. Empty where
+    this machine trains."""
 
     @property
     def card(self) -> DatasetCard:
@@ -146,6 +142,7 @@ def prepare(
     workers: int | None = 1,
     unsettled: frozenset[str] = frozenset(),
     image_memory: int | None = None,
+    place: Place | None = None,
 ) -> SweepSetup:
     """Find the device, load the images and choose the precision.
 
@@ -159,6 +156,8 @@ def prepare(
         Hyperparameters to choose by the number of images.
     image_memory
         Bytes of memory that the images may take in a process; None decides by what there is.
+    place
+        Where trainings run; None is this machine.
 
     Raises
     ------
@@ -167,8 +166,7 @@ def prepare(
     DeviceError, DataError
         If the device or the data set is not available.
     """
-    device = training.resolve_device(device_name)
-    devices = training.alike_devices(device_name, device)
+    place = place or ThisMachine(device_name, workers)
     for model in config.models:
         models.check_name(model)
     dataset = data.load(
@@ -180,22 +178,21 @@ def prepare(
         announce=announce,
     )
     config = with_schedule(config, chosen=unsettled, train_images=dataset.card.train_images)
-    most_workers = _most_workers(
-        config, dataset.card, devices, wanted=workers, image_memory=image_memory
-    )
+    most_workers = place.most_workers(config, dataset.card, image_memory=image_memory)
     if config.method == "nested":
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
     training.prepare_process()
-    precision = _precision(config, device_name, dataset.card, announce=announce)
+    precision = _precision(config, place, dataset.card, announce=announce)
     return SweepSetup(
         config=config,
         dataset=dataset,
         data_dir=data_dir,
-        devices=devices,
+        devices=place.devices,
         precision=precision,
         most_workers=most_workers,
         chosen=unsettled,
         image_memory=image_memory,
+        seat=place.parameters,
     )
 
 
@@ -222,45 +219,9 @@ def with_stored_options(setup: SweepSetup, stored: Mapping[str, str]) -> SweepSe
     return dataclasses.replace(setup, config=config, dataset=dataset)
 
 
-def _most_workers(
-    config: SweepConfig,
-    card: DatasetCard,
-    devices: Sequence[str],
-    *,
-    wanted: int | None,
-    image_memory: int | None,
-) -> int:
-    """Return how many processes there is memory for.
-
-    Raises
-    ------
-    ConfigError
-        If a dim or a batch needs more memory than a device has, or more processes are wanted.
-    """
-    device = training.resolve_device(devices[0])
-    has = training.memory_bytes(device)
-    needed = _check_memory(config, image_shape=card.image_shape, has=has)
-    needed += _check_batches(config, card, has=has)
-    where = training.choose_place(card, device, most_bytes=image_memory)
-    images = training.image_bytes(card) if where == "device" else 0
-    each = needed + images + PROCESS_BYTES
-    most = len(devices) * (has // each)
-    if where == "host":  # every process has its own copy there
-        host = training.memory_bytes(training.resolve_device("cpu"))
-        most = min(most, host // (training.image_bytes(card) + PROCESS_BYTES))
-    if wanted is not None and wanted > max(most, 1):
-        raise ConfigError(
-            f"--workers {wanted} need about {wanted * each / GIGABYTE:,.0f} GB to train latent "
-            f"dimension {config.dims[-1]} all at once, {images / GIGABYTE:,.1f} GB of images each, "
-            f"and there are {len(devices) * has / GIGABYTE:,.0f} GB; give at most --workers "
-            f"{most or 1}"
-        )
-    return most
-
-
 def _precision(
     config: SweepConfig,
-    device_name: str,
+    place: Place,
     card: DatasetCard,
     *,
     announce: Callable[[str], None],
@@ -269,13 +230,11 @@ def _precision(
 
     A product of matrices may be wrong or slow at one size and not at another.
     """
-    device = training.resolve_device(device_name)
     for batch_size in sorted(set(bounds(config.space["batch_size"]))):
         precision = remembered_precision(
-            setting_of(training.hardware(device), config.model, card.image_shape, batch_size),
+            setting_of(place.hardware, config.model, card.image_shape, batch_size),
             partial(
-                training.choose_precision,
-                device,
+                place.choose_precision,
                 model=config.model,
                 image_shape=card.image_shape,
                 batch_size=batch_size,
@@ -286,66 +245,3 @@ def _precision(
         if precision.name == "fp32":
             break
     return precision
-
-
-def _check_batches(config: SweepConfig, card: DatasetCard, *, has: int) -> int:
-    """Return the bytes of activations that the largest batch needs beyond the default's of MNIST.
-
-    Raises
-    ------
-    ConfigError
-        If a batch size that was asked for is larger than the data set, or than the memory, or the
-        smallest batch is too small for a model.
-    """
-    space = config.space
-    for model in config.models:
-        training.check_batch(
-            model,
-            latent_dim=config.dims[0],
-            image_shape=card.image_shape,
-            batch_size=int(min(bounds(space["batch_size"]))),
-            train_images=card.train_images,
-        )
-    largest = int(max(bounds(space["batch_size"])))
-    if not space.is_default("batch_size") and largest > card.train_images:
-        raise ConfigError(
-            f"a batch of {largest} images is more than the {card.train_images} training images; "
-            f"give at most --batch-size {card.train_images}"
-        )
-    default = int(PARAMETERS["batch_size"].default)
-    if largest <= default and card.pixels <= math.prod(MNIST_SHAPE):
-        return 0
-    beyond = max(
-        largest * _activation_bytes(config, model, card.image_shape)
-        - default * _activation_bytes(config, model, MNIST_SHAPE)
-        for model in config.models
-    )
-    if beyond > has:
-        raise ConfigError(
-            f"a batch of {largest} images needs about {beyond / GIGABYTE:,.0f} GB of "
-            f"activations, and the device has {has / GIGABYTE:,.0f} GB; give a smaller --batch-size"
-        )
-    return max(0, beyond)
-
-
-def _activation_bytes(config: SweepConfig, model: str, image_shape: models.ImageShape) -> int:
-    return training.activation_bytes(model, latent_dim=config.dims[0], image_shape=image_shape)
-
-
-def _check_memory(config: SweepConfig, *, image_shape: models.ImageShape, has: int) -> int:
-    """Return the bytes that the largest dim needs, if the device has them."""
-    dim = config.dims[-1]
-    needed = max(
-        training.training_bytes(
-            model, latent_dim=min(dim, MAX_ESTIMATED_DIM), image_shape=image_shape
-        )
-        for model in config.models
-    )
-    if needed > has:
-        about = "over" if dim > MAX_ESTIMATED_DIM else "about"
-        raise ConfigError(
-            f"latent dimension {dim} needs {about} {needed / GIGABYTE:,.0f} GB to train (weights, "
-            f"gradients and the optimiser's state), and the device has {has / GIGABYTE:,.0f} GB; "
-            "leave it out of --dims"
-        )
-    return needed

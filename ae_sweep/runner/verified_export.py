@@ -89,7 +89,7 @@ def verified(directory: Path) -> ExportReader:
     Raises
     ------
     DataError
-        If it is no export, or of another version, or was changed.
+        If it is not an export, or of another version, or was changed.
     """
     manifest = _manifest(directory)
     entries = _entries(manifest.get("files"), directory)
@@ -120,8 +120,8 @@ def _manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     if not directory.is_dir() or not path.is_file():
         raise DataError(
-            f"{visible(directory)} is no export of a sweep: it has no {MANIFEST}; name a directory "
-            "that `ae-sweep export` wrote"
+            f"{visible(directory)} is not an export of a sweep: it has no {MANIFEST}; name a "
+            "directory that `ae-sweep export` wrote"
         )
     pieces, size = [], 0
     for piece in _pieces_of_export(directory, MANIFEST):
@@ -135,8 +135,8 @@ def _manifest(directory: Path) -> dict[str, Any]:
     found = _json(b"".join(pieces), path)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise DataError(
-            f"{visible(path)} is no manifest of an export; name a directory that `ae-sweep export` "
-            "wrote"
+            f"{visible(path)} is not the manifest of an export; name a directory that "
+            "`ae-sweep export` wrote"
         )
     if found.get("version") != VERSION:
         raise DataError(
@@ -186,7 +186,7 @@ def _files_of(directory: Path) -> set[str]:
             mode = path.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise DataError(
-                    f"{visible(path)} is a link or no regular file, which no export has; export "
+                    f"{visible(path)} is a link or not a regular file, which no export has; export "
                     "the sweep again"
                 )
             if stat.S_ISREG(mode):
@@ -199,7 +199,7 @@ def _pieces_of_export(directory: Path, name: str) -> Iterator[bytes]:
     try:
         yield from pieces_of(path)
     except (OSError, StoreError) as error:
-        reason = getattr(error, "strerror", None) or "it is no regular file"
+        reason = getattr(error, "strerror", None) or "it is not a regular file"
         raise DataError(
             f"{visible(path)} cannot be read: {reason}; check that you may read it, or export the "
             "sweep again"
@@ -211,7 +211,7 @@ def _json(content: bytes, path: Path) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{visible(path)} is no JSON: {visible(error)}; export the sweep again"
+            f"{visible(path)} is not JSON: {visible(error)}; export the sweep again"
         ) from error
 
 

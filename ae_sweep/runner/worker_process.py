@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ae_sweep import data, training
 from ae_sweep.errors import DataError
+from ae_sweep.locations import cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,7 +28,8 @@ class WorkerSpec:
     options: ImageOptions
     """How own images are converted."""
     train_limit: int | None
-    cache_dir: Path
+    cache_dir: Path | None
+    """None is the user cache of where the process runs."""
     data_dir: Path | None
     batch_size: int
     """At which the speed is measured."""
@@ -60,7 +62,7 @@ def open_training(spec: WorkerSpec) -> Train:
     """
     return partial(
         training.train,
-        images=_images(spec),
+        images=place_images(spec),
         precision=spec.precision,
         checkpoints=spec.checkpoints,
     )
@@ -68,12 +70,13 @@ def open_training(spec: WorkerSpec) -> Train:
 
 def open_probe(spec: WorkerSpec) -> Work:
     """Set a process up for measuring, as for training; a job is a ``Probe``."""
-    return partial(_measure, spec, _images(spec))
+    return partial(measure, spec, place_images(spec))
 
 
-def _measure(
+def measure(
     spec: WorkerSpec, images: training.DeviceImages, probe: Probe
 ) -> Generator[None, None, training.Speed]:
+    """Time a few steps, at the same time as all others that measure."""
     training.use_threads(probe.threads)
     yield  # until all that measure at once are here
     return training.measure_speed(
@@ -85,16 +88,31 @@ def _measure(
     )
 
 
-def _images(spec: WorkerSpec) -> training.DeviceImages:
+def place_images(
+    spec: WorkerSpec, dataset: data.ImageDataset | None = None
+) -> training.DeviceImages:
+    """Prepare this process, and bring the images to its device.
+
+    Parameters
+    ----------
+    dataset
+        The images, if they are here already; None loads them.
+
+    Raises
+    ------
+    DataError
+        If they are not what they were when the sweep began.
+    """
     training.use_threads(spec.threads)
     training.prepare_process()
-    dataset = data.load(
-        spec.dataset,
-        options=spec.options,
-        cache_dir=spec.cache_dir,
-        data_dir=spec.data_dir,
-        train_limit=spec.train_limit,
-    )
+    if dataset is None:
+        dataset = data.load(
+            spec.dataset,
+            options=spec.options,
+            cache_dir=spec.cache_dir or cache_dir(),
+            data_dir=spec.data_dir,
+            train_limit=spec.train_limit,
+        )
     if dataset.card.digest != spec.digest:
         raise DataError(
             f"the data set {spec.dataset} has changed since the sweep began: its digest is "

@@ -99,9 +99,13 @@ class WorkerPool:
 
     def patience_seconds(self, config: TrialConfig) -> float:
         """Return how long a trial may take to its next validation, or from the last to its end."""
-        speed = self.speeds[config.latent_dim]
-        longest = speed.longest_silence_seconds(config.hyperparameters.epochs)
-        return max(LEAST_PATIENCE_SECONDS, PATIENCE * longest)
+        return patience_seconds(self.speeds[config.latent_dim], config)
+
+
+def patience_seconds(speed: training.Speed, config: TrialConfig) -> float:
+    """Return how long a trial of a measured speed may be silent before it is taken to hang."""
+    longest = speed.longest_silence_seconds(config.hyperparameters.epochs)
+    return max(LEAST_PATIENCE_SECONDS, PATIENCE * longest)
 
 
 def _parameters(devices: Sequence[str], threads: int) -> dict[str, str | int]:
@@ -115,7 +119,7 @@ def _parameters(devices: Sequence[str], threads: int) -> dict[str, str | int]:
 
 def measured_inline(setup: SweepSetup) -> InlineEngine:
     """Measure the speed of this process by a few training steps."""
-    return InlineEngine(setup=setup, speeds=_by_dim(setup, setup.speed))
+    return InlineEngine(setup=setup, speeds=speeds_by_dim(setup, setup.speed))
 
 
 def measured_pool(
@@ -141,7 +145,7 @@ def measured_pool(
     """
     with _Probes(setup) as probes:
         workers = min(wanted, trials) if wanted else _best(setup, probes, trials, announce)
-        speeds = _by_dim(setup, lambda dim: probes.slowest(dim, workers))
+        speeds = speeds_by_dim(setup, lambda dim: probes.slowest(dim, workers))
     if workers == 1:
         return InlineEngine(setup=setup, speeds=speeds)
     return WorkerPool(setup=setup, workers=workers, speeds=speeds)
@@ -225,7 +229,7 @@ def _counts(setup: SweepSetup, trials: int) -> list[int]:
     return [count for count in counts if count <= most] or [1]
 
 
-def _by_dim(
+def speeds_by_dim(
     setup: SweepSetup, measure: Callable[[int], training.Speed]
 ) -> dict[int, training.Speed]:
     """Measure the smallest and the largest dim, and interpolate the others.

@@ -1,6 +1,7 @@
 """The sweep: plan, studies, driver, the workers that train and the interface of a tracker."""
 
-from ae_sweep.sweep.child import Child, Work, run_together
+from ae_sweep.job_steps import Work
+from ae_sweep.sweep.child import Child, run_together
 from ae_sweep.sweep.driver import (
     Driver,
     Shield,

@@ -1,7 +1,7 @@
 """One worker process: its start, the messages over its pipe, its end; both sides are here.
 
-A child works on one job at a time. A job is a generator: at each yield the child sends the value
-and waits for an answer, whether to go on, so that the parent's decisions reach it at once.
+A child works on one job at a time. At each yield of the job it sends the value and waits for an
+answer, whether to go on.
 """
 
 from __future__ import annotations
@@ -12,85 +12,33 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from ae_sweep import interruption
-from ae_sweep.errors import AeSweepError, DeviceLostError, WorkerError
-from ae_sweep.interruption import Interrupted
+from ae_sweep.errors import WorkerError
 from ae_sweep.isolation import starting_python
-from ae_sweep.sweep.worker import is_divergence, reason_of
+from ae_sweep.job_steps import (
+    Died,
+    JobRunner,
+    Ready,
+    Returned,
+    Yielded,
+    check_step,
+    failure_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Work: TypeAlias = Callable[[Any], Generator[Any, None, Any]]
-"""Carries out a job."""
-Factory: TypeAlias = Callable[[], Work]
-"""Called once in the child, to set it up; a function of a module or a partial of one."""
+    from ae_sweep.job_steps import Factory, Message
 
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTION = signal.SIGUSR1
 """From the parent: no terminal sends it."""
 SECONDS_TO_END = 5.0
 """For a process that has closed its pipe."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The child is set up and takes jobs."""
-
-
-@dataclass(frozen=True)
-class Yielded:
-    """A job has yielded and waits for the answer whether to go on."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Returned:
-    """A job has come to its end."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A job could not go on, for a reason of its own."""
-
-    reason: str
-    spoilt: bool = False
-    """Whether the process can do no further job."""
-    diverged: bool = False
-    """Whether the job would end so each time."""
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """A job has ended at the parent's request, and saved itself if it can."""
-
-
-@dataclass(frozen=True)
-class Crashed:
-    """The program has a bug."""
-
-    reason: str
-    trace: str
-
-
-@dataclass(frozen=True)
-class Died:
-    """The process has ended."""
-
-    reason: str
-
-
-Message = Ready | Yielded | Returned | Refused | Stopped | Crashed | Died
 
 
 class Child:
@@ -126,6 +74,11 @@ class Child:
     def handles(self) -> tuple[Connection, int]:
         """What becomes ready for ``multiprocessing.connection.wait`` with the next message."""
         return self._pipe, self._process.sentinel
+
+    @property
+    def placed(self) -> bool:
+        """Whether it works on what it was given: this machine has room for it."""
+        return True
 
     def is_alive(self) -> bool:
         """Return whether the process runs."""
@@ -168,15 +121,7 @@ class Child:
                 f"a worker process {message.reason} before it could train; if memory is short, "
                 "give fewer --workers"
             )
-        elif not self._ready and isinstance(message, Refused | Crashed):
-            failure = WorkerError(f"a worker process could not be set up: {message.reason}")
-            if isinstance(message, Crashed):
-                failure.add_note(message.trace)
-            raise failure
-        elif isinstance(message, Crashed):
-            error = RuntimeError(f"in a worker process: {message.reason}")
-            error.add_note(message.trace)
-            raise error
+        check_step(message, ready=self._ready, place="a worker process")
         return message
 
     def kill(self) -> None:
@@ -257,11 +202,9 @@ def _serve(pipe: Connection) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL_SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
-        work = _set_up(pipe)
-        while work is not None:
-            ended = _carry_out(work, pipe.recv(), pipe)
-            if ended is not None:
-                pipe.send(ended)
+        runner = _set_up(pipe)
+        while runner is not None:
+            _carry_out(runner, pipe.recv(), pipe)
 
 
 def _end_with_parent() -> None:
@@ -271,42 +214,22 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _set_up(pipe: Connection) -> Work | None:
+def _set_up(pipe: Connection) -> JobRunner | None:
     try:
-        work: Work = pipe.recv()()
+        runner = JobRunner(pipe.recv()())
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
-        pipe.send(_failure(error))
+        pipe.send(failure_of(error))
         return None
     pipe.send(Ready())
-    return work
+    return runner
 
 
-def _carry_out(work: Work, job: Any, pipe: Connection) -> Message | None:
-    steps = work(job)
-    while True:
-        try:
-            if interruption.is_requested():
-                interruption.withdraw()
-                steps.throw(Interrupted())
-            value = next(steps)
-        except StopIteration as end:
-            return Returned(end.value)
-        except Interrupted:
-            return Stopped()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent reports it
-            return _failure(error)
-        pipe.send(Yielded(value))
+def _carry_out(runner: JobRunner, job: Any, pipe: Connection) -> None:
+    message = runner.begin(job)
+    while isinstance(message, Yielded):
+        pipe.send(message)
         if not pipe.recv():
-            steps.close()
-            return None
-
-
-def _failure(error: Exception) -> Refused | Crashed:
-    if isinstance(error, AeSweepError):
-        return Refused(
-            reason_of(error),
-            spoilt=isinstance(error, DeviceLostError),
-            diverged=is_divergence(error),
-        )
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Crashed(reason, "".join(traceback.format_exception(error)))
+            runner.give_up()
+            return
+        message = runner.go_on()
+    pipe.send(message)

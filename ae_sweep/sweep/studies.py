@@ -8,6 +8,7 @@ import optuna
 
 from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
+from ae_sweep.sweep.driver_storage import DriverStorage
 from ae_sweep.sweep.space import make_pruner
 from ae_sweep.sweep.storage import (
     has_studies,
@@ -196,7 +197,7 @@ def open_studies(
     StoreError
         If Optuna's database cannot be created or used.
     """
-    storage = open_storage(path)
+    storage = DriverStorage(open_storage(path))
     with storage_errors(path):
         return [
             _open_study(
@@ -212,7 +213,7 @@ def open_studies(
 
 
 def _open_study(
-    storage: optuna.storages.RDBStorage,
+    storage: optuna.storages.BaseStorage,
     config: SweepConfig,
     condition: Condition,
     *,

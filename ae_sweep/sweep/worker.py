@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ae_sweep.config import TrialConfig
-from ae_sweep.errors import AeSweepError, DeviceLostError, TrainingDivergedError
+from ae_sweep.errors import AeSweepError, DeviceLostError
 from ae_sweep.interruption import Interrupted
+from ae_sweep.job_steps import is_divergence, reason_of
 from ae_sweep.records import EpochResult, TrialResult
 
 Train = Callable[[TrialConfig], Generator[EpochResult, None, TrialResult]]
@@ -85,16 +86,6 @@ class Worker(Protocol):
 
     def close(self) -> None:
         """Give up all jobs and end what was started for them."""
-
-
-def reason_of(error: AeSweepError) -> str:
-    """Return why a job failed, in words."""
-    return str(error) or type(error).__name__
-
-
-def is_divergence(error: Exception) -> bool:
-    """Return whether a training failed by its own numbers, and not by the machine."""
-    return isinstance(error, TrainingDivergedError)
 
 
 class InlineWorker:

@@ -64,7 +64,7 @@ def _rows(statistics: CurveStatistics) -> Iterator[Row]:
 def _seeds(
     by_seed: dict[Target, tuple[float | None, ...]], target: Target, axis: Axis
 ) -> str | None:
-    """Write the range of a few seeds, which is no interval of 95 %."""
+    """Write the range of a few seeds, which is not an interval of 95 %."""
     rates = [each for each in by_seed.get(target, ()) if each is not None]
     if not rates:
         return None
@@ -75,6 +75,8 @@ def _ends(interval: Interval | None, axis: Axis) -> str | None:
     if interval is None:
         return None
     low, high = interval
+    if low == math.inf:
+        return "more than measured"
     start = "less than measured" if math.isinf(low) else axis.named(low)
     return f"{start} to {'more than measured' if math.isinf(high) else axis.named(high)}"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from ae_sweep.errors import ConfigError, StoreError
+from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.locations import RUNNING
 from ae_sweep.messages import shorten, visible
 from ae_sweep.ownership import State, find
@@ -52,17 +52,7 @@ class Adoption:
 
 
 def adopt(store: Store) -> Adoption:
-    """Make a store that was moved or copied writable where it is now.
-
-    Raises
-    ------
-    ConfigError
-        If the runs are not in the store's own database.
-    NotStoredError
-        If nothing is stored there.
-    StoreError
-        If it cannot be written, has no artifacts, or a sweep is running in it.
-    """
+    """Make a store that was moved or copied writable where it is; see `ae_sweep.adopt_store`."""
     if store.artifact_root is None:
         raise ConfigError(
             f"the runs are in {shorten(store.runs_place, 200)}, whose server knows where its files "
@@ -139,7 +129,7 @@ def _refuse_running(store: Store) -> None:
         for folder in sorted((store.root / RUNNING).iterdir()):
             found = find(folder)
             if found is not None and found.state is State.ALIVE:
-                raise StoreError(
+                raise ConflictError(
                     f"the sweep {visible(folder.name)} is being run by {found}; wait until that "
                     "has ended, or end it"
                 )

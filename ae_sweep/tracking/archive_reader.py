@@ -183,7 +183,15 @@ class ArchiveReader:
                 **{f"{part}_images": int(profile[f"{part}_images"])
                    for part in ("train", "val", "test")},
             )  # fmt: skip
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            OverflowError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise StoreError(
                 f"the run {shorten(run.info.run_id)} of the sweep {shorten(self._sweep)} does not "
                 "say which images it was measured on; its data set was changed in MLflow: restore "
@@ -197,7 +205,7 @@ def _regular_files(root: Path) -> dict[str, Path]:
     for path in sorted(root.rglob("*")) if root.is_dir() else ():
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise StoreError(
-                f"{visible(path)} is a link or no regular file, which ae-sweep does not follow; "
+                f"{visible(path)} is a link or not a regular file, which ae-sweep does not follow; "
                 "delete it, or put the file there"
             )
         if path.is_file():

@@ -16,7 +16,7 @@ from ae_sweep.messages import shorten
 from ae_sweep.tracking import database, names
 from ae_sweep.tracking.artifact_place import ArtifactPlace
 from ae_sweep.tracking.errors import first_line, nothing_stored, store_error, translated
-from ae_sweep.tracking.reach import check_reachable
+from ae_sweep.tracking.reach import check_reachable, with_limits
 from ae_sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _read_only(found: ReadableFile | None, place: str) -> StoreError | None:
 
 def _connect(store: Store, place: str, found: ReadableFile | None = None) -> MlflowClient:
     check_reachable(store.tracking_uri, place)
-    uri = store.tracking_uri
+    uri = with_limits(store.tracking_uri)
     if found is not None and not found.is_writable:
         uri = database.reading_uri(found)
     try:

@@ -69,6 +69,15 @@ class LogMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogParameters:
+    """Parameters of a trial that are known only since it has validated."""
+
+    op: ClassVar[str] = "parameters"
+    run: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogModel:
     """A trial's model."""
 
@@ -115,7 +124,7 @@ class FinishSweep:
     """Test MSE of principal components by their number, if it was measured."""
 
 
-RunEntry: TypeAlias = StartRun | LogMetrics | LogModel | LogFiles | EndRun
+RunEntry: TypeAlias = StartRun | LogParameters | LogMetrics | LogModel | LogFiles | EndRun
 Entry: TypeAlias = RunEntry | FinishSweep
 
 
@@ -148,7 +157,7 @@ def from_document(document: Mapping[str, Any], find: Callable[[str], bytes]) -> 
     Raises
     ------
     KeyError, TypeError, ValueError, AttributeError
-        If it is no document of an entry.
+        If it is not the document of an entry.
     """
     fields = dict(document)
     op = fields.pop("op")
@@ -161,8 +170,8 @@ def from_document(document: Mapping[str, Any], find: Callable[[str], bytes]) -> 
         case StartRun.op:
             replaces = tuple(map(str, fields.pop("replaces", ())))
             return StartRun(replaces=replaces, **fields)
-        case LogMetrics.op:
-            return LogMetrics(**fields)
+        case LogParameters.op | LogMetrics.op:
+            return LogParameters(**fields) if op == LogParameters.op else LogMetrics(**fields)
         case LogModel.op:
             fields["image_shape"] = tuple(fields["image_shape"])
             fields["weights"] = _kept(fields["weights"], find)

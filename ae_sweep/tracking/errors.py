@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 SQL_NOISE = "(raised as a result of Query-invoked autoflush"
 DRIVER_ERROR = re.compile(r"^\([\w.]+\) ")
 """Such as ``(sqlite3.OperationalError)`` before the reason."""
+STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError, ModuleNotFoundError)
+"""MLflow imports the library of a database or of a cloud when it is needed."""
+CLOUD_LIBRARIES = frozenset({"azure", "boto3", "botocore", "google", "s3transfer"})
+"""Where artifacts are in a cloud, MLflow raises what these raise."""
 
 
 @contextmanager
 def translated(place: str) -> Iterator[None]:
-    """Raise MLflow's, its database's and the file system's exceptions as `StoreError`.
+    """Raise exceptions of MLflow, its database, the file system or a cloud as `StoreError`.
 
     Every call of MLflow is made within, and MLflow is quiet there.
 
@@ -38,8 +42,12 @@ def translated(place: str) -> Iterator[None]:
     try:
         with quiet_mlflow():
             yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except STORE_ERRORS as error:
         raise store_error(place, error) from error
+    except Exception as error:
+        if _is_of_a_cloud(error):
+            raise store_error(place, error) from error
+        raise
 
 
 def store_error(place: str, error: Exception) -> StoreError:
@@ -62,6 +70,11 @@ def first_line(error: Exception) -> str:
     reasons = [line for line in lines if line and not line.startswith(SQL_NOISE)]
     reason = DRIVER_ERROR.sub("", reasons[0]) if reasons else type(error).__name__
     return visible(reason).rstrip(".;")
+
+
+def _is_of_a_cloud(error: Exception) -> bool:
+    packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return not packages.isdisjoint(CLOUD_LIBRARIES)
 
 
 def nothing_stored(store: Store) -> NotStoredError:

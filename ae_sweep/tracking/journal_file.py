@@ -11,15 +11,17 @@ process or a power cut left of another, and is dropped.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 from typing import TYPE_CHECKING
 
 from ae_sweep.errors import ConflictError, StoreError
-from ae_sweep.files import sync_directory, write_atomically
+from ae_sweep.files import read_regular, sync_directory, write_atomically
 from ae_sweep.messages import visible
 
 if sys.platform != "win32":
@@ -180,7 +182,7 @@ class JournalFile:
         path = self._blobs / name
         if len(name) == hashlib.sha256().digest_size * 2 and name.isalnum():  # no path elsewhere
             with contextlib.suppress(OSError):
-                content = path.read_bytes()
+                content = read_regular(path)
                 if hashlib.sha256(content).hexdigest() == name:
                     return content
         raise StoreError(
@@ -221,7 +223,7 @@ def read(folder: Path) -> list[Record]:
     """
     path = folder / JOURNAL
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -274,6 +276,9 @@ def _content(descriptor: int) -> bytes:
 
 
 def _lock(descriptor: int, path: Path) -> None:
+    """Lock a regular file; a pipe would be waited for."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
     if sys.platform == "win32":
         return
     try:

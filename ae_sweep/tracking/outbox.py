@@ -15,6 +15,7 @@ from ae_sweep.tracking.publisher import RunGoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ae_sweep.tracking.entries import Entry, RunEntry
     from ae_sweep.tracking.journal import Journal
@@ -25,7 +26,7 @@ DELIVERY_SECONDS = 5.0
 AGAIN_SECONDS = 0.2
 """Before a failed entry is tried again: a server that closed an idle connection answers then."""
 QUICK_SECONDS = 1.0
-"""A failure after longer is no hiccup."""
+"""A failure after longer is not a hiccup."""
 FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 60.0
 
@@ -218,5 +219,5 @@ class Outbox:
         self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
 
     @property
-    def _folder(self) -> object:
+    def _folder(self) -> Path | None:
         return None if self._journal is None else self._journal.folder

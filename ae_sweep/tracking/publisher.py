@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from ae_sweep.tracking import models, names
@@ -16,6 +16,7 @@ from ae_sweep.tracking.entries import (
     LogFiles,
     LogMetrics,
     LogModel,
+    LogParameters,
     StartRun,
 )
 from ae_sweep.tracking.errors import translated
@@ -105,6 +106,9 @@ class Publisher:
         match entry:
             case StartRun():
                 self._start(entry, again=again)
+            case LogParameters():
+                params = [Param(key, text) for key, text in entry.parameters.items()]
+                self.client.log_batch(self._id(entry), params=params)
             case LogMetrics():
                 self.client.log_batch(self._id(entry), metrics=_metrics(entry.metrics))
             case LogModel():

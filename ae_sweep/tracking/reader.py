@@ -257,7 +257,7 @@ def _config(run: Run) -> dict[str, str]:
     """Read the configuration as it is now; the parameters hold the one of the start."""
     try:
         config = json.loads(run.data.tags[names.CONFIG])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         return dict(run.data.params)
     if not isinstance(config, dict):
         return dict(run.data.params)

@@ -1,9 +1,7 @@
-"""An open tracking store: starts and resumes sweeps, reads what is stored."""
+"""An open tracking store: starts, resumes, publishes and deletes sweeps."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
@@ -11,22 +9,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep.config import changed_settings
 from ae_sweep.errors import ConflictError
-from ae_sweep.messages import ignore, shorten
+from ae_sweep.isolation import SHIELDED, unless_set
+from ae_sweep.messages import ignore
 from ae_sweep.records import Outcome
-from ae_sweep.tracking import models, names, reader, server_owner, validity
+from ae_sweep.tracking import names, reader, server_owner, validity
 from ae_sweep.tracking.entries import SWEEP_RUN
 from ae_sweep.tracking.errors import translated
 from ae_sweep.tracking.journal import Journal, JournalHeader, place_of
-from ae_sweep.tracking.liveness import as_it_is, trials_as_they_are
 from ae_sweep.tracking.mlflow_env import forget_place
 from ae_sweep.tracking.outbox import DELIVERY_SECONDS, Outbox
 from ae_sweep.tracking.publisher import Publisher
 from ae_sweep.tracking.reach import check_reachable
 from ae_sweep.tracking.runs import RUN_STATUS, add_once, create_sweep_run, reopen_sweep_run
 from ae_sweep.tracking.server_owner import SignOfLife
-from ae_sweep.tracking.stored_runs import StoredRuns
+from ae_sweep.tracking.stored_sweeps import StoredSweeps
 from ae_sweep.tracking.tries import Tries
-from ae_sweep.tracking.views import missing_views, stored_views
+from ae_sweep.tracking.views import missing_views
 from ae_sweep.tracking.writer import SweepWriter
 
 if TYPE_CHECKING:
@@ -35,15 +33,14 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from ae_sweep.config import SweepConfig
-    from ae_sweep.records import DatasetCard, SweepRecord, TrialRecord
+    from ae_sweep.records import DatasetCard, SweepRecord
     from ae_sweep.tracking.kept import KeptSweep
-    from ae_sweep.tracking.views import View
 
 Announce: TypeAlias = Callable[[str], None]
 """Called with one line of text."""
 
 
-class TrackingStore(StoredRuns):
+class TrackingStore(StoredSweeps):
     """An open store of sweeps and trials."""
 
     @property
@@ -62,6 +59,8 @@ class TrackingStore(StoredRuns):
     ) -> SweepWriter:
         """Make a sweep's parent run.
 
+        A signal waits until it is made: a server that hangs is given up after seconds.
+
         Parameters
         ----------
         environment
@@ -78,7 +77,7 @@ class TrackingStore(StoredRuns):
         ConflictError
             If a sweep of that name is stored.
         """
-        with translated(self._place):
+        with unless_set(SHIELDED), translated(self._place):
             if self._runs.find(config.name) is not None:
                 raise ConflictError(
                     f"a sweep named {config.name} is stored already; continue it with --resume, "
@@ -111,7 +110,8 @@ class TrackingStore(StoredRuns):
         """Open a stored sweep again; dims, trials and repeats may have grown.
 
         Trials that a killed process left running are ended as interrupted, so no other process
-        may be at this sweep.
+        may be at this sweep. A signal waits until that is done: a server that hangs is given up
+        after seconds.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class TrackingStore(StoredRuns):
             If it is stored with other settings or another data set, or another process that uses
             the same tracking server runs it.
         """
-        with translated(self._place):
+        with unless_set(SHIELDED), translated(self._place):
             run = self._runs.parent(config.name)
             server_owner.refuse_another(
                 run, sweep=config.name, take_over_command=take_over_command, take_over=take_over
@@ -153,113 +153,6 @@ class TrackingStore(StoredRuns):
         run_id = run.info.run_id
         sign = self._sign(run_id, config.name)
         return self._sweep_writer(run_id, config, card, commands, journal, tries=tries, sign=sign)
-
-    def sweeps(self) -> list[SweepRecord]:
-        """Return all sweeps, the newest first."""
-        with translated(self._place):
-            counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
-            for run in self._runs.trials():
-                counts[run.data.tags[names.SWEEP]][reader.trial_outcome(run)] += 1
-            records = [
-                reader.sweep_record(run, counts[run.data.tags[names.SWEEP]])
-                for run in self._runs.parents()
-            ]
-        return [as_it_is(record, self._store) for record in records]
-
-    def sweep(self, name: str | None = None) -> SweepRecord:
-        """Return one sweep, the latest if none is named.
-
-        Raises
-        ------
-        NotStoredError
-            If there is none of that name, or none at all.
-        """
-        return self.sweep_with_trials(name)[0]
-
-    def sweep_settings(self, name: str | None = None) -> SweepRecord:
-        """Return one sweep, the latest if none is named, without reading its trials.
-
-        Its ``counts`` are empty. Reading thousands of trials takes seconds.
-
-        Raises
-        ------
-        NotStoredError
-            If there is none of that name, or none at all.
-        """
-        with translated(self._place):
-            record = reader.sweep_record(self._runs.parent(name))
-        return as_it_is(record, self._store)
-
-    def trials(self, sweep: str) -> list[TrialRecord]:
-        """Return all trials of a sweep, in the order they were started.
-
-        Raises
-        ------
-        NotStoredError
-            If there is no sweep of that name.
-        """
-        return self.sweep_with_trials(sweep)[1]
-
-    def sweep_with_trials(self, name: str | None = None) -> tuple[SweepRecord, list[TrialRecord]]:
-        """Return one sweep, the latest if none is named, and its trials as they were started.
-
-        Both at once, since each needs all trials to be read: seconds where there are thousands.
-
-        Raises
-        ------
-        NotStoredError
-            If there is none of that name, or none at all.
-        """
-        counts: Counter[Outcome] = Counter()
-        trials = []
-        with translated(self._place):
-            parent = self._runs.parent(name)
-            for run in self._runs.trials(parent.data.tags[names.SWEEP]):
-                counts[reader.trial_outcome(run)] += 1
-                if (record := reader.trial_record(run)) is not None:
-                    trials.append(record)
-            sweep = reader.sweep_record(parent, counts)
-        return as_it_is(sweep, self._store), trials_as_they_are(sweep, trials, self._store)
-
-    def trials_to_keep(self, sweep: str, *, announce: Announce = ignore) -> list[TrialRecord]:
-        """Return the trials of a sweep for its resumption.
-
-        Those without their model have failed, and so have those whose settings or numbers were
-        edited since they ended.
-
-        Parameters
-        ----------
-        announce
-            Called with a line on each of them.
-
-        Raises
-        ------
-        NotStoredError
-            If there is no sweep of that name.
-        """
-        trials = []
-        with translated(self._place):
-            self._runs.parent(sweep)
-            there = self._models_of(sweep)
-            for run in self._runs.trials(sweep):
-                if (record := reader.trial_record(run)) is None:
-                    continue
-                why = validity.objection(run, record, there)
-                if why:
-                    announce(
-                        f"{shorten(record.name)} (run {run.info.run_id!r}) does not count, since "
-                        f"{why}: it is trained again"
-                    )
-                trials.append(
-                    dataclasses.replace(record, outcome=Outcome.FAILED) if why else record
-                )
-        return trials
-
-    def count_runs(self, sweep: str) -> tuple[int, int]:
-        """Count the runs of a sweep's name: of sweeps, and of trials; deleted ones do not count."""
-        with translated(self._place):
-            parents = sum(run.data.tags[names.SWEEP] == sweep for run in self._runs.parents())
-            return parents, sum(1 for _ in self._runs.trials(sweep))
 
     def delete_sweep(self, sweep: str) -> None:
         """Move all runs of a sweep's name to MLflow's deleted runs, the sweep's own the last.
@@ -282,14 +175,6 @@ class TrackingStore(StoredRuns):
             parents = (run for run in self._runs.parents() if run.data.tags[names.SWEEP] == sweep)
             for run in [*half_imported, *parents]:
                 self._client.delete_run(run.info.run_id)
-
-    def views(self) -> list[View]:
-        """Return the views of the UI's table of runs that the store has.
-
-        One in which no sweep was run since they exist has none.
-        """
-        with translated(self._place):
-            return stored_views(self._client.get_experiment(self._experiment_id).tags)
 
     def _add_views(self) -> None:
         tags = self._client.get_experiment(self._experiment_id).tags
@@ -400,7 +285,7 @@ class TrackingStore(StoredRuns):
         A finished trial whose model was deleted, or that was edited, has failed: it is trained
         again.
         """
-        tries, there = Tries(), self._models_of(sweep)
+        tries, there = Tries(), self._models_there(sweep)
         for run in self._runs.trials(sweep):
             outcome = reader.trial_outcome(run)
             if outcome is Outcome.RUNNING:
@@ -417,15 +302,6 @@ class TrackingStore(StoredRuns):
     def _end(self, run: Run, outcome: Outcome) -> None:
         self._client.set_tag(run.info.run_id, names.OUTCOME, outcome)
         self._client.set_terminated(run.info.run_id, status=RUN_STATUS[outcome])
-
-    def _models_of(self, sweep: str) -> set[str]:
-        return models.there(
-            self._client,
-            experiment_id=self._experiment_id,
-            sweep=sweep,
-            place=self._artifacts,
-            local=self._store.artifact_root is not None,
-        )
 
 
 def _refuse_other(stored: SweepRecord, config: SweepConfig, card: DatasetCard) -> None:

@@ -193,7 +193,7 @@ class StoredRuns:
         Raises
         ------
         NotStoredError
-            If there is no such run, or it is no trial's.
+            If there is no such run, or it is not a trial's.
         """
         with translated(self._place):
             try:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names
-from ae_sweep.tracking.entries import LogFiles, LogMetrics, LogModel, Measurement
+from ae_sweep.tracking.entries import (
+    LogFiles,
+    LogMetrics,
+    LogModel,
+    LogParameters,
+    Measurement,
+)
 from ae_sweep.tracking.run_writer import RunWriter
 from ae_sweep.tracking.runs import finite, objective_metrics
 from ae_sweep.tracking.validity import measured_digest
@@ -47,10 +53,11 @@ class TrialWriter(RunWriter):
         self._tags = tags
         self._start = start
         self._tries = tries
+        self._seat: dict[str, str] = {}
         self._last_epoch_ms: dict[int, int] = {}
 
     def log_epoch(self, result: EpochResult) -> None:
-        """Write the metrics of one validation.
+        """Write the metrics of one validation, and at the first where it was measured.
 
         Raises
         ------
@@ -71,6 +78,9 @@ class TrialWriter(RunWriter):
         }
         timestamp_ms = self._clock.now_ms()
         metrics = _measurements(values, step=result.step, timestamp_ms=timestamp_ms)
+        if result.seat and not self._seat:
+            self._seat = {key: str(value) for key, value in result.seat.items()}
+            self._outbox.put(LogParameters(run=self._run, parameters=self._seat))
         self._outbox.put(LogMetrics(run=self._run, metrics=metrics))
         self._last_epoch_ms = {result.step: timestamp_ms}
 
@@ -134,7 +144,7 @@ class TrialWriter(RunWriter):
             step=result.step,
             weights=_content(result.weights),
             image_shape=(channels, height, width),
-            parameters=self._start.parameters,
+            parameters={**self._start.parameters, **self._seat},
             tags=self._tags,
         )
 

@@ -11,6 +11,7 @@ from ae_sweep.training.device import (
     prepare_process,
     resolve_device,
     threads_per_worker,
+    torch_version,
     use_threads,
 )
 from ae_sweep.training.images import DeviceImages, choose_place, image_bytes, place
@@ -21,7 +22,7 @@ from ae_sweep.training.nested import (
     nested_network_seconds,
     nested_trial_seconds,
 )
-from ae_sweep.training.precision import FP32, Precision, choose_precision
+from ae_sweep.training.precision import FP32, Precision, choose_precision, why_no_bf16
 from ae_sweep.training.recipe import RECIPE, Recipe, recipe_name
 from ae_sweep.training.smallest import check_batch
 from ae_sweep.training.speed import (
@@ -64,8 +65,10 @@ __all__ = [
     "recipe_name",
     "resolve_device",
     "threads_per_worker",
+    "torch_version",
     "train",
     "training_bytes",
     "usable_cores",
     "use_threads",
+    "why_no_bf16",
 ]

@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from ae_sweep.files import open_regular
 from ae_sweep.messages import shorten
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def read(path: Path, *, identity: Mapping[str, str]) -> Snapshot:
         If it cannot be read, is incomplete or damaged, or belongs to another training.
     """
     try:
+        open_regular(path).close()  # nothing else is waited for
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             content = json.loads(metadata[DOCUMENT])

@@ -180,7 +180,7 @@ class Keeper:
         """Return what was saved; None if nothing was, or it cannot be used."""
         try:
             return read(self.path, identity=self._identity)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return None
         except UnusableCheckpointError as problem:
             self.reject(str(problem))

@@ -79,6 +79,11 @@ def describe_device(device: torch.device | str, *, threads: int | None = None) -
     return str(device)
 
 
+def torch_version() -> str:
+    """Return the version of torch here; those of a cluster's nodes may differ."""
+    return str(torch.__version__)
+
+
 def hardware(device: torch.device) -> str:
     """Name all that the speed and the rounding of a device depend on, in one line."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()

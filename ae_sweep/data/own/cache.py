@@ -22,7 +22,7 @@ from ae_sweep.data.file_map import open_map
 from ae_sweep.data.own.facts import ImageFacts
 from ae_sweep.data.own.pixel_file import HASH_BYTES, not_writable
 from ae_sweep.errors import DataError
-from ae_sweep.files import make_private, write_atomically
+from ae_sweep.files import make_private, read_regular, write_atomically
 from ae_sweep.messages import visible
 
 if sys.platform != "win32":
@@ -87,9 +87,7 @@ def open_prepared(directory: Path) -> Prepared | None:
     """Open a prepared directory; None if there is none, or it is damaged."""
     path = directory / MANIFEST
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            return None
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_regular(path, most_bytes=MAX_MANIFEST_BYTES))
         if document["version"] != VERSION:
             return None
         facts = ImageFacts.from_document(document["facts"])
@@ -107,7 +105,7 @@ def open_prepared(directory: Path) -> Prepared | None:
             facts=facts,
             arrays=arrays,
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
@@ -194,8 +192,9 @@ def forget(path: Path, cache_dir: Path) -> int:
 def recall(prepared: Prepared, name: str) -> dict[str, Any] | None:
     """Return what was computed of prepared images before, and kept with ``remember``."""
     try:
-        found = json.loads((prepared.directory / f"{name}.json").read_bytes())
-    except (OSError, ValueError):
+        path = prepared.directory / f"{name}.json"
+        found = json.loads(read_regular(path, most_bytes=MAX_MANIFEST_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("digest") != prepared.digest:
         return None  # another process may have replaced the directory

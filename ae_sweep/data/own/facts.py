@@ -55,7 +55,7 @@ class ImageFacts:
     broken: tuple[tuple[str, str], ...]
     """Pictures that were left out, and why."""
     others: Counts
-    """Files that are no pictures, by ending."""
+    """Files that are not pictures, by ending."""
     notes: tuple[str, ...]
     """What else there is to know, one line each."""
     seconds: float

@@ -18,7 +18,7 @@ from ae_sweep.messages import visible
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 """Of the files that are read as pictures, in lower case."""
 NOT_FOLDERS_OF_IMAGES = frozenset({"__MACOSX"})
-"""What other programs leave behind; counted as a file that is no picture."""
+"""What other programs leave behind; counted as a file that is not a picture."""
 LINKED_FOLDER = "linked folder"
 
 
@@ -40,7 +40,7 @@ class Listing:
     root: Path
     pictures: list[ListedFile] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
-    """How many files are no pictures, by ending."""
+    """How many files are not pictures, by ending."""
     folders: set[tuple[str, ...]] = field(default_factory=set)
     """All folders, those without pictures included."""
 

@@ -154,7 +154,7 @@ def read_item(items: Any, number: int, options: ImageOptions) -> tuple[Bytes, in
     Raises
     ------
     DataError
-        If it is no image, or its label not a whole number.
+        If it is not an image, or its label not a whole number.
     """
     try:
         item = items[number]
