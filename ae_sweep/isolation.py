@@ -87,7 +87,7 @@ PATIENT: Mapping[str, str] = {
 SHIELDED: Mapping[str, str] = {
     # A signal waits until the call has ended, and nobody tries again.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
     "AWS_MAX_ATTEMPTS": "1",
 }
 HURRIED: Mapping[str, str] = {

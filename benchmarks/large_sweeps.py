@@ -185,7 +185,9 @@ def _driven(case: Case, *, seats: int, trial_seconds: float) -> Figures:
         {part: seconds for part, seconds in trial.items() if part != "latent_dim"}
         for trial in stopwatch.trials
     ]
-    last = of_trials[-max(len(of_trials) // 10, 1) :]
+    # The last trial of each seat ends without another being asked for.
+    steady = of_trials[:-seats]
+    last = steady[-max(len(steady) // 10, 1) :]
     waited = sum(trial.get(WAITING, 0.0) for trial in of_trials)
     return {
         "trial_seconds": trial_seconds,
