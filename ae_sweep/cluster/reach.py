@@ -42,7 +42,7 @@ def _check_installed() -> None:
 def _check_token(config: ClusterConfig) -> None:
     if not isolation.have_ray_authenticate():
         raise ClusterError(
-            "ray was imported before it was told to use tokens; set RAY_AUTH_MODE=token in the "
+            "ray was imported without tokens; set RAY_AUTH_MODE=token in the "
             "environment first, or import it after ae_sweep.run_sweep has"
         )
     if not isolation.has_ray_token():

@@ -66,7 +66,7 @@ def needed_bytes(config: SweepConfig, card: DatasetCard, *, has: int) -> int:
     Raises
     ------
     ConfigError
-        If a device that has so many bytes has not enough for a dim or a batch.
+        If a device of that memory has not enough for a dim or a batch.
     """
     needed = _check_memory(config, image_shape=card.image_shape, has=has)
     return needed + _check_batches(config, card, has=has)
