@@ -10,51 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import tracking_support as support
+from export_support import small_export
 
 import ae_sweep
 from ae_sweep.errors import DataError
-from ae_sweep.runner.export_files import ExportWriter
-from ae_sweep.tracking import archive
-from ae_sweep.tracking.entries import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SWEEP, TRIAL, MODEL = (digit * 32 for digit in "abc")
-"""Ids of runs."""
-
-
-def archived(run_id: str, **changes: Any) -> archive.ArchivedRun:
-    fields: dict[str, Any] = {
-        "name": "r", "status": "FINISHED", "start_ms": 1, "end_ms": 2, "tags": {"sweep": "r"},
-        "parameters": {"latent_dim": "2"},
-        "metrics": (Measurement(key="val_mse", value=0.1, step=1, timestamp_ms=1),),
-    }  # fmt: skip
-    return archive.ArchivedRun(run_id=run_id, **fields | changes)
-
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    """An export of one sweep with two trials, of which one has a model."""
-    out = ExportWriter(tmp_path / "out")
-    card = support.CARD
-    sweep = archive.ArchivedSweep(
-        name="r", run=archived(SWEEP, parameters={"name": "r"}), card=card
-    )
-    model = archive.ArchivedModel(
-        step=1, image_shape=card.image_shape, parameters={}, tags={}, metrics=()
-    )
-    out.write_json("sweep.json", archive.sweep_document(sweep))
-    out.write_json("trials.json", [archive.run_document(archived(each)) for each in (TRIAL, MODEL)])
-    study = {"condition": "d=2", "user_attributes": {}, "system_attributes": {}, "trials": []}
-    out.write_json("studies.json", [study])
-    out.write("trials.csv", b"name\nr\n")
-    out.write(f"runs/{TRIAL}/reconstructions.png", support.png())
-    out.write_json(f"models/{MODEL}.json", archive.model_document(model))
-    out.write(f"models/{MODEL}.safetensors", b"weights")
-    out.finish(sweep="r")
-    return out.directory
+    return small_export(tmp_path / "out")
 
 
 def refused(match: str, directory: Path, tmp_path: Path) -> None:
