@@ -278,7 +278,7 @@ def test_a_command_that_reads_notices_within_half_a_minute_that_the_server_hangs
     assert calm["trials"]
     hang(proxy, "/runs/search")
     with start(server, tmp_path, proxy.url, "list") as running:
-        assert proxy.hanging.wait(60)
+        assert proxy.hanging.wait(600)
         begin = time.monotonic()
         out, err = running.communicate()
         assert time.monotonic() - begin < 30
@@ -315,7 +315,7 @@ def test_a_signal_ends_a_command_that_reads_from_a_server_that_hangs(
     assert calm["trials"]
     hang(proxy, only)
     with start(server, tmp_path, proxy.url, *words) as running:
-        assert proxy.hanging.wait(60)
+        assert proxy.hanging.wait(600)
         running.send_signal(number)
         sent = time.monotonic()
         assert running.wait(60) == code
@@ -344,8 +344,9 @@ def test_a_signal_ends_a_sweep_that_waits_for_the_server_to_begin(
     hang(proxy, only)
     words = (*SWEEP, "--name", f"begun-{only.count('r')}")
     with start(server, tmp_path, proxy.url, *words) as running:
-        assert proxy.hanging.wait(60)
+        assert proxy.hanging.wait(600)
         running.send_signal(number)
         sent = time.monotonic()
-        assert running.wait(60) == code
+        read_until(running, "interrupted|error: ")
         assert time.monotonic() - sent < 10
+        assert running.wait(60) == code
