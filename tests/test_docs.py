@@ -20,19 +20,25 @@ README = (ROOT / "README.md").read_text()
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")})
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+CLUSTER = (ROOT / "docs" / "cluster.md").read_text()
+
+
+def _blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def _commands() -> list[str]:
+    blocks = [*_blocks("bash"), *_blocks("bash", CLUSTER)]
     lines = [
-        line.partition("  #")[0].strip() for block in _blocks("bash") for line in block.splitlines()
+        line.partition("  #")[0].strip().removesuffix(" &")
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
     ]
     return [line for line in lines if line.startswith("ae-sweep ")]
 
 
 @pytest.mark.parametrize("command", _commands())
-def test_every_command_in_the_readme_has_the_options_it_shows(command: str) -> None:
+def test_every_command_in_the_pages_has_the_options_it_shows(command: str) -> None:
     words = shlex.split(command)[1:]
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0, result.output
