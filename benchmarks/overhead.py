@@ -162,12 +162,15 @@ def measure(size: Size) -> Figures:
 def _compare(pairs: Pairs) -> Figures:
     """Train the trials of a sweep, and after each of them the same without anything around it."""
     whole, bare = [], []
+    limited: ae_sweep.SweepSettings = (
+        {} if pairs.train_limit is None else {"train_limit": pairs.train_limit}
+    )
     with tempfile.TemporaryDirectory(prefix="ae-sweep-overhead-") as store, _own_variables():
         events = ae_sweep.iter_sweep(
             "overhead",
             store=store,
             dataset=pairs.dataset,
-            train_limit=pairs.train_limit,
+            **limited,
             dims=[pairs.latent_dim],
             trials=1 + pairs.pairs,
             lr=Range(1e-3, 1e-2),

@@ -126,12 +126,12 @@ def _completed(words: str, cwd: Path, program: tuple[str, ...] = ("-c", COMPLETI
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("ae-sweep run --dims 2 8 32 --dat", ["--dataset", "--data-dir"]),
+        ("ae-sweep run --dims 2 8 32 --dat", ["--dataset", "--data-dir", "--data-on-nodes"]),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
             for each in (
                 ("ae-sweep re", ["reconstruct", "report"]),
-                ("ae-sweep run --dat", ["--dataset", "--data-dir"]),
+                ("ae-sweep run --dat", ["--dataset", "--data-dir", "--data-on-nodes"]),
                 ("ae-sweep reconstruct digits --digits 3 8 --res", ["--residuals"]),
                 ("ae-sweep reconstruct --digits 3 8 digits --res", ["--residuals"]),
                 ("ae-sweep run --dims ", []),

@@ -81,7 +81,7 @@ def runs(cluster: Cluster, name: str) -> dict[str, Any]:
     return read_runs(str(cluster.place / "work" / name))
 
 
-def test_mses(cluster: Cluster, name: str) -> dict[tuple[str, ...], float]:
+def measured_mses(cluster: Cluster, name: str) -> dict[tuple[str, ...], float]:
     """Return the test MSE of each finished trial by what was trained."""
     return {
         tuple(trial["params"][key] for key in ("latent_dim", "lr", "epochs", "seed")): trial[
@@ -89,9 +89,6 @@ def test_mses(cluster: Cluster, name: str) -> dict[tuple[str, ...], float]:
         ]["test_mse"]
         for trial in trials_of(runs(cluster, name), "finished")
     }
-
-
-test_mses.__test__ = False  # type: ignore[attr-defined] - a name of the field
 
 
 def check_whole(cluster: Cluster, name: str, done: Done, *, trials: int) -> None:
@@ -131,7 +128,7 @@ def test_trials_on_two_nodes_equal_those_of_two_workers(two: Cluster) -> None:
     two.store("workers")
     local = two.run(*S, "--workers", "2", "--name", "workers", "--store", "workers")
     assert local.code == 0, local.err
-    assert test_mses(two, "nodes") == test_mses(two, "workers"), "to the last digit"
+    assert measured_mses(two, "nodes") == measured_mses(two, "workers"), "to the last digit"
     assert "node" not in trials_of(runs(two, "workers"), "finished")[0]["params"]
     plan = two.run(*S, *on(two, "plan"), "--dry-run")
     document = json.loads(plan.out)

@@ -20,8 +20,8 @@ from ae_sweep.cluster import seat as seat_module
 from ae_sweep.cluster import worker as worker_module
 from ae_sweep.cluster.remote import RemoteSeat, ask_together
 from ae_sweep.cluster.room import SeatSize, gpus_of_trial, seats_of
+from ae_sweep.cluster.settings import ClusterConfig, make_cluster
 from ae_sweep.cluster.worker import ClusterWorker
-from ae_sweep.config import ClusterConfig, make_cluster
 from ae_sweep.errors import ClusterError, ConfigError, WorkerError
 from ae_sweep.sweep import InlineWorker
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
@@ -306,7 +306,7 @@ def test_what_does_not_go_with_a_cluster_is_wrong_usage(
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(reach.importlib.util, "find_spec", lambda _name: object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
     for name in (isolation.RAY_MODE, isolation.RAY_TOKEN, isolation.RAY_TOKEN_PATH):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)

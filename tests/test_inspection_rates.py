@@ -224,24 +224,22 @@ def test_what_was_measured_by_another_method_or_is_damaged_is_measured_again(
     good = unmeasured.runs.run_file(run_id, names.CODED_DOCUMENT)
     assert kept_rates.parse(good) is not None
     document: Any = json.loads(good)
+    changes: tuple[dict[str, Any], ...] = (
+        {"method": 0}, {"schema": "other"}, {"curves": [{}]}, {"curves": 3},
+        {"curves": [{**document["curves"][0], "points": []}]},
+        {"curves": [{**document["curves"][0], "kind": "perfect"}]},
+        {"curves": [{**document["curves"][0],
+                     "points": [{**document["curves"][0]["points"][0], "psnr": "x"}]}]},
+        {"curves": [{**document["curves"][0],
+                     "points": [{**document["curves"][0]["points"][0], "mse": -1}]}]},
+        *({"curves": [{**document["curves"][0], **wrong}]} for wrong in (
+            {"images": None}, {"decoder_bytes": "x"}, {"name": 3},
+            {"image_shape": [1, 0, 9]},
+        )),
+    )  # fmt: skip
     damaged = [
         b"", b"[]", b"{", good[:-20], b"[" * 100_000,
-        *(
-            json.dumps({**document, **change}).encode()
-            for change in (
-                {"method": 0}, {"schema": "other"}, {"curves": [{}]}, {"curves": 3},
-                {"curves": [{**document["curves"][0], "points": []}]},
-                {"curves": [{**document["curves"][0], "kind": "perfect"}]},
-                {"curves": [{**document["curves"][0],
-                             "points": [{**document["curves"][0]["points"][0], "psnr": "x"}]}]},
-                {"curves": [{**document["curves"][0],
-                             "points": [{**document["curves"][0]["points"][0], "mse": -1}]}]},
-                *({"curves": [{**document["curves"][0], **wrong}]} for wrong in (
-                    {"images": None}, {"decoder_bytes": "x"}, {"name": 3},
-                    {"image_shape": [1, 0, 9]},
-                )),
-            )
-        ),
+        *(json.dumps({**document, **change}).encode() for change in changes),
     ]  # fmt: skip
     assert [kept_rates.parse(each) for each in damaged] == [None] * len(damaged)
     unmeasured.runs.add_to_run(run_id, files={names.CODED_DOCUMENT: damaged[3]})

@@ -234,6 +234,7 @@ def test_every_public_method_of_a_study_translates_the_errors_of_its_database(pa
         "fail": {"ask": ask, "reason": "x"},
         "fail_repeat": {"params": ask.params, "seed": 1, "diverged": False},
         "may_repeat": {"params": ask.params, "seed": 1},
+        "may_try": {"slot": 0},
         "given_up": {},
     }  # fmt: skip
     assert set(calls) == {name for name in vars(ConditionStudy) if not name.startswith("_")}

@@ -13,6 +13,7 @@ from training_support import consume
 from ae_sweep import interruption, training
 from ae_sweep.interruption import Interrupted
 from ae_sweep.training import evaluate
+from ae_sweep.training.images import as_floats
 from ae_sweep.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def test_an_interruption_in_a_validation_or_in_the_test_leaves_only_that_to_be_d
 
 def _interrupt_measurement(patch: pytest.MonkeyPatch, number: int) -> list[int]:
     """Interrupt the measurement of that number, counted from 0; count the batches."""
-    measured, as_floats = [0], evaluate.as_floats
+    measured = [0]
 
     def measure(x_BCHW: Any) -> Any:
         if measured[0] == number:

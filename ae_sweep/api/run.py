@@ -11,13 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from ae_sweep.api.sweep import Sweep
-from ae_sweep.config import (
-    IMAGE_OPTIONS,
-    MODEL_SETTINGS,
-    PARAMETERS,
-    ImageOptions,
-    make_cluster,
-)
+from ae_sweep.cluster.settings import make_cluster
+from ae_sweep.config import IMAGE_OPTIONS, MODEL_SETTINGS, PARAMETERS, ImageOptions
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import cache_dir, data_dir_at, open_at
@@ -28,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from ae_sweep.cluster.settings import ClusterConfig
     from ae_sweep.config import (
         Choices,
-        ClusterConfig,
         Colour,
         Fit,
         MethodName,

@@ -55,7 +55,7 @@ def load_sweep(
     runs = tracking.open_for_reading(place)
     record, trials = runs.sweep_with_trials(name)
     if announce is not None:
-        for each in publishing.waiting(store, record.name):
+        for each in publishing.waiting(place, record.name):
             announce(each.text)
     return Sweep(
         record=record,

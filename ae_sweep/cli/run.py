@@ -32,7 +32,7 @@ from ae_sweep.cli.table_options import (
     setting_options,
     with_table_options,
 )
-from ae_sweep.config import make_cluster
+from ae_sweep.cluster.settings import make_cluster
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.locations import data_dir_at, open_at
 from ae_sweep.runner.request import DEFAULT_DEVICE

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ae_sweep.cluster.room import SeatSize
-    from ae_sweep.config import ClusterConfig
+    from ae_sweep.cluster.settings import ClusterConfig
 
 HEAD_SECONDS = 5.0
 """Between two looks whether the head is still there."""
@@ -251,7 +251,7 @@ def _ray_apart() -> Iterator[None]:
     """Have what Ray prints in the background go to stderr; stdout is for data."""
     stdout = sys.stdout
     apart = _Apart(stdout)
-    sys.stdout = apart  # type: ignore[assignment]
+    sys.stdout = apart
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from ae_sweep.errors import ClusterError
 from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
-    from ae_sweep.config import ClusterConfig
+    from ae_sweep.cluster.settings import ClusterConfig
 
 KNOCK_SECONDS = 5.0
 """For the head to accept a connection; Ray itself would try for minutes."""

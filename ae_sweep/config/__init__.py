@@ -1,6 +1,5 @@
 """Settings as frozen values that cannot be wrong once they exist."""
 
-from ae_sweep.config.cluster import LOCAL, ClusterConfig, make_cluster
 from ae_sweep.config.hyperparameters import (
     PARAMETERS,
     Hyperparameters,
@@ -57,7 +56,6 @@ from ae_sweep.config.values import (
 __all__ = [
     "DEFAULT_RETRIES",
     "IMAGE_OPTIONS",
-    "LOCAL",
     "MAX_COUNT",
     "MAX_PORT",
     "MAX_SEED",
@@ -67,7 +65,6 @@ __all__ = [
     "NAME_PATTERN",
     "PARAMETERS",
     "Choices",
-    "ClusterConfig",
     "Colour",
     "Condition",
     "Domain",
@@ -94,7 +91,6 @@ __all__ = [
     "check_port",
     "dataset_title",
     "digest",
-    "make_cluster",
     "model_family",
     "model_settings",
     "names_own_images",

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from ae_sweep import data, training
     from ae_sweep.cluster.connection import Connection
-    from ae_sweep.config import ClusterConfig, SweepConfig, TrialConfig
+    from ae_sweep.cluster.settings import ClusterConfig
+    from ae_sweep.config import SweepConfig, TrialConfig
     from ae_sweep.models import ImageShape
     from ae_sweep.records import DatasetCard
     from ae_sweep.runner.setup import SweepSetup

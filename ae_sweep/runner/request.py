@@ -23,7 +23,8 @@ from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ae_sweep.config import ClusterConfig, SweepConfig
+    from ae_sweep.cluster.settings import ClusterConfig
+    from ae_sweep.config import SweepConfig
     from ae_sweep.locations import Store
     from ae_sweep.runner.engine import Announce, EngineFactory
 

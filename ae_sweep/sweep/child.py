@@ -24,6 +24,7 @@ from ae_sweep.job_steps import (
     JobRunner,
     Ready,
     Returned,
+    Stopped,
     Yielded,
     check_step,
     failure_of,
@@ -182,7 +183,8 @@ def _next(child: Child) -> Any:
         pass
     if isinstance(message, Yielded | Returned):
         return message.value
-    raise WorkerError(f"a worker process failed: {message.reason}; give fewer --workers")
+    reason = "it was asked to end" if isinstance(message, Stopped) else message.reason
+    raise WorkerError(f"a worker process failed: {reason}; give fewer --workers")
 
 
 @contextlib.contextmanager
