@@ -75,7 +75,7 @@ torture: .venv/dev.stamp ## kill running sweeps with SIGKILL 100 times and compa
 dist: .venv/dev.stamp ## build wheel and sdist, run a sweep from the wheel; FULL=1 installs its dependencies anew
 	$(BIN)/python .ci/dist.py $(if $(FULL),--full)
 
-check: lint types imports docs-check dist test test-cluster ## all that CI runs
+check: lint types imports docs-check dist test ## all that CI runs
 
 clean: ## remove the virtual environment and caches; runs in mlruns/ stay
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
