@@ -162,23 +162,20 @@ def measure(size: Size) -> Figures:
 def _compare(pairs: Pairs) -> Figures:
     """Train the trials of a sweep, and after each of them the same without anything around it."""
     whole, bare = [], []
-    limited: ae_sweep.SweepSettings = (
-        {} if pairs.train_limit is None else {"train_limit": pairs.train_limit}
-    )
+    settings: ae_sweep.SweepSettings = {
+        "dataset": pairs.dataset,
+        "dims": [pairs.latent_dim],
+        "trials": 1 + pairs.pairs,
+        "lr": Range(1e-3, 1e-2),
+        "epochs": 1,
+        "sampler": "random",
+        "pruner": "none",
+        "workers": 1,
+    }
+    if pairs.train_limit is not None:
+        settings["train_limit"] = pairs.train_limit
     with tempfile.TemporaryDirectory(prefix="ae-sweep-overhead-") as store, _own_variables():
-        events = ae_sweep.iter_sweep(
-            "overhead",
-            store=store,
-            dataset=pairs.dataset,
-            **limited,
-            dims=[pairs.latent_dim],
-            trials=1 + pairs.pairs,
-            lr=Range(1e-3, 1e-2),
-            epochs=1,
-            sampler="random",
-            pruner="none",
-            workers=1,
-        )
+        events = ae_sweep.iter_sweep("overhead", store=store, **settings)
         with contextlib.closing(events):
             planned = next(events)
             assert isinstance(planned, ae_sweep.SweepPlanned), "it comes first"
