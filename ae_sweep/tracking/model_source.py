@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent.parent
 CARRIED = ("container.py", "errors.py", "messages.py", "threads.py", "config", "models")
 """What `ae_sweep.models.serving` imports of the package."""
+LEFT_OUT = frozenset({"config/parsing.py"})
+"""What it does not import of those: texts of options are parsed before a training."""
 OWN_IMPORT = re.compile(r"^(\s*(?:from|import) )ae_sweep\b", re.MULTILINE)
 STAMP = (1980, 1, 1, 0, 0, 0)
 """The earliest date in a zip file: equal sources make equal files."""
@@ -58,9 +60,8 @@ def model_source() -> ModelSource:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, text in sources.items():
             renamed = OWN_IMPORT.sub(rf"\g<1>{name}", text)
-            archive.writestr(
-                zipfile.ZipInfo(f"{name}/{path}", STAMP), renamed, zipfile.ZIP_DEFLATED
-            )
+            entry = zipfile.ZipInfo(f"{name}/{path}", STAMP)
+            archive.writestr(entry, renamed, zipfile.ZIP_DEFLATED, compresslevel=9)
     loader = f"{name}_loader"
     return ModelSource(
         loader_module=loader,
@@ -76,4 +77,6 @@ def _sources() -> Iterator[tuple[str, str]]:
     for entry in CARRIED:
         path = PACKAGE / entry
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            yield file.relative_to(PACKAGE).as_posix(), file.read_text(encoding="utf-8")
+            name = file.relative_to(PACKAGE).as_posix()
+            if name not in LEFT_OUT:
+                yield name, file.read_text(encoding="utf-8")
