@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import os
 import pkgutil
 import tempfile
 import time
@@ -28,7 +27,7 @@ from ae_sweep.cli.app import app
 from ae_sweep.config import Range
 from benchmarks.benchmark import Benchmark, Figures
 from benchmarks.text import cells, counted, paragraphs, spread, table, verdict
-from benchmarks.timed import FOREIGN_VARIABLES
+from benchmarks.timed import own_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -174,7 +173,7 @@ def _compare(pairs: Pairs) -> Figures:
     }
     if pairs.train_limit is not None:
         settings["train_limit"] = pairs.train_limit
-    with tempfile.TemporaryDirectory(prefix="ae-sweep-overhead-") as store, _own_variables():
+    with tempfile.TemporaryDirectory(prefix="ae-sweep-overhead-") as store, own_variables():
         events = ae_sweep.iter_sweep("overhead", store=store, **settings)
         with contextlib.closing(events):
             planned = next(events)
@@ -276,16 +275,8 @@ def watching(stopwatch: Stopwatch, parts: Mapping[str, str]) -> Iterator[None]:
 
 def _run_quietly(words: list[str]) -> int:
     """Run ae-sweep in this process without its table; return its exit status."""
-    with contextlib.redirect_stdout(io.StringIO()), _own_variables():
+    with contextlib.redirect_stdout(io.StringIO()), own_variables():
         return app(args=words, standalone_mode=False) or 0
-
-
-@contextlib.contextmanager
-def _own_variables() -> Iterator[None]:
-    with mock.patch.dict(os.environ):
-        for variable in FOREIGN_VARIABLES:
-            os.environ.pop(variable, None)
-        yield
 
 
 def _overhead(trial: dict[str, float]) -> float:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import (
     analysis,
+    estimate,
     frontier_time,
     large_sweeps,
     nested,
@@ -43,6 +44,7 @@ ALL: tuple[Benchmark[Any], ...] = (
     frontier_time.BENCHMARK,
     nested.BENCHMARK,
     workers.BENCHMARK,
+    estimate.BENCHMARK,
     streaming.BENCHMARK,
     startup.BENCHMARK,
     overhead.BENCHMARK,

@@ -6,6 +6,7 @@ its parent's memory, and that of a benchmark with torch in it would hide what is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parent.parent
 AE_SWEEP = (sys.executable, str(ROOT / "cli.py"))
@@ -44,6 +45,16 @@ def timed(command: Sequence[str], *, cwd: Path | None = None) -> dict[str, float
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()}")
     measured: dict[str, float] = json.loads(done.stdout)
     return measured
+
+
+@contextlib.contextmanager
+def own_variables() -> Iterator[None]:
+    """Measure in this process as `timed` does in another: without foreign variables."""
+    before = {key: os.environ.pop(key) for key in FOREIGN_VARIABLES if key in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 def _run(command: list[str]) -> int:

@@ -67,6 +67,14 @@ def _check_workers(figures: Figures) -> None:
     assert _median(figures["gain"]) == pytest.approx(_median(two) / _median(one))
 
 
+def _check_estimate(figures: Figures) -> None:
+    (case,) = figures["cases"]
+    assert case["trials"] == 2
+    assert case["expected_seconds"] <= case["most_seconds"]
+    error = case["expected_seconds"] / case["taken_seconds"] - 1
+    assert case["error_percent"] == pytest.approx(100 * error)
+
+
 def _check_startup(figures: Figures) -> None:
     profiled = figures["import_seconds"]
     assert figures["profiled"] in profiled, "the slowest import is that of the module itself"
@@ -130,6 +138,7 @@ CHECKS: dict[str, Callable[[Figures], None]] = {
     "frontier_time": _check_frontier_time,
     "nested": _check_nested,
     "workers": _check_workers,
+    "estimate": _check_estimate,
     "startup": _check_startup,
     "overhead": _check_overhead,
     "streaming": _check_streaming,
