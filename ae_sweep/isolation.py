@@ -118,6 +118,11 @@ def unless_set(settings: Mapping[str, str]) -> Iterator[None]:
             _set(dict.fromkeys(missing))
 
 
+def threads_are_set() -> bool:
+    """Return whether the user has said with how many threads torch computes."""
+    return any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+
+
 RAY_MODE, RAY_TOKEN, RAY_TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 """Whether Ray's processes prove to each other that they belong together, and by what."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import (
     analysis,
+    busy,
     estimate,
     frontier_time,
     large_sweeps,
@@ -44,6 +45,7 @@ ALL: tuple[Benchmark[Any], ...] = (
     frontier_time.BENCHMARK,
     nested.BENCHMARK,
     workers.BENCHMARK,
+    busy.BENCHMARK,
     estimate.BENCHMARK,
     streaming.BENCHMARK,
     startup.BENCHMARK,

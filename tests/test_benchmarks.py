@@ -67,6 +67,11 @@ def _check_workers(figures: Figures) -> None:
     assert _median(figures["gain"]) == pytest.approx(_median(two) / _median(one))
 
 
+def _check_busy(figures: Figures) -> None:
+    alone, beside = (_median(figures["seconds"][which]) for which in ("alone", "beside"))
+    assert _median(figures["ratio"]) == pytest.approx(beside / alone)
+
+
 def _check_estimate(figures: Figures) -> None:
     (case,) = figures["cases"]
     assert case["trials"] == 2
@@ -138,6 +143,7 @@ CHECKS: dict[str, Callable[[Figures], None]] = {
     "frontier_time": _check_frontier_time,
     "nested": _check_nested,
     "workers": _check_workers,
+    "busy": _check_busy,
     "estimate": _check_estimate,
     "startup": _check_startup,
     "overhead": _check_overhead,

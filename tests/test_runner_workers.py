@@ -120,11 +120,29 @@ def test_a_trials_parameters_tell_its_threads(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     monkeypatch.setattr(training.device, "usable_cores", lambda: 6)
-    one = pool.InlineEngine(setup=prepared(), speeds={2: SPEED})
-    two = pool.WorkerPool(setup=prepared(), workers=2, speeds={2: SPEED})
+    threads = [training.threads_per_worker(workers) for workers in (1, 2)]
+    one = pool.InlineEngine(setup=prepared(), speeds={2: SPEED}, threads=threads[0])
+    two = pool.WorkerPool(setup=prepared(), workers=2, speeds={2: SPEED}, threads=threads[1])
     assert (one.parameters()["threads"], two.parameters()["threads"]) == (6, 3)
     assert "3 threads" in str(two.parameters()["device_name"])
     assert two.parameters()["device"] == "cpu"
+
+
+def test_a_number_of_threads_that_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "threads_per_worker", lambda _workers: 2)
+    monkeypatch.setattr(
+        training,
+        "fastest_threads",
+        lambda *_, **__: training.ThreadChoice(threads=1, seconds={2: 4.0, 1: 1.0}),
+    )
+    said: list[str] = []
+    assert pool.fastest_threads(prepared(), said.append) == 2
+    assert said == []
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert pool.fastest_threads(prepared(), said.append) == 1
+    (line,) = said
+    assert "busy: 1 thread of 2 train 4.0 times as fast as all" in line
 
 
 def test_no_more_workers_are_started_than_there_are_trials(

@@ -6,10 +6,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from ae_sweep.runner.workers import InlineEngine, WorkerPool, measured_inline, measured_pool
+from ae_sweep import training
+from ae_sweep.runner.workers import (
+    InlineEngine,
+    WorkerPool,
+    fastest_threads,
+    measured_inline,
+    measured_pool,
+)
 
 if TYPE_CHECKING:
-    from ae_sweep import training
     from ae_sweep.runner.setup import SweepSetup
     from ae_sweep.sweep import Worker
 
@@ -60,6 +66,7 @@ def _local_engine(
     wanted: int | None, setup: SweepSetup, trials: int, announce: Announce
 ) -> InlineEngine | WorkerPool:
     announce("measuring the speed of a few training steps")
+    threads = fastest_threads(setup, announce) if trials else training.threads_per_worker(1)
     if wanted == 1 or trials <= 1:
-        return measured_inline(setup)
-    return measured_pool(setup, wanted, trials=trials, announce=announce)
+        return measured_inline(setup, threads=threads)
+    return measured_pool(setup, wanted, trials=trials, threads=threads, announce=announce)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from ae_sweep import sweep, training
 from ae_sweep.config.parsing import MAX_WORKERS
+from ae_sweep.isolation import threads_are_set
+from ae_sweep.messages import counted
 from ae_sweep.runner.worker_process import Probe, open_probe, open_training
 
 if TYPE_CHECKING:
@@ -37,37 +39,35 @@ class InlineEngine:
     setup: SweepSetup
     speeds: Mapping[int, training.Speed]
     """Speed by latent_dim."""
+    threads: int
+    """Threads of one trial."""
     workers: int = 1
-
-    @property
-    def threads(self) -> int:
-        """Threads of one trial."""
-        return training.threads_per_worker(1)
 
     def parameters(self) -> dict[str, str | int]:
         """Return the run parameters that affect rounding: threads and devices."""
         return _parameters(self.setup.devices[:1], self.threads)
 
     def open(self) -> Worker:
-        """Return a worker that trains in this process."""
+        """Return a worker that trains in this process, with its threads until it is closed."""
         setup = self.setup
+        train: sweep.Train
         if setup.config.method == "nested":
-            return sweep.InlineWorker(
-                training.NestedTrainings(
-                    setup.images,
-                    dims=setup.config.dims,
-                    precision=setup.precision,
-                    checkpoints=setup.checkpoints,
-                )
+            train = training.NestedTrainings(
+                setup.images,
+                dims=setup.config.dims,
+                precision=setup.precision,
+                checkpoints=setup.checkpoints,
             )
-        return sweep.InlineWorker(
-            partial(
+        else:
+            train = partial(
                 training.train,
                 images=setup.images,
                 precision=setup.precision,
                 checkpoints=setup.checkpoints,
             )
-        )
+        computing = contextlib.ExitStack()
+        computing.enter_context(training.computing_with(self.threads))
+        return sweep.InlineWorker(train, release=computing.close)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +78,8 @@ class WorkerPool:
     workers: int
     speeds: Mapping[int, training.Speed]
     """Speed of one worker by latent_dim, measured while all of them were at work."""
-
-    @property
-    def threads(self) -> int:
-        """Threads of one trial."""
-        return training.threads_per_worker(self.workers)
+    threads: int
+    """Threads of one trial."""
 
     def parameters(self) -> dict[str, str | int]:
         """Return the run parameters that affect rounding: threads and devices."""
@@ -117,13 +114,45 @@ def _parameters(devices: Sequence[str], threads: int) -> dict[str, str | int]:
     }
 
 
-def measured_inline(setup: SweepSetup) -> InlineEngine:
-    """Measure the speed of this process by a few training steps."""
-    return InlineEngine(setup=setup, speeds=speeds_by_dim(setup, setup.speed))
+def fastest_threads(setup: SweepSetup, announce: Callable[[str], None]) -> int:
+    """Return how many threads one training should have that shares the machine with no other.
+
+    All of torch's, unless fewer are faster now, because other programs keep cores busy. A number
+    that the user has set stays as it is.
+    """
+    most = training.threads_per_worker(1)
+    if most == 1 or not setup.on_cpu or threads_are_set():
+        return most
+    dims = setup.config.dims
+    choice = training.fastest_threads(
+        dims[len(dims) // 2],
+        setup.images,
+        model=setup.config.models[-1],
+        precision=setup.precision,
+        batch_size=setup.timed_batch_size,
+    )
+    if choice.threads < most:
+        announce(
+            f"this machine is busy: {counted(choice.threads, 'thread')} of {most} train "
+            f"{choice.speedup:.1f} times as fast as all; taking {choice.threads} "
+            f"(OMP_NUM_THREADS={most} takes all)"
+        )
+    return choice.threads
+
+
+def measured_inline(setup: SweepSetup, *, threads: int) -> InlineEngine:
+    """Measure the speed of this process, with so many threads, by a few training steps."""
+    with training.computing_with(threads):
+        return InlineEngine(setup=setup, speeds=speeds_by_dim(setup, setup.speed), threads=threads)
 
 
 def measured_pool(
-    setup: SweepSetup, wanted: int | None, *, trials: int, announce: Callable[[str], None]
+    setup: SweepSetup,
+    wanted: int | None,
+    *,
+    trials: int,
+    threads: int,
+    announce: Callable[[str], None],
 ) -> InlineEngine | WorkerPool:
     """Measure a few training steps in as many processes at once as there will be.
 
@@ -135,6 +164,8 @@ def measured_pool(
         Number of workers; None takes as many as the measurement finds best.
     trials
         Trials to train: more workers than that would have nothing to do.
+    threads
+        Of a training that has the machine to itself; several share them out.
     announce
         Called with a line on each measurement.
 
@@ -143,25 +174,31 @@ def measured_pool(
     WorkerError
         If a process cannot be started or set up.
     """
-    with _Probes(setup) as probes:
+    with _Probes(setup, threads) as probes:
         workers = min(wanted, trials) if wanted else _best(setup, probes, trials, announce)
         speeds = speeds_by_dim(setup, lambda dim: probes.slowest(dim, workers))
     if workers == 1:
-        return InlineEngine(setup=setup, speeds=speeds)
-    return WorkerPool(setup=setup, workers=workers, speeds=speeds)
+        return InlineEngine(setup=setup, speeds=speeds, threads=threads)
+    each = training.threads_per_worker(workers, most=threads)
+    return WorkerPool(setup=setup, workers=workers, speeds=speeds, threads=each)
 
 
 class _Probes(contextlib.ExitStack):
     """Processes that measure together, started as they are needed."""
 
-    def __init__(self, setup: SweepSetup) -> None:
+    def __init__(self, setup: SweepSetup, threads: int) -> None:
         super().__init__()
         self._setup = setup
+        self._threads = threads
         self._children: list[sweep.Child] = []
+
+    def threads(self, workers: int) -> int:
+        """Return the threads of each of some workers."""
+        return training.threads_per_worker(workers, most=self._threads)
 
     def speeds(self, dim: int, workers: int) -> list[training.Speed]:
         """Measure a dim in several processes at once."""
-        threads = training.threads_per_worker(workers)
+        threads = self.threads(workers)
         for number in range(len(self._children), workers):
             spec = self._setup.worker_spec(number, threads=threads)
             child = sweep.Child(partial(open_probe, spec))
@@ -178,7 +215,7 @@ class _Probes(contextlib.ExitStack):
         slowest = max(self.speeds(dim, workers), key=lambda speed: speed.epoch_seconds)
         if not self._setup.on_cpu:
             return slowest
-        threads = workers * training.threads_per_worker(workers)
+        threads = workers * self.threads(workers)
         return slowest.slowed(max(1.0, threads / training.usable_cores()))
 
 
@@ -197,8 +234,7 @@ def _best(setup: SweepSetup, probes: _Probes, trials: int, announce: Callable[[s
             break  # more would be slower still
     best = choose_workers(rates)
     measured = ", ".join(
-        f"{count} × {training.threads_per_worker(count)} {rate:,.0f}"
-        for count, rate in rates.items()
+        f"{count} × {probes.threads(count)} {rate:,.0f}" for count, rate in rates.items()
     )
     announce(
         f"workers × threads and the images/s they train together at d={dim}: {measured}; "

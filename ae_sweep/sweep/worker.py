@@ -89,12 +89,21 @@ class Worker(Protocol):
 
 
 class InlineWorker:
-    """Trains in this process, one job at a time, while the caller waits for its next event."""
+    """Trains in this process, one job at a time, while the caller waits for its next event.
+
+    Parameters
+    ----------
+    train
+        Begins a training.
+    release
+        Gives back what was taken for the trainings; called when the worker is closed.
+    """
 
     slots = 1
 
-    def __init__(self, train: Train) -> None:
+    def __init__(self, train: Train, *, release: Callable[[], object] | None = None) -> None:
         self._train = train
+        self._release = release
         self._trainings: dict[int, Generator[EpochResult, None, TrialResult]] = {}
 
     def submit(self, job: int, config: TrialConfig) -> None:
@@ -141,5 +150,10 @@ class InlineWorker:
 
     def close(self) -> None:
         """Close the trainings that have not ended."""
-        for job in list(self._trainings):
-            self.stop(job)
+        try:
+            for job in list(self._trainings):
+                self.stop(job)
+        finally:
+            release, self._release = self._release, None
+            if release is not None:
+                release()

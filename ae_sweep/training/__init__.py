@@ -32,6 +32,7 @@ from ae_sweep.training.speed import (
     measure_speed,
     training_bytes,
 )
+from ae_sweep.training.thread_choice import ThreadChoice, computing_with, fastest_threads
 from ae_sweep.training.trainer import Training, train
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Precision",
     "Recipe",
     "Speed",
+    "ThreadChoice",
     "Training",
     "activation_bytes",
     "alike_devices",
@@ -52,7 +54,9 @@ __all__ = [
     "check_batch",
     "choose_place",
     "choose_precision",
+    "computing_with",
     "describe_device",
+    "fastest_threads",
     "fine_tuning_seconds",
     "hardware",
     "image_bytes",

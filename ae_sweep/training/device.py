@@ -90,12 +90,17 @@ def hardware(device: torch.device) -> str:
     return f"{device.type} {name} threads={torch.get_num_threads()} torch={torch.__version__}"
 
 
-def threads_per_worker(workers: int) -> int:
+def threads_per_worker(workers: int, *, most: int | None = None) -> int:
     """Share the cores out, so that no thread of one training waits for one of another.
 
-    Never more than torch takes in this process, which is what one training by itself has.
+    Never more than one training by itself has.
+
+    Parameters
+    ----------
+    most
+        Threads of one training by itself; what torch takes in this process if left out.
     """
-    alone = torch.get_num_threads()
+    alone = torch.get_num_threads() if most is None else most
     return alone if workers == 1 else max(1, min(alone, usable_cores() // workers))
 
 

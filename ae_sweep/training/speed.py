@@ -93,14 +93,11 @@ def measure_speed(
     DeviceLostError
         If the GPU fails.
     """
-    config = TrialConfig(
-        latent_dim=latent_dim,
-        hyperparameters=Hyperparameters(lr=1e-3, epochs=1, batch_size=batch_size),
-        model=model,
+    trainer = timed_trainer(
+        latent_dim, images, model=model, precision=precision, batch_size=batch_size
     )
-    trainer = Trainer(config, images, precision=precision)
-    _take_steps(trainer, WARM_UP_STEPS)
-    steps = _best_of(ROUNDS, lambda: _take_steps(trainer, STEPS_PER_ROUND), device=images.device)
+    take_steps(trainer, WARM_UP_STEPS)
+    steps = _best_of(ROUNDS, lambda: take_steps(trainer, STEPS_PER_ROUND), device=images.device)
     return Speed(
         epoch_seconds=steps.best_seconds / STEPS_PER_ROUND * trainer.steps_per_epoch,
         validation_seconds=_seconds_of(
@@ -115,6 +112,18 @@ def measure_speed(
         ),
         spread=max(steps.slowest_seconds / steps.best_seconds - 1, 0.0),
     )
+
+
+def timed_trainer(
+    latent_dim: int, images: DeviceImages, *, model: str, precision: Precision, batch_size: int
+) -> Trainer:
+    """Return a trainer whose steps are timed; its weights are thrown away."""
+    config = TrialConfig(
+        latent_dim=latent_dim,
+        hyperparameters=Hyperparameters(lr=1e-3, epochs=1, batch_size=batch_size),
+        model=model,
+    )
+    return Trainer(config, images, precision=precision)
 
 
 def training_bytes(model: str, *, latent_dim: int, image_shape: models.ImageShape) -> int:
@@ -175,7 +184,8 @@ def _timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - clock, time.thread_time() - computing
 
 
-def _take_steps(trainer: Trainer, steps: int) -> None:
+def take_steps(trainer: Trainer, steps: int) -> None:
+    """Take some training steps and wait for them."""
     loss = torch.stack([trainer.take_step() for _ in range(steps)]).sum()
     loss.item()  # waits for a GPU
 
