@@ -96,6 +96,11 @@ HURRIED: Mapping[str, str] = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
     "AWS_MAX_ATTEMPTS": "1",
 }
+GLANCING: Mapping[str, str] = {
+    # A command that is to end asks once more what to advise, and does without an answer.
+    **HURRIED,
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
+}
 ONCE: Mapping[str, str | None] = {
     # MLflow repeats a request whose answer was lost, and would create a second run.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",

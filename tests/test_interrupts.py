@@ -71,6 +71,22 @@ def test_an_interruption_waits_until_the_bookkeeping_is_done() -> None:
     assert done == ["inner", "outer"]
 
 
+def test_an_interruption_counts_for_more_than_an_error_of_the_bookkeeping() -> None:
+    caught = Interrupts()
+
+    def work(*, signalled: bool) -> None:
+        with caught.caught(), caught.shield(), caught.shield():
+            if signalled:
+                send(signal.SIGTERM)
+            raise ValueError("the server hangs")
+
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        work(signalled=True)
+    assert isinstance(interrupted.value.__context__, ValueError)
+    with pytest.raises(ValueError, match="the server hangs"):
+        work(signalled=False)
+
+
 def test_a_signal_that_is_ignored_stays_so_as_nohup_wants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

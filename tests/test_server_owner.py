@@ -8,6 +8,8 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +25,7 @@ from ae_sweep.locations import Store
 from ae_sweep.ownership import Owner
 from ae_sweep.tracking.clock import system_ms
 from ae_sweep.tracking.server_owner import STALE_SECONDS, Sign, SignOfLife
+from ae_sweep.tracking.sweep_runs import SweepRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,6 +136,41 @@ def test_a_sweep_that_has_ended_is_nobodys(store: Store, client: MlflowClient) -
     assert owner_of(client, writer.run_id) == ""
     is_run_by(client, writer.run_id, ELSEWHERE)  # a last sign that came late
     resume(store).release()
+
+
+def test_of_two_sweeps_of_a_name_that_begin_at_once_one_stays(
+    store: Store, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_asked = threading.Barrier(2)
+    find = SweepRuns.find
+
+    def asked(runs: SweepRuns, name: str) -> Any:
+        found = find(runs, name)
+        both_asked.wait(60)
+        return found
+
+    stores = [dataclasses.replace(store, root=store.root.parent / name) for name in ("a", "b")]
+    opened = [tracking.open_for_writing(each) for each in stores]
+    monkeypatch.setattr(SweepRuns, "find", asked)
+
+    refused: list[str] = []
+
+    def begin(runs: Any) -> str | None:
+        try:
+            writer = runs.start_sweep(support.config(), card=support.CARD, environment={})
+        except ConflictError as error:
+            refused.append(str(error))
+            return None
+        writer.release()
+        return str(writer.run_id)
+
+    with ThreadPoolExecutor(2) as pool:
+        (winner,) = {*pool.map(begin, opened)} - {None}
+    monkeypatch.undo()
+    (reason,) = refused
+    assert f"begun by process {os.getpid()} on" in reason
+    reader = tracking.open_for_reading(store)
+    assert [sweep.run_id for sweep in reader.sweeps()] == [winner]
 
 
 def test_the_store_of_one_directory_has_no_such_tag(tmp_path: Path) -> None:

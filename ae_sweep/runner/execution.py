@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep import analysis, ownership, sweep, tracking, training
 from ae_sweep.errors import AeSweepError, ConflictError, NotStoredError, StoreError
-from ae_sweep.isolation import HURRIED, unless_set
+from ae_sweep.isolation import GLANCING, unless_set
 from ae_sweep.messages import counted, ignore
 from ae_sweep.records import Outcome
 from ae_sweep.runner.cluster_engine import open_place
@@ -264,7 +264,7 @@ def execute(
 def is_stored(request: SweepRequest) -> bool:
     """Return whether there is a sweep to resume, as far as can be found out within seconds."""
     try:
-        with unless_set(HURRIED):
+        with unless_set(GLANCING):
             tracking.open_for_reading(request.store).sweep_settings(request.config.name)
     except NotStoredError:
         return False

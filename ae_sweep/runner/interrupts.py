@@ -113,15 +113,19 @@ class Interrupts:
 
     @contextlib.contextmanager
     def shield(self) -> Iterator[None]:
-        """Hold interruptions back until the context is left."""
+        """Hold interruptions back until the context is left, if by an error: it counts for more.
+
+        What fails while a signal waits, fails because of what the signal is to end: a server that
+        hangs, for example.
+        """
         self._shields += 1
         try:
             yield
         finally:
             self._shields -= 1
-        if self._pending and not self._shields:
-            self._pending = False
-            raise KeyboardInterrupt
+            if self._pending and not self._shields:
+                self._pending = False
+                raise KeyboardInterrupt
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if self._overdue:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from ae_sweep.tracking.clock import system_ms
 from ae_sweep.tracking.errors import translated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
@@ -30,6 +33,10 @@ RENEWAL_SECONDS = 120.0
 """Between two signs of life, of two requests each: one a minute."""
 STALE_SECONDS = 600.0
 """After which a process that gave no sign is taken to have ended."""
+SETTLING_SECONDS = 1.0
+"""For two processes that begin a sweep at once to see each other."""
+MOST_SETTLING_SECONDS = 6.0
+"""On a slow server; signals wait meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,47 @@ def refuse_another(
             f"the sweep {sweep} is being run by {sign.owner}, which was heard of "
             f"{in_words(max(silent_seconds, 0.0))} ago; wait until that has ended{advice}"
         )
+
+
+def refuse_later(
+    found: Callable[[], Iterable[Run]],
+    run_id: str,
+    *,
+    sweep: str,
+    asked_seconds: float,
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
+    """Refuse a new sweep's run if another process made one of its name at the same moment.
+
+    A server makes any number of runs of a name. Whoever saw none and makes one waits until all
+    that saw none have made theirs; then all see the same runs, and the first one stays.
+
+    Parameters
+    ----------
+    found
+        Reads the runs of the sweep's name.
+    run_id
+        Of the run that was made.
+    asked_seconds
+        From the question whether there is one to the run made: how slow the server is.
+    pause
+        Waits for some seconds.
+
+    Raises
+    ------
+    ConflictError
+        If another process has made one before.
+    """
+    pause(min(max(SETTLING_SECONDS, 2 * asked_seconds), MOST_SETTLING_SECONDS))
+    runs = {run.info.run_id: run for run in found()}
+    first = min(runs.values(), key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+    if first is None or first.info.run_id == run_id:
+        return
+    sign = sign_of(first)
+    owner = "another process" if sign is None else str(sign.owner)
+    raise ConflictError(
+        f"the sweep {sweep} was begun by {owner} at the same moment; choose another --name"
+    )
 
 
 class SignOfLife:

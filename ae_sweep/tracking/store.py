@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
@@ -75,9 +76,11 @@ class TrackingStore(StoredSweeps):
         Raises
         ------
         ConflictError
-            If a sweep of that name is stored.
+            If a sweep of that name is stored, or another process that uses the same tracking server
+            begins one at the same moment.
         """
         with unless_set(SHIELDED), translated(self._place):
+            asked_at = time.monotonic()
             if self._runs.find(config.name) is not None:
                 raise ConflictError(
                     f"a sweep named {config.name} is stored already; continue it with --resume, "
@@ -93,6 +96,8 @@ class TrackingStore(StoredSweeps):
                 commands=commands,
                 owner=self._owner_tag(),
             )
+            if self._is_shared:
+                self._settle(run_id, config.name, asked_seconds=time.monotonic() - asked_at)
         return self._sweep_writer(
             run_id, config, card, commands, journal, sign=self._sign(run_id, config.name)
         )
@@ -259,6 +264,18 @@ class TrackingStore(StoredSweeps):
 
     def _owner_tag(self) -> dict[str, str]:
         return server_owner.own_tag() if self._is_shared else {}
+
+    def _settle(self, run_id: str, sweep: str, *, asked_seconds: float) -> None:
+        try:
+            server_owner.refuse_later(
+                partial(self._runs.all_named, sweep),
+                run_id,
+                sweep=sweep,
+                asked_seconds=asked_seconds,
+            )
+        except ConflictError:
+            self._client.delete_run(run_id)
+            raise
 
     def _sign(self, run_id: str, sweep: str) -> SignOfLife | None:
         if not self._is_shared:

@@ -35,9 +35,13 @@ class SweepRuns:
 
     def find(self, name: str) -> Run | None:
         """Return the run of a sweep; None if no sweep of that name is stored."""
+        return next(self.all_named(name), None)
+
+    def all_named(self, name: str) -> Iterator[Run]:
+        """Yield the runs of a sweep's name, the newest first: two for a moment, if two begin it."""
         if not NAME_PATTERN.fullmatch(name):  # it would not be safe inside a filter
-            return None
-        return next(self._search(names.sweep_filter(name), newest_first=True), None)
+            return iter(())
+        return self._search(names.sweep_filter(name), newest_first=True)
 
     def parent(self, name: str | None = None) -> Run:
         """Return the run of a sweep, of the latest if none is named.
