@@ -69,6 +69,8 @@ class Died:
     """The process has ended."""
 
     reason: str
+    ready: bool = True
+    """Whether it was set up before."""
 
 
 Step = Yielded | Returned | Refused | Stopped | Crashed

@@ -249,7 +249,7 @@ def test_the_terminals_signals_are_left_to_the_parent(two: Any, place: Path) -> 
     [
         ("raises", "a worker process could not be set up: the images are gone"),
         ("has a bug", "a worker process could not be set up: TypeError: a bug"),
-        ("dies", "a worker process ended with exit code 3 before it could train"),
+        ("dies", "exit code 3 before it could train, 3 times in a row; if memory is short"),
     ],
 )
 def test_a_process_that_cannot_be_set_up_is_one_error_and_not_tried_again(
@@ -262,6 +262,17 @@ def test_a_process_that_cannot_be_set_up_is_one_error_and_not_tried_again(
     printed = "".join(traceback.format_exception(caught.value))
     assert ("in open_fake" in printed) is (how == "has a bug"), "a bug has the child's traceback"
     assert len(multiprocessing.active_children()) <= 3, "those of the other tests"
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_before_it_is_set_up_is_replaced_by_another(tmp_path: Path) -> None:
+    with ProcessWorker([partial(open_fake, tmp_path, "dies twice")]) as worker:
+        for job in (0, 1):
+            worker.submit(job, new_config())
+            *validated, finished = events(worker, 1)
+            assert isinstance(finished, JobFinished)
+            assert len(validated) == 4
+    assert len(list(tmp_path.glob("died-*"))) == 2
 
 
 @pytest.mark.slow

@@ -158,7 +158,8 @@ class RemoteSeat:
         where = "" if self.node is None else f"on {self.node} "
         # Ray's message begins with a sentence that says nothing, and indented lines of ids.
         lines = [line for line in str(error).splitlines() if line and not line.startswith("\t")]
-        return Died(f"{where}died: {visible(' '.join(lines[1:] or lines), 250)}")
+        reason = f"{where}died: {visible(' '.join(lines[1:] or lines), 250)}"
+        return Died(reason, ready=self._ready)
 
 
 def _not_started(error: Exception) -> WorkerError:

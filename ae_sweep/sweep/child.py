@@ -110,18 +110,13 @@ class Child:
         Raises
         ------
         WorkerError
-            If the child could not be set up, or died before it was.
+            If the child could not be set up.
         RuntimeError
             If the program has a bug; the child's traceback is its note.
         """
         message = self._receive()
         if isinstance(message, Ready):
             self._ready = True
-        elif not self._ready and isinstance(message, Died):
-            raise WorkerError(
-                f"a worker process {message.reason} before it could train; if memory is short, "
-                "give fewer --workers"
-            )
         check_step(message, ready=self._ready, place="a worker process")
         return message
 
@@ -142,7 +137,7 @@ class Child:
         try:
             message: Message = self._pipe.recv()
         except (EOFError, OSError):
-            return Died(self._how_it_ended())
+            return Died(self._how_it_ended(), ready=self._ready)
         return message
 
     def _how_it_ended(self) -> str:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from ae_sweep.errors import WorkerError
 from ae_sweep.job_steps import Died, Refused, Returned, Stopped, Yielded
 from ae_sweep.messages import in_words
 from ae_sweep.sweep.worker import JobFailed, JobFinished, JobValidated
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 SLICE_SECONDS = 20.0
 """Longest wait for an event before silent processes are looked at."""
+MOST_STARTS = 3
+"""Of processes in a row that die before they are set up. One may have been killed by accident, or
+for the memory that another program had for a moment; three have not."""
 
 
 class Process(Protocol):
@@ -86,6 +90,8 @@ class Seat(Generic[P]):
     """How long it has been since its last event, as far as it could work in that time."""
     heard: int = 0
     """Number of the last message; the other seats' are older or newer."""
+    failed_starts: int = 0
+    """Processes in a row that died before they were set up."""
 
     def begin(self, job: int, config: TrialConfig, *, patience_seconds: float) -> None:
         """Give a job to the process."""
@@ -106,7 +112,15 @@ class Seat(Generic[P]):
     def take(self, process: P, job: int) -> WorkerEvent | None:
         """Read one message of the process; None if it concerns nobody else."""
         self.silent_seconds = 0.0
-        match self._receive(process):
+        message = self._receive(process)
+        if isinstance(message, Died) and not message.ready:
+            self._start_again(job, message.reason)
+            return None
+        self.failed_starts = 0
+        return self._event(message, job)
+
+    def _event(self, message: Message, job: int) -> WorkerEvent | None:
+        match message:
             case Yielded(value=result):
                 self.paused = True
                 return JobValidated(job, result)
@@ -125,6 +139,17 @@ class Seat(Generic[P]):
                 self.dismiss()
                 return JobFailed(job, f"{self.name} {reason}", killed=True)
         return None
+
+    def _start_again(self, job: int, reason: str) -> None:
+        """Give the job to another process, as this one died before it could begin it."""
+        config, self.failed_starts = self.config, self.failed_starts + 1
+        self.dismiss()
+        if config is None or self.failed_starts == MOST_STARTS:
+            raise WorkerError(
+                f"{self.name} {reason} before it could train, {MOST_STARTS} times in a row; if "
+                "memory is short, give fewer --workers"
+            )
+        self.begin(job, config, patience_seconds=self.patience_seconds)
 
     def _receive(self, process: P) -> Message:
         self.reading = True
