@@ -12,11 +12,14 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
@@ -93,6 +96,53 @@ def write_atomically(
             unfinished.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def scratch_directory(parent: Path, *, prefix: str) -> Iterator[Path]:
+    """Provide a directory in which one process at a time makes a file of ``parent``.
+
+    Removes what a process has left there that was killed: whoever has the lock of ``parent`` knows
+    that nobody else is at work. A file system without locks keeps it.
+
+    Parameters
+    ----------
+    prefix
+        Of the directory's name, by which those that were left are known.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    with _locked(parent) as alone:
+        if alone:
+            for left in parent.glob(f"{prefix}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(
+            dir=parent, prefix=prefix, ignore_cleanup_errors=True
+        ) as scratch:
+            yield Path(scratch)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[bool]:
+    """Wait until no other process has a directory locked; return whether it can be locked."""
+    try:
+        import fcntl  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        yield False
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
 
 
 def open_regular(path: Path) -> BinaryIO:

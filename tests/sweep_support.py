@@ -76,7 +76,8 @@ def check_databases(store: Path, *, whole: bool = True) -> None:
     """Check that both databases are sound, and that there are both of a whole sweep."""
     names = {path.name for path in store.iterdir() if not path.name.endswith(("-wal", "-shm"))}
     owned = set() if whole else {"running"}  # what a killed process leaves
-    assert names <= {"artifacts", "mlflow.db", "optuna.db", *owned}, "nothing half-made"
+    half_made = names - {"artifacts", "mlflow.db", "optuna.db", *owned}
+    assert not half_made, "nothing half-made"
     databases = {name for name in names if name.endswith(".db")}
     assert databases == {"mlflow.db", "optuna.db"} or not whole
     for name in databases:

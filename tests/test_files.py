@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,3 +103,40 @@ def test_of_two_published_files_the_first_stays(
     assert files.publish(tmp_path / "first", tmp_path / "final")
     assert not files.publish(tmp_path / "second", tmp_path / "final")
     assert (tmp_path / "final").read_text() == "first"
+
+
+def test_a_scratch_directory_is_removed_by_the_next_process_if_one_was_killed_in_it(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import os, pathlib, signal, sys; from ae_sweep import files\n"
+        "with files.scratch_directory(pathlib.Path(sys.argv[1]), prefix='.new-') as scratch:\n"
+        "    (scratch / 'half').touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert (left / "half").exists()
+    with files.scratch_directory(tmp_path, prefix=".new-") as scratch:
+        assert list(tmp_path.iterdir()) == [scratch]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scratch_directory_is_one_processs_at_a_time(tmp_path: Path) -> None:
+    at_work, most = [], 0
+    counting = threading.Lock()
+
+    def work(number: int) -> None:
+        nonlocal most
+        with files.scratch_directory(tmp_path, prefix=".new-"):
+            with counting:
+                at_work.append(number)
+                most = max(most, len(at_work))
+            time.sleep(0.02)
+            with counting:
+                at_work.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(work, range(4)))) == 4
+    assert most == 1

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
@@ -25,6 +23,7 @@ from ae_sweep.store_advice import advice_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ae_sweep.config import Condition
 
@@ -136,8 +135,10 @@ def _create(path: Path) -> None:
     Of several processes that do this at once, the first one's stays: Optuna fails where another
     makes the same tables. The write-ahead log stays in the file, whose permissions it has.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-new-") as scratch:
-        fresh = Path(scratch) / path.name
+    with files.scratch_directory(path.parent, prefix=".optuna-new-") as scratch:
+        if path.exists():  # made by another process, while this one waited
+            return
+        fresh = scratch / path.name
         files.create_private(fresh)
         with contextlib.closing(sqlite3.connect(fresh)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")

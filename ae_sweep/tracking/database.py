@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from sqlalchemy.engine import URL
 
 from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
-from ae_sweep.files import PRIVATE_FILE, make_private, publish
+from ae_sweep.files import PRIVATE_FILE, make_private, publish, scratch_directory
 from ae_sweep.locations import SQLITE_PREFIX
 from ae_sweep.store_advice import advice_on
 from ae_sweep.tracking import names
@@ -102,8 +101,10 @@ def create(store: Store, file: Path) -> None:
     artifact_root = store.artifact_root
     assert artifact_root is not None, "a tracking server makes its own database"  # noqa: S101
     make_private(file.parent)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-new-") as scratch:
-        fresh = Path(scratch) / file.name
+    with scratch_directory(file.parent, prefix=".mlflow-new-") as scratch:
+        if is_there(file):  # made by another process, while this one waited
+            return
+        fresh = scratch / file.name
         _fill(fresh, artifact_root)
         fresh.chmod(PRIVATE_FILE)
         _publish(fresh, file)
