@@ -18,10 +18,13 @@ import ae_sweep
 from ae_sweep import plots
 from ae_sweep.errors import ConflictError, NotStoredError, StoreError
 from ae_sweep.locations import Store
+from ae_sweep.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from commands import Done
 
 SETTINGS = {"dims": [2], "trials": 2, "lr": [4e-3, 1e-2], "epochs": 1, "pruner": "none", **SMALL}
 
@@ -61,7 +64,7 @@ class Runs:
         found = self.client.search_runs(
             [experiment.experiment_id], order_by=["attributes.start_time ASC"]
         )
-        self.sweep, self.trial, _ = (run.info.run_id for run in found)
+        self.sweep, self.trial, self.other = (run.info.run_id for run in found)
 
     def tag(self, key: str, text: str, *, of_sweep: bool = False) -> None:
         self.client.set_tag(self.sweep if of_sweep else self.trial, key, text)
@@ -152,6 +155,36 @@ def test_what_was_edited_is_trained_again_with_a_word_or_refused(
     assert ("does not count, since its" in said) is (name not in MISSING)
     again, _ = resume(progress=False)
     assert again.started == [], "once is enough"
+
+
+@pytest.mark.usefixtures("no_probe", "plain_pictures")
+def test_what_was_edited_is_no_point_of_a_curve_until_it_is_trained_again(
+    store: Store, cli: Callable[..., Done]
+) -> None:
+    lines: list[str] = []
+    before = ae_sweep.load_sweep("r", announce=lines.append)
+    runs = Runs(store)
+    for edited in (runs.trial, runs.other):
+        runs.client.log_metric(edited, "test_mse", 1e-6, step=1_000)
+    assert lines == []
+    edited_sweep = ae_sweep.load_sweep("r", announce=lines.append)
+    assert {trial.outcome for trial in edited_sweep.trials} == {Outcome.FAILED}
+    with pytest.raises(NotStoredError):
+        edited_sweep.frontier  # noqa: B018
+    first, second = lines
+    assert first == (
+        f"'d=2 trial 0' of r (run {runs.trial!r}) does not count, since its numbers were edited in "
+        "MLflow; `run --resume` trains it again"
+    )
+    assert runs.other in second
+    shown = cli("show", "--json")
+    assert shown.err.count("does not count, since its numbers were edited") == 2
+    assert json.loads(shown.out)["counts"] == {"failed": 2}
+    resume(progress=False)
+    lines.clear()
+    after = ae_sweep.load_sweep("r", announce=lines.append)
+    assert lines == []
+    assert numbers(after) == numbers(before)
 
 
 @pytest.mark.usefixtures("no_probe", "plain_pictures")

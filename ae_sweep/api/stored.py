@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ae_sweep.api.sweep import Sweep
 from ae_sweep.locations import data_dir_at, open_at
+from ae_sweep.messages import ignore
 from ae_sweep.runner.request import dataset_text
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def load_sweep(
         Where a named data set's files are; the user cache if left out.
     announce
         Called with each message, one line: a download, a store that wins over the environment,
-        trials that wait to be published.
+        trials that wait to be published, or that do not count since they were edited in MLflow.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def load_sweep(
 
     place = open_at(store, announce=announce)
     runs = tracking.open_for_reading(place)
-    record, trials = runs.sweep_with_trials(name)
+    record, trials = runs.sweep_with_trials(name, announce=announce or ignore)
     if announce is not None:
         for each in publishing.waiting(place, record.name):
             announce(each.text)

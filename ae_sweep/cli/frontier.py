@@ -22,7 +22,7 @@ from ae_sweep.cli.targets import (
     given_targets,
 )
 from ae_sweep.errors import ConfigError
-from ae_sweep.messages import ignore, option_name, shorten, unknown_name
+from ae_sweep.messages import option_name, shorten, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -194,18 +194,19 @@ def _opened(
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise ConfigError(f"{shorten(twice)} is named twice; a sweep is compared with others")
-    from ae_sweep.runner import publishing
-
     opened: list[Sweep] = []
     latest: list[str | None] = [None]
+    announced: set[str] = set()
+
+    def announce(line: str) -> None:  # that the store wins over the environment, once
+        if line not in announced:
+            announced.add(line)
+            say(line)
+
     for name in names or latest:
-        # What there is to announce was announced with the first sweep.
-        announce = ignore if opened else say
         each = load_sweep(name, store=store, dataset=dataset, data_dir=data_dir, announce=announce)
         if opened:
             _check_same_images(opened[0], each)
-            for waiting in publishing.waiting(each.store, each.name):
-                say(waiting.text)
         opened.append(each)
     return opened
 

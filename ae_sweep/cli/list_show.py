@@ -47,7 +47,7 @@ def show(
     from ae_sweep import tables, tracking
 
     place = open_at(store, announce=say)
-    record, trials = tracking.open_for_reading(place).sweep_with_trials(sweep)
+    record, trials = tracking.open_for_reading(place).sweep_with_trials(sweep, announce=say)
     waiting = _say_waiting(place, record.name)
     if json_output:
         print_json(_record(record, waiting) | {"trials": [_document(t) for t in trials]})

@@ -17,6 +17,8 @@ from ae_sweep.tracking.views import stored_views
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mlflow.entities import Run
+
     from ae_sweep.records import SweepRecord, TrialRecord
     from ae_sweep.tracking.views import View
 
@@ -25,7 +27,7 @@ class StoredSweeps(StoredRuns):
     """The sweeps of an open store, by their names."""
 
     def sweeps(self) -> list[SweepRecord]:
-        """Return all sweeps, the newest first."""
+        """Return all sweeps, the newest first, and how MLflow says that their trials ended."""
         with translated(self._place):
             counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
             for run in self._runs.trials():
@@ -70,10 +72,18 @@ class StoredSweeps(StoredRuns):
         """
         return self.sweep_with_trials(sweep)[1]
 
-    def sweep_with_trials(self, name: str | None = None) -> tuple[SweepRecord, list[TrialRecord]]:
+    def sweep_with_trials(
+        self, name: str | None = None, *, announce: Callable[[str], None] = ignore
+    ) -> tuple[SweepRecord, list[TrialRecord]]:
         """Return one sweep, the latest if none is named, and its trials as they were started.
 
         Both at once, since each needs all trials to be read: seconds where there are thousands.
+        Trials whose settings or numbers were edited since they ended have failed.
+
+        Parameters
+        ----------
+        announce
+            Called with a line on each of those.
 
         Raises
         ------
@@ -85,8 +95,9 @@ class StoredSweeps(StoredRuns):
         with translated(self._place):
             parent = self._runs.parent(name)
             for run in self._runs.trials(parent.data.tags[names.SWEEP]):
-                counts[reader.trial_outcome(run)] += 1
-                if (record := reader.trial_record(run)) is not None:
+                outcome, record = _as_counted(run, announce)
+                counts[outcome] += 1
+                if record is not None:
                     trials.append(record)
             sweep = reader.sweep_record(parent, counts)
         return as_it_is(sweep, self._store), trials_as_they_are(sweep, trials, self._store)
@@ -149,3 +160,16 @@ class StoredSweeps(StoredRuns):
             place=self._artifacts,
             local=self._store.artifact_root is not None,
         )
+
+
+def _as_counted(run: Run, announce: Callable[[str], None]) -> tuple[Outcome, TrialRecord | None]:
+    """Return a trial's outcome and record; one that was edited since it ended has failed."""
+    record = reader.trial_record(run)
+    edited = "" if record is None else validity.edits(run, record)
+    if record is None or not edited:
+        return reader.trial_outcome(run), record
+    announce(
+        f"{shorten(record.name)} of {run.data.tags[names.SWEEP]} (run {run.info.run_id!r}) does "
+        f"not count, since its {edited} were edited in MLflow; `run --resume` trains it again"
+    )
+    return Outcome.FAILED, dataclasses.replace(record, outcome=Outcome.FAILED)
