@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import shutil
+import sqlite3
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,8 @@ def _do_not_wait_for_the_disk() -> None:
 
     @event.listens_for(Engine, "connect")
     def hurry(connection: Any, _record: object) -> None:
+        if not isinstance(connection, sqlite3.Connection):  # a test has a server of its own
+            return
         ((_, _, path), *_) = connection.execute("PRAGMA database_list")
         if path.endswith("mlflow.db"):
             connection.execute("PRAGMA synchronous=OFF")
