@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.benchmark import Benchmark, Figures
 from benchmarks.text import cells, counted, paragraphs, spread, table, verdict
@@ -24,6 +26,16 @@ PROCESSES = {
     "import ae_sweep.plots": "import ae_sweep.plots",
 }
 """Code that is run in a fresh process, by its label."""
+CLIENT, DATABASE = "from mlflow import MlflowClient", "mlflow.store.tracking.sqlalchemy_store"
+MLFLOW = {CLIENT: CLIENT, f"import {DATABASE}": f"import {DATABASE}"}
+"""What MLflow itself takes: its client, and what the client imports to read from a database."""
+READING = ("list", "show", "frontier")
+"""Commands that read from a store."""
+TARGET_RATIO = 1.3
+SMALL_SWEEP = (
+    "run", "--dims", "2", "4", "--dataset", "shapes", "--train-limit", "128", "--epochs", "1",
+    "--trials", "1", "--model", "mlp",
+)  # fmt: skip
 IMPORT_LINE = re.compile(r"^import time:\s+\d+ \|\s+(\d+) \|( +)(\S+)$", re.MULTILINE)
 
 
@@ -51,14 +63,38 @@ def measure(size: Size) -> Figures:
         }
         for _ in range(size.import_runs)
     ]
+    reading = _reading_seconds(size.import_runs)
     return {
         "help_seconds": spread(helps),
         "runs": size.runs,
         "import_runs": size.import_runs,
         "process_seconds": {name: spread([one[name] for one in rounds]) for name in size.processes},
+        "reading_seconds": {name: spread(seconds) for name, seconds in reading.items()},
+        "ratio": {
+            command: {
+                name: spread([one / other for one, other in zip(reading[command], of, strict=True)])
+                for name, of in reading.items()
+                if name in MLFLOW
+            }
+            for command in READING
+        },
         "profiled": size.profiled,
         "import_seconds": import_seconds(size.profiled),
     }
+
+
+def _reading_seconds(rounds: int) -> dict[str, list[float]]:
+    """Time commands on a small store, and what MLflow itself takes, in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in (*MLFLOW, *READING)}
+    with tempfile.TemporaryDirectory(prefix="ae-sweep-startup-") as directory:
+        place = Path(directory)
+        timed([*AE_SWEEP, *SMALL_SWEEP], cwd=place)
+        for _ in range(rounds):
+            for name, program in MLFLOW.items():
+                seconds[name].append(timed([sys.executable, "-c", program], cwd=place)["seconds"])
+            for command in READING:
+                seconds[command].append(timed([*AE_SWEEP, command], cwd=place)["seconds"])
+    return seconds
 
 
 def import_seconds(module: str, *, count: int = 6) -> dict[str, float]:
@@ -91,7 +127,30 @@ def report(figures: Figures) -> str:
             target=TARGET_SECONDS,
             unit="s",
         ),
+        *_report_reading(figures),
     )
+
+
+def _report_reading(figures: Figures) -> list[str]:
+    """Render what commands take that read from a store; results of earlier versions have none."""
+    if "ratio" not in figures:
+        return []
+    rows = [
+        [f"`{name if name in MLFLOW else f'ae-sweep {name}'}`", *cells(of)]
+        for name, of in figures["reading_seconds"].items()
+    ]
+    ratios = [
+        [f"`ae-sweep {command}` over `{name}`", *cells(of)]
+        for command, by_name in figures["ratio"].items()
+        for name, of in by_name.items()
+    ]
+    worst = max(of[CLIENT]["median"] for of in figures["ratio"].values())
+    return [
+        "Commands on a store of two trials, and what MLflow itself takes, in turns:",
+        table(["process", "s, median", "min to max"], rows),
+        table(["ratio", "median", "min to max"], ratios),
+        verdict(f"any of them over `{CLIENT}`", worst, target=TARGET_RATIO, unit="×"),
+    ]
 
 
 BENCHMARK = Benchmark(

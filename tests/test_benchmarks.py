@@ -84,6 +84,10 @@ def _check_startup(figures: Figures) -> None:
     profiled = figures["import_seconds"]
     assert figures["profiled"] in profiled, "the slowest import is that of the module itself"
     assert max(profiled.values()) == profiled[figures["profiled"]]
+    client = _median(figures["reading_seconds"][startup.CLIENT])
+    for command in startup.READING:
+        taken = _median(figures["reading_seconds"][command])
+        assert _median(figures["ratio"][command][startup.CLIENT]) == pytest.approx(taken / client)
 
 
 def _check_overhead(figures: Figures) -> None:

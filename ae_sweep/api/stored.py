@@ -50,13 +50,13 @@ def load_sweep(
         If the store cannot be read.
     """
     from ae_sweep import tracking
-    from ae_sweep.runner import publishing
+    from ae_sweep.runner.waiting import waiting_sweeps
 
     place = open_at(store, announce=announce)
     runs = tracking.open_for_reading(place)
     record, trials = runs.sweep_with_trials(name, announce=announce or ignore)
     if announce is not None:
-        for each in publishing.waiting(place, record.name):
+        for each in waiting_sweeps(place, record.name):
             announce(each.text)
     return Sweep(
         record=record,

@@ -59,9 +59,9 @@ def show(
 
 def _say_waiting(store: Store, sweep: str | None = None) -> dict[str, int]:
     """Print a line for each sweep with trials to be published; return their numbers by sweep."""
-    from ae_sweep.runner import publishing
+    from ae_sweep.runner.waiting import waiting_sweeps
 
-    found = publishing.waiting(store, sweep)
+    found = waiting_sweeps(store, sweep)
     for each in found:
         say(each.text)
     return {each.sweep: each.trials for each in found}
