@@ -19,12 +19,12 @@ sweep: .venv/run.stamp ## set up, run the five-dim MNIST sweep and draw its fron
 	$(BIN)/ae-sweep frontier --out mlruns/frontier.png
 
 test: test-fast ## set up, run all tests, the fast ones first; JOBS=n for n processes
-	$(PYTEST) -m "slow and not cluster" --durations=25
+	$(PYTEST) -m slow --durations=25
 
 test-fast: .venv/dev.stamp ## run the fast tests only: offline, no browser
-	$(PYTEST) -m "not slow and not cluster" --durations=10
+	$(PYTEST) -m "not slow" --durations=10
 
-test-cluster: .venv/dev.stamp ## run the tests that start real servers and a Ray cluster of their own: needs root
+test-cluster: .venv/dev.stamp ## run only those that start servers and a Ray cluster of their own; skipped where that needs root
 	$(BIN)/pytest -n 0 -m cluster --durations=25
 
 lint: .venv/dev.stamp ## check style, formatting and unsafe calls
@@ -64,7 +64,7 @@ figures: .venv/dev.stamp ## draw the pictures of README, docs and notebook from 
 	$(BIN)/python docs/execute.py
 
 golden: .venv/dev.stamp ## write the golden files of the tests anew
-	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow and not cluster" -k golden
+	AE_SWEEP_WRITE_GOLDEN=1 $(BIN)/pytest -m "not slow" -k golden
 
 bench: .venv/dev.stamp ## measure this machine, add it to docs/benchmarks.md; BENCH="nested studies" for some
 	$(BIN)/python -m benchmarks.run_all $(BENCH)

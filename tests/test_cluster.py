@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ray_cluster import Cluster, Driver, Network
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 SHAPES = ("run", "--dataset", "shapes", "--sampler", "random", "--pruner", "none", "--json")
 S = (*SHAPES, "--dims", "2", "4", "--epochs", "2", "--trials", "2")
