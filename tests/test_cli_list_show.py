@@ -172,6 +172,10 @@ def test_frontier_compares_the_first_of_many_sweeps_with_each_of_the_others(
     [
         (["--rate", "bit"], ["'bit'", "did you mean 'bits'?"]),
         (["--interpolation", "akima"], ["--interpolation has no effect without --rate bits"]),
+        (
+            ["--rate", "bits", "--references", "none", "--interpolation", "akima"],
+            ["--interpolation has no effect on one sweep without references"],
+        ),
         (["--rate", "bits", "--interpolation", "spline"], ["only pchip, akima"]),
         (["--target-psnr", "nan"], ["a target must be a finite number, got nan"]),
         (["--target-mse", "0"], ["a target MSE must be above 0, got 0"]),

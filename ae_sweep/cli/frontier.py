@@ -123,10 +123,14 @@ def frontier(
         _refuse({"rd_json": rd_json, "interpolation": interpolation, **images})
     if interpolation not in (None, *INTERPOLATIONS):
         raise unknown_name("--interpolation", interpolation, INTERPOLATIONS)
+    names = [*(sweeps or ()), *(beside or ())]
+    if interpolation is not None and which == ["none"] and len(names) < 2:
+        raise ConfigError(
+            "--interpolation has no effect on one sweep without references; name another sweep, "
+            "or other --references, or leave it out"
+        )
     check_directory(rd_json, option="--rd-json")
-    opened = _opened(
-        [*(sweeps or ()), *(beside or ())], store=store, dataset=dataset, data_dir=data_dir
-    )
+    opened = _opened(names, store=store, dataset=dataset, data_dir=data_dir)
     if target_accuracy is not None:
         from ae_sweep.inspection.agreement import check_classes
 
