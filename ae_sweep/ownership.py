@@ -1,9 +1,7 @@
 """The process that runs a sweep: a record of it, and a lock that ends when the process does.
 
-A process is identified by its machine, the machine's boot, its id and its start: an id alone is
-given to another process later. The lock (``flock``) is the better witness where it works, as it
-does for processes on one machine, in whatever containers; the record is the message's source and
-the witness elsewhere.
+The lock (``flock``) is the better witness where it works, as it does for processes on one machine,
+in whatever containers; the record is the message's source and the witness elsewhere.
 """
 
 from __future__ import annotations
@@ -14,53 +12,27 @@ import errno
 import fcntl
 import json
 import os
-import socket
 import stat
-import subprocess
 import time
-import uuid
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ae_sweep.errors import ConflictError, StoreError
-from ae_sweep.messages import shorten, visible
+from ae_sweep.messages import visible
+from ae_sweep.process_identity import ProcessIdentity, boot, runs, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 RECORD = "owner.json"
-PROC = Path("/proc")
 TRIES = 10
 SECONDS_BETWEEN_TRIES = 0.05
 """A command that only asks holds the lock for microseconds."""
 MAX_RECORD_BYTES = 4096
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """A file system's errors if it has no locks."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Owner:
-    """A process that runs a sweep, or ran it."""
-
-    host: str
-    machine: str
-    """Identifies the machine, whatever its name."""
-    boot: str
-    """Identifies the time between two starts of the machine."""
-    pid: int
-    started: str
-    """When the process was started, in the system's own words."""
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {shorten(self.host)}"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it ran on this machine, before or after a restart."""
-        here = this_process()
-        return self.boot == here.boot or (self.host, self.machine) == (here.host, here.machine)
 
 
 class State(Enum):
@@ -76,23 +48,12 @@ class State(Enum):
 class Found:
     """An owner's record."""
 
-    owner: Owner | None
+    owner: ProcessIdentity | None
     """None if the record cannot be read: its process was killed while it wrote it."""
     state: State
 
     def __str__(self) -> str:
         return "another process" if self.owner is None else str(self.owner)
-
-
-def this_process() -> Owner:
-    """Identify this process."""
-    return Owner(
-        host=socket.gethostname(),
-        machine=_machine(),
-        boot=_boot(),
-        pid=os.getpid(),
-        started=_started(os.getpid()) or "",
-    )
 
 
 def find(folder: Path) -> Found | None:
@@ -116,17 +77,6 @@ def find(folder: Path) -> Found | None:
         return Found(owner, _state(owner, locked=_locked_by_another(descriptor, fcntl.LOCK_SH)))
     finally:
         os.close(descriptor)
-
-
-def runs_here(owner: Owner) -> bool | None:
-    """Return whether a process of this machine runs; None if it is another machine's.
-
-    A container has the boot of its machine, and processes of its own: it counts as another machine.
-    """
-    here = this_process()
-    if owner.host != here.host or not owner.is_local:
-        return None
-    return owner.boot == here.boot and _runs(owner)
 
 
 class Holding:
@@ -301,21 +251,15 @@ def _refuse(found: Found, sweep: str, take_over_command: str, *, take_over: bool
     )
 
 
-def _state(owner: Owner | None, *, locked: bool | None) -> State:
+def _state(owner: ProcessIdentity | None, *, locked: bool | None) -> State:
     """Judge by the lock if there are any (else None), and by the record."""
     if locked:
         return State.ALIVE
     if owner is None:
         return State.UNKNOWN if locked is None else State.DEAD
-    if owner.boot == _boot():
-        return State.ALIVE if locked is None and _runs(owner) else State.DEAD
+    if owner.boot == boot():
+        return State.ALIVE if locked is None and runs(owner) else State.DEAD
     return State.DEAD if owner.is_local else State.UNKNOWN
-
-
-def _runs(owner: Owner) -> bool:
-    """Return whether a process of this machine, since its last start, still runs."""
-    started = _started(owner.pid)
-    return started is not None and owner.started in ("", started)
 
 
 def _locked_by_another(descriptor: int, kind: int) -> bool | None:
@@ -341,16 +285,9 @@ def _is_at(path: Path, descriptor: int) -> bool:
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
-def _read(descriptor: int) -> Owner | None:
+def _read(descriptor: int) -> ProcessIdentity | None:
     try:
-        document = json.loads(os.pread(descriptor, MAX_RECORD_BYTES, 0))
-        return Owner(
-            host=str(document["host"]),
-            machine=str(document["machine"]),
-            boot=str(document["boot"]),
-            pid=int(document["pid"]),
-            started=str(document["started"]),
-        )
+        return ProcessIdentity.from_document(json.loads(os.pread(descriptor, MAX_RECORD_BYTES, 0)))
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
@@ -359,37 +296,3 @@ def _write(descriptor: int) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(dataclasses.asdict(this_process())).encode(), 0)
     os.fsync(descriptor)
-
-
-def _machine() -> str:
-    with contextlib.suppress(OSError):
-        if text := Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip():
-            return text
-    return f"{uuid.getnode():012x}"
-
-
-def _boot() -> str:
-    with contextlib.suppress(OSError):
-        return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return _said("sysctl", "-n", "kern.boottime") or ""
-
-
-def _started(pid: int) -> str | None:
-    """Return when a process was started, in the system's own words; None if there is none."""
-    if not (PROC / "self/stat").exists():
-        return _said("ps", "-o", "lstart=", "-p", str(pid))
-    try:
-        # The name, in parentheses, may hold spaces; the start is field 22, in ticks since the boot.
-        fields = (PROC / f"{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        after_name = fields.rpartition(")")[2].split()
-        return None if after_name[0] in "ZX" else after_name[19]
-    except (OSError, IndexError):
-        return None
-
-
-def _said(*command: str) -> str | None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

@@ -18,7 +18,7 @@ import pytest
 import tracking_support as support
 
 import ae_sweep
-from ae_sweep import container, ownership, training
+from ae_sweep import container, ownership, process_identity, training
 from ae_sweep.locations import Store
 from ae_sweep.runner import doctor
 from ae_sweep.sweep.storage import open_storage
@@ -234,7 +234,7 @@ def test_sweeps_that_run_died_or_are_elsewhere_are_found_by_their_process(
     storage = open_storage(store.optuna_path)
     optuna.create_study(study_name="alive/d=8", storage=storage).ask()
     storage.engine.dispose()
-    here = ownership.this_process()
+    here = process_identity.this_process()
     for name, changes in {
         "dead": {"pid": 2**22 + 1, "started": "1"},
         "far": {"host": "h", "machine": "m", "boot": "b"},

@@ -15,7 +15,7 @@ from fake_engine import SMALL, faking
 from fakes import FakeTraining
 
 import ae_sweep
-from ae_sweep import ownership
+from ae_sweep import process_identity
 from ae_sweep.errors import ConfigError, ConflictError
 from ae_sweep.records import Outcome
 
@@ -54,7 +54,7 @@ def killed(store: Store) -> Callable[..., None]:
         folder = store.running("r")
         folder.mkdir(parents=True)
         owner = dataclasses.replace(
-            ownership.this_process(), **{"pid": 2**22 + 1, "started": "1", **changes}
+            process_identity.this_process(), **{"pid": 2**22 + 1, "started": "1", **changes}
         )
         (folder / "owner.json").write_text(json.dumps(dataclasses.asdict(owner)))
 
@@ -64,7 +64,7 @@ def killed(store: Store) -> Callable[..., None]:
 def test_a_sweep_that_runs_is_refused_whatever_asks_for_it_and_is_not_disturbed(
     store: Store, cli: Callable[..., Any]
 ) -> None:
-    here = ownership.this_process()
+    here = process_identity.this_process()
     words = ("run", "--name", "r", "--store", str(store.root))
     with contextlib.closing(run()) as events:
         for _ in range(3):
@@ -145,7 +145,7 @@ def test_a_process_that_learns_that_its_sweep_was_taken_over_ends_and_leaves_it_
             next(events)
         record = store.running("r") / "owner.json"
         record.unlink()
-        far = dataclasses.replace(ownership.this_process(), host="far", pid=7)
+        far = dataclasses.replace(process_identity.this_process(), host="far", pid=7)
         record.write_text(json.dumps(dataclasses.asdict(far)))
         with pytest.raises(ConflictError, match="was taken over by process 7 on 'far'"):
             list(events)

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import ROOT, environment
 
-from ae_sweep import ownership
+from ae_sweep import ownership, process_identity
 from ae_sweep.errors import ConflictError, StoreError
-from ae_sweep.ownership import Owner, State
+from ae_sweep.ownership import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ae_sweep.process_identity import ProcessIdentity
 
 TAKE_OVER = "ae-sweep run --name r --resume --take-over"
 HOLDER = """
@@ -44,10 +46,10 @@ def hold(folder: Path, *, take_over: bool = False) -> Any:
     return ownership.hold(folder, take_over_command=TAKE_OVER, take_over=take_over)
 
 
-def leave(folder: Path, **changes: Any) -> Owner:
+def leave(folder: Path, **changes: Any) -> ProcessIdentity:
     """Leave the record of a process that is not there, as a killed one does."""
     folder.mkdir(parents=True)
-    owner = dataclasses.replace(ownership.this_process(), **changes)
+    owner = dataclasses.replace(process_identity.this_process(), **changes)
     (folder / "owner.json").write_text(json.dumps(dataclasses.asdict(owner)))
     return owner
 
@@ -76,7 +78,7 @@ def other_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_sweep_that_runs_is_refused_to_a_second_process_which_is_told_the_first(
     folder: Path,
 ) -> None:
-    me = ownership.this_process()
+    me = process_identity.this_process()
     with hold(folder):
         assert ownership.find(folder) == ownership.Found(me, State.ALIVE)
         with pytest.raises(ConflictError, match=f"the sweep r is being run by process {me.pid} on"):
@@ -124,7 +126,7 @@ def test_a_dead_process_is_recognised_and_its_place_taken(
     assert found == ownership.Found(owner, State.DEAD)
     with hold(folder):
         assert (found := ownership.find(folder)) is not None
-        assert found.owner == ownership.this_process()
+        assert found.owner == process_identity.this_process()
 
 
 def test_a_process_on_another_machine_is_not_taken_for_dead_but_can_be_taken_over(
@@ -140,14 +142,14 @@ def test_a_process_on_another_machine_is_not_taken_for_dead_but_can_be_taken_ove
     assert TAKE_OVER in str(caught.value)
     with hold(folder, take_over=True):
         assert (found := ownership.find(folder)) is not None
-        assert found.owner == ownership.this_process()
+        assert found.owner == process_identity.this_process()
 
 
 def test_a_machine_that_is_given_up_may_hold_its_lock_for_ever(
     folder: Path, other_process: subprocess.Popen[str]
 ) -> None:
     """Its lock, kept by a server of files, looks as that of a process here with another record."""
-    owner = dataclasses.replace(ownership.this_process(), host="far", machine="o", boot="o")
+    owner = dataclasses.replace(process_identity.this_process(), host="far", machine="o", boot="o")
     with (folder / "owner.json").open("r+") as file:
         file.truncate()
         file.write(json.dumps(dataclasses.asdict(owner)))
@@ -242,8 +244,8 @@ def test_a_system_without_proc_is_asked_by_its_commands(
         asked.append(command[0])
         return "Thu Nov 26 21:30:26 2026"
 
-    monkeypatch.setattr(ownership, "PROC", Path("/nowhere"))
-    monkeypatch.setattr(ownership, "_said", say)
-    owner = ownership.this_process()
+    monkeypatch.setattr(process_identity, "PROC", Path("/nowhere"))
+    monkeypatch.setattr(process_identity, "_said", say)
+    owner = process_identity.this_process()
     assert owner.started == owner.boot == "Thu Nov 26 21:30:26 2026"
     assert asked == ["sysctl", "ps"]

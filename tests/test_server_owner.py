@@ -19,10 +19,10 @@ from fakes import FakeTraining
 from mlflow import MlflowClient
 
 import ae_sweep
-from ae_sweep import ownership, tracking
+from ae_sweep import process_identity, tracking
 from ae_sweep.errors import ConflictError
 from ae_sweep.locations import Store
-from ae_sweep.ownership import Owner
+from ae_sweep.process_identity import ProcessIdentity
 from ae_sweep.tracking.clock import system_ms
 from ae_sweep.tracking.server_owner import STALE_SECONDS, Sign, SignOfLife
 from ae_sweep.tracking.sweep_runs import SweepRuns
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-ELSEWHERE = Owner(host="elsewhere", machine="m", boot="b", pid=7, started="1")
+ELSEWHERE = ProcessIdentity(host="elsewhere", machine="m", boot="b", pid=7, started="1")
 
 
 @pytest.fixture
@@ -58,7 +58,9 @@ def resume(store: Store, **changes: Any) -> Any:
     )
 
 
-def is_run_by(client: MlflowClient, run_id: str, owner: Owner, *, seconds_ago: float = 5) -> None:
+def is_run_by(
+    client: MlflowClient, run_id: str, owner: ProcessIdentity, *, seconds_ago: float = 5
+) -> None:
     sign = Sign(owner, system_ms() - round(1_000 * seconds_ago))
     client.set_tag(run_id, "owner", sign.written())
 
@@ -104,9 +106,9 @@ def test_a_clock_that_is_ahead_is_no_reason_to_take_over(
 
 def test_a_process_of_this_machine_is_asked_itself(store: Store, client: MlflowClient) -> None:
     run_id = start(store).run_id
-    here = ownership.this_process()
+    here = process_identity.this_process()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        started = ownership._started(other.pid) or ""
+        started = process_identity._started(other.pid) or ""
         alive = dataclasses.replace(here, pid=other.pid, started=started)
         is_run_by(client, run_id, alive, seconds_ago=10 * STALE_SECONDS)
         for take_over in (False, True):

@@ -15,10 +15,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ae_sweep import ownership
 from ae_sweep.errors import ConflictError, StoreError
 from ae_sweep.messages import in_words
-from ae_sweep.ownership import Owner
+from ae_sweep.process_identity import ProcessIdentity, runs_here, this_process
 from ae_sweep.tracking import names
 from ae_sweep.tracking.clock import system_ms
 from ae_sweep.tracking.errors import translated
@@ -43,7 +42,7 @@ MOST_SETTLING_SECONDS = 6.0
 class Sign:
     """A process, and when it was last heard of."""
 
-    owner: Owner
+    owner: ProcessIdentity
     seen_ms: int
 
     def written(self) -> str:
@@ -53,7 +52,7 @@ class Sign:
 
 def own_tag() -> dict[str, str]:
     """Return the tag that has this process run a sweep."""
-    return {names.OWNER: Sign(ownership.this_process(), system_ms()).written()}
+    return {names.OWNER: Sign(this_process(), system_ms()).written()}
 
 
 def sign_of(run: Run) -> Sign | None:
@@ -64,13 +63,7 @@ def sign_of(run: Run) -> Sign | None:
     try:
         document = json.loads(text)
         seen_ms = int(document.pop("seen_ms"))
-        owner = Owner(
-            host=str(document["host"]),
-            machine=str(document["machine"]),
-            boot=str(document["boot"]),
-            pid=int(document["pid"]),
-            started=str(document["started"]),
-        )
+        owner = ProcessIdentity.from_document(document)
         return Sign(owner, seen_ms)
     except (ValueError, TypeError, KeyError, AttributeError):  # it was edited
         return None
@@ -92,16 +85,16 @@ def refuse_another(
         If it does, or did within `STALE_SECONDS` on a machine that cannot be asked.
     """
     sign = sign_of(run)
-    if sign is None or sign.owner == ownership.this_process():
+    if sign is None or sign.owner == this_process():
         return
     silent_seconds = (system_ms() - sign.seen_ms) / 1_000
-    runs_here = ownership.runs_here(sign.owner)
-    if runs_here:
+    is_here = runs_here(sign.owner)
+    if is_here:
         raise ConflictError(
             f"the sweep {sweep} is being run by {sign.owner} with another store directory; wait "
             "until that has ended, or end it, or take another --name"
         )
-    if runs_here is None and silent_seconds < STALE_SECONDS and not take_over:
+    if is_here is None and silent_seconds < STALE_SECONDS and not take_over:
         advice = "" if take_over_command is None else f"; if it has ended: `{take_over_command}`"
         raise ConflictError(
             f"the sweep {sweep} is being run by {sign.owner}, which was heard of "
@@ -161,8 +154,8 @@ class SignOfLife:
         self._run_id = run_id
         self._sweep = sweep
         self._place = place
-        self._owner = ownership.this_process()
-        self._other: Owner | None = None
+        self._owner = this_process()
+        self._other: ProcessIdentity | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._renew_for_ever, daemon=True)
 
