@@ -62,7 +62,7 @@ def test_a_file_has_45_bytes_beyond_its_payload() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "starts with other bytes"),
+        (b"", "too short for its header: 0 bytes of 41"),
         (b"\x89PNG" + BYTES[4:], "starts with other bytes"),
         (BYTES[:20], "too short for its header: 20 bytes of 41"),
         (with_field(8, b"\x02"), "version 2, this ae-sweep reads version 1.*newer"),

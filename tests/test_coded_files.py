@@ -123,7 +123,7 @@ def changed(content: bytes, at: int, new: bytes) -> bytes:
 
 
 HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "empty": (lambda c: b"", "starts with other bytes"),
+    "empty": (lambda c: b"", "too short for its header: 0 bytes of 41"),
     "foreign": (lambda c: b"\x89PNG" + c[4:], "starts with other bytes"),
     "newer": (lambda c: changed(c, 8, b"\2"), "of version 2"),
     "unknown flag": (lambda c: changed(c, 9, b"\1"), "flags"),

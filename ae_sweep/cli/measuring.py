@@ -23,8 +23,6 @@ def show_measuring(measuring: Generator[RateProgress, None, MeasuredRates]) -> M
 def _live(measuring: Generator[RateProgress, None, MeasuredRates]) -> MeasuredRates:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    from ae_sweep.messages import in_words
-
     began = time.monotonic()
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -41,6 +39,5 @@ def _live(measuring: Generator[RateProgress, None, MeasuredRates]) -> MeasuredRa
                 result: MeasuredRates = end.value
                 return result
             seconds = time.monotonic() - began
-            left = seconds / max(progress.share, 1e-3) * (1 - progress.share)
-            note = f"{progress.name}, about {in_words(left)} left"
+            note = f"{progress.name}{progress.time_left(seconds)}"
             bar.update(task, completed=progress.share, note=note, visible=True)

@@ -197,7 +197,7 @@ def check_shape(file: CodecFile, image_shape: tuple[int, int, int]) -> None:
 def _parse_header(content: bytes) -> tuple[CodecFile, int]:
     """Return the fields of a header, without a payload, and the payload's length."""
     start = content[: len(MAGIC)]
-    if start != MAGIC[: len(start)] or not start:
+    if start != MAGIC[: len(start)]:
         raise DataError("it is not a file of `ae-sweep encode`: it starts with other bytes")
     if len(content) < HEADER_BYTES:
         raise DataError(

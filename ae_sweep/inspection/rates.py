@@ -12,7 +12,7 @@ from ae_sweep.errors import NotStoredError
 from ae_sweep.inspection import kept_rates
 from ae_sweep.inspection.model_coding import code_model, codec_digest, renamed
 from ae_sweep.inspection.result import Inspection, RunFindings
-from ae_sweep.messages import in_words, shorten
+from ae_sweep.messages import counted, in_words, shorten
 from ae_sweep.records import Outcome
 from ae_sweep.tracking import names
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ae_sweep.records import TrialRecord
 
 SECONDS_BETWEEN_LINES = 5.0
+ESTIMATED_FROM = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,15 @@ class RateProgress:
     """Of all the work, from 0 to 1."""
     models: int
     """How many models are measured in all."""
+
+    def time_left(self, seconds: float) -> str:
+        """Return an estimate after some seconds in words; empty until a twentieth is done.
+
+        The start of a measurement, with what it loads, says little of the rest.
+        """
+        if self.share < ESTIMATED_FROM:
+            return ""
+        return f", about {in_words(seconds / self.share * (1 - self.share))} left"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,11 +203,9 @@ def finish(
 
 def progress_line(progress: RateProgress, *, seconds: float) -> str:
     """Return a line on a measurement that has taken some seconds."""
-    left = seconds / max(progress.share, 1e-3) * (1 - progress.share)
     return (
         f"measuring rates: {progress.name}, {progress.share:.0%} of "
-        f"{progress.models} {'model' if progress.models == 1 else 'models'}, about "
-        f"{in_words(left)} left"
+        f"{counted(progress.models, 'model')}{progress.time_left(seconds)}"
     )
 
 
