@@ -16,6 +16,8 @@ from ae_sweep.analysis.distortion import NotApplicable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 MIN_POINTS = 3
 """Two ends, and one point that can lie above the line between them."""
 MIN_RISE_DB = 0.1
@@ -106,3 +108,34 @@ def find_knee(latent_dims: Sequence[int], psnrs_db: Sequence[float]) -> Knee | N
         db_per_doubling_before=before,
         db_per_doubling_after=after,
     )
+
+
+def knee_places(x_N: NDArray[np.float64], psnrs_BN: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return where `find_knee` finds the knees of many curves at once; -1 where it finds none.
+
+    Parameters
+    ----------
+    x_N
+        log2 of N latent dimensions, ascending.
+    psnrs_BN
+        PSNRs of B curves in dB.
+    """
+    rows = np.arange(len(psnrs_BN))
+    if len(x_N) < MIN_POINTS:
+        return np.full(len(rows), -1)
+    low_B, high_B = psnrs_BN.min(axis=1), psnrs_BN.max(axis=1)
+    span_B1 = np.maximum(high_B - low_B, np.finfo(np.float64).tiny)[:, np.newaxis]
+    heights_BN = (psnrs_BN - low_B[:, np.newaxis]) / span_B1 - (x_N - x_N[0]) / np.ptp(x_N)
+    at_B = np.argmax(heights_BN, axis=1)
+    inner_B = np.clip(at_B, 1, len(x_N) - 2)
+    y_B = psnrs_BN[rows, inner_B]
+    before_B = (y_B - psnrs_BN[:, 0]) / (x_N[inner_B] - x_N[0])
+    after_B = (psnrs_BN[:, -1] - y_B) / (x_N[-1] - x_N[inner_B])
+    is_knee_B = (
+        (np.argmax(psnrs_BN, axis=1) > 0)
+        & (high_B - psnrs_BN[:, 0] >= MIN_RISE_DB)
+        & (at_B == inner_B)
+        & (before_B > 0)
+        & (after_B <= MAX_GAIN_RATIO * before_B)
+    )
+    return np.where(is_knee_B, at_B, -1)

@@ -1,5 +1,14 @@
 """Settings as frozen values that cannot be wrong once they exist."""
 
+from ae_sweep.config.dims import (
+    AUTO,
+    AUTO_SETTINGS,
+    AutoDims,
+    DimQuestion,
+    QuestionKind,
+    first_dims,
+    half_octaves,
+)
 from ae_sweep.config.hyperparameters import (
     PARAMETERS,
     Hyperparameters,
@@ -54,6 +63,8 @@ from ae_sweep.config.values import (
 )
 
 __all__ = [
+    "AUTO",
+    "AUTO_SETTINGS",
     "DEFAULT_RETRIES",
     "IMAGE_OPTIONS",
     "MAX_COUNT",
@@ -64,9 +75,11 @@ __all__ = [
     "MODEL_SETTINGS",
     "NAME_PATTERN",
     "PARAMETERS",
+    "AutoDims",
     "Choices",
     "Colour",
     "Condition",
+    "DimQuestion",
     "Domain",
     "Fit",
     "Hyperparameters",
@@ -76,6 +89,7 @@ __all__ = [
     "ModelSpec",
     "Parameter",
     "PrunerName",
+    "QuestionKind",
     "Range",
     "SamplerName",
     "SearchSpace",
@@ -91,6 +105,8 @@ __all__ = [
     "check_port",
     "dataset_title",
     "digest",
+    "first_dims",
+    "half_octaves",
     "model_family",
     "model_settings",
     "names_own_images",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ae_sweep.config.dims import AUTO, AUTO_SETTINGS, LEAST_GRID, AutoDims, first_dims
 from ae_sweep.config.hyperparameters import PARAMETERS, Hyperparameters
 from ae_sweep.config.images import MEMORY_PREFIX, ImageOptions, check_no_options
 from ae_sweep.config.model import Condition, ModelSetting, all_models
@@ -28,7 +29,7 @@ PrunerName = Literal["median", "hyperband", "none"]
 
 MethodName = Literal["separate", "nested"]
 
-MAY_GROW = ("dims", "trials", "repeats", "retries")
+MAY_GROW = ("dims", "trials", "repeats", "retries", *AUTO_SETTINGS)
 """What may change under one name, with the values of the model's settings; all others decide
 whether it is the same sweep."""
 
@@ -71,7 +72,8 @@ class SweepConfig:
     name: str
     """Names the sweep in MLflow and Optuna."""
     dims: tuple[int, ...]
-    """The latent dimensions to measure, ascending and distinct."""
+    """The latent dimensions to measure, ascending and distinct; with ``auto``, the grid of those
+    that may be."""
     space: SearchSpace
     """What each study may choose from."""
     trials: int
@@ -98,6 +100,8 @@ class SweepConfig:
     """How a study stops what is not promising."""
     method: MethodName = "separate"
     """Whether each dim has trainings of its own, or one nested network is trained for all."""
+    auto: AutoDims | None = None
+    """How dims are chosen among ``dims`` while the sweep runs; None measures all of them."""
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
@@ -135,6 +139,8 @@ class SweepConfig:
             )
         if self.sampler == "grid":
             _check_grid(self.space)
+        if self.auto is not None:
+            _check_auto(self, self.auto)
 
     @property
     def own_images(self) -> bool:
@@ -158,6 +164,20 @@ class SweepConfig:
         if size is None:
             return self.trials
         return size if self.sampler == "grid" else min(self.trials, size)
+
+    @property
+    def trainings_per_dim(self) -> int:
+        """Trials and repeats of one latent dimension."""
+        return len(self.models) * (self.wanted_trials + self.repeats)
+
+    @property
+    def most_dims(self) -> int:
+        """Of how many of the dims trainings are made, at most."""
+        if self.auto is None:
+            return len(self.dims)
+        if self.auto.trainings is None:
+            return max(len(self.dims) // 2, len(first_dims(self.dims)))
+        return min(self.auto.trainings // self.trainings_per_dim, len(self.dims))
 
     def identity(self) -> dict[str, str]:
         """Return what may not change under one name, as texts.
@@ -233,7 +253,9 @@ def as_flat_dict(config: SweepConfig) -> dict[str, str]:
     settings: tuple[ModelSetting, ...] = flat.pop("settings")
     flat |= {setting.name: setting for setting in settings}
     flat |= config.space.written
-    flat["dims"] = " ".join(map(str, config.dims))
+    auto: AutoDims | None = flat.pop("auto")
+    flat |= {} if auto is None else auto.written
+    flat["dims"] = " ".join(map(str, config.dims if auto is None else (AUTO, *config.dims)))
     return {key: str(value) for key, value in flat.items()}
 
 
@@ -256,6 +278,32 @@ def _check_grid(space: SearchSpace) -> None:
                 f"list the values ({parameter.option} {parameter.examples[0]}) or take another "
                 "sampler"
             )
+
+
+def _check_auto(config: SweepConfig, auto: AutoDims) -> None:
+    """Refuse settings that do not go with dims that are chosen while the sweep runs."""
+    if config.method == "nested":
+        raise ConfigError(
+            "--dims auto trains a dim after another, and --method nested one network for all of "
+            "them; list the dims, or leave --method out"
+        )
+    if len(config.models) > 1:
+        raise ConfigError(
+            f"--dims auto answers a question about one curve, and {', '.join(config.models)} have "
+            "one each; give one value of the setting"
+        )
+    if len(config.dims) < LEAST_GRID:
+        raise ConfigError(
+            f"--dims auto chooses among {LEAST_GRID} latent dimensions or more, got "
+            f"{', '.join(map(str, config.dims))}; list them without auto"
+        )
+    first = len(first_dims(config.dims)) * config.trainings_per_dim
+    if auto.trainings is not None and auto.trainings < first:
+        raise ConfigError(
+            f"--trainings {auto.trainings} are fewer than the first grid needs, which is "
+            f"d={', '.join(map(str, first_dims(config.dims)))} with {config.trainings_per_dim} "
+            f"each; give at least --trainings {first}, or a smaller grid"
+        )
 
 
 def _check_one_of(what: str, name: str, names: tuple[str, ...]) -> None:
