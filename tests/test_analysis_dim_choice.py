@@ -132,7 +132,7 @@ def test_several_dims_at_once_tell_different_things() -> None:
 @pytest.mark.parametrize(
     ("value", "dim", "sentence"),
     [
-        (5.0, 1, "no smaller dim of the grid falls short"),
+        (5.0, 1, "the smallest dim of the grid"),
         (60.0, None, "no dim of the grid reaches it"),
     ],
 )

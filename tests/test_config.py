@@ -13,15 +13,19 @@ import pytest
 from fakes import sweep_config, trial_config
 
 from ae_sweep.config import (
+    AutoDims,
     Choices,
+    DimQuestion,
     Hyperparameters,
     ImageOptions,
     ModelSetting,
+    QuestionKind,
     Range,
     SearchSpace,
     as_flat_dict,
     changed_settings,
     digest,
+    half_octaves,
 )
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import Store
@@ -206,7 +210,16 @@ def test_what_may_grow_is_no_part_of_a_sweeps_identity_and_all_else_is() -> None
         for path, each in (("/a/b", ImageOptions()), ("/c", images))
     )
     assert there.identity() == elsewhere.identity(), "own images are compared by their digest"
-    told = {*grown, *others, "name", "method", "settings", "images"}
+    dims = half_octaves(1, 64)
+    for_knee = dataclasses.replace(config, dims=dims, auto=AutoDims())
+    for_target = dataclasses.replace(
+        for_knee,
+        auto=AutoDims(
+            question=DimQuestion(kind=QuestionKind.PSNR, value=25.0), trainings=40, minutes=5.0
+        ),
+    )
+    assert for_knee.identity() == for_target.identity(), "another question of the same curve"
+    told = {*grown, *others, "name", "method", "settings", "images", "auto"}
     unseen = {field.name for field in dataclasses.fields(config)} - told
     assert not unseen, "a new setting must be told to be part of the identity, or not"
 

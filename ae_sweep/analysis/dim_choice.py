@@ -17,7 +17,7 @@ from ae_sweep.analysis.knee import knee_places
 from ae_sweep.config import DimQuestion, QuestionKind, first_dims
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,14 +51,30 @@ class DimAnswer:
     steps: float
     """Length of the interval in steps of the grid; infinite where an end is open."""
     measured: bool
-    """Whether that dim was trained itself."""
+    """Whether that dim was measured itself."""
+    below_measured: bool
+    """Whether the lower end of the interval was."""
     settled: bool
     """Whether the interval is one step of the grid, at most, and its dim was trained."""
+
+    def document(self) -> dict[str, object]:
+        """Return the answer as a JSON-able document."""
+        low, high = self.interval
+        return {
+            "question": str(self.question.kind),
+            "target": self.question.value,
+            "latent_dim": self.dim,
+            "probability": round(self.probability, 4),
+            "interval": [low, high],
+            "measured": self.measured,
+            "settled": self.settled,
+            "sentence": self.sentence,
+        }
 
     @property
     def sentence(self) -> str:
         """Return the answer in words."""
-        asked, sure = self.question.text, f"with a probability of {self.probability:.0%}"
+        asked, sure = self.question.text, f"with a probability of {_percent(self.probability)}"
         low, high = self.interval
         if self.question.kind is QuestionKind.KNEE:
             if self.dim is None:
@@ -66,11 +82,14 @@ class DimAnswer:
             return f"{asked}: d={self.dim}, between {_named(low)} and {_named(high)} (95 %)"
         if self.dim is None:
             return f"{asked}: no dim of the grid reaches it, {sure}"
-        below = "no smaller dim of the grid" if low is None else f"d={low}"
+        if low is None and self.settled:
+            return f"{asked}: d={self.dim}, the smallest dim of the grid, {sure}"
         if self.settled:
-            return f"{asked}: d={self.dim}, {sure}; {below} falls short"
-        above = "beyond the grid" if high is None else f"d={high}"
-        return f"{asked}: above {below}, at most {above} (95 %); most probably d={self.dim}"
+            falls = "falls short" if self.below_measured else "is expected to fall short"
+            return f"{asked}: d={self.dim}, {sure}; d={low} {falls}"
+        start = "the smallest dim of the grid" if low is None else f"above d={low}"
+        end = "or none of the grid" if high is None else f"up to d={high}"
+        return f"{asked}: {start}, {end} (95 %); most probably d={self.dim}"
 
 
 def answer_of(
@@ -95,6 +114,7 @@ def next_dims(
     question: DimQuestion,
     *,
     count: int = 1,
+    unusable: Collection[int] = (),
 ) -> tuple[int, ...]:
     """Choose which dims to measure next: those that most reduce the uncertainty of an answer.
 
@@ -111,14 +131,20 @@ def next_dims(
         Their test MSE, of those that are measured.
     count
         How many may be measured at the same time; at most ``MOST_AT_ONCE`` are chosen.
+    unusable
+        Dims of which no training succeeded: neither chosen nor answers.
 
     Returns
     -------
     tuple of int
         Ascending; empty where the answer is settled.
     """
-    if first := [dim for dim in first_dims(tuple(grid)) if dim not in measured]:
+    known = {*measured, *unusable}
+    if first := [dim for dim in first_dims(tuple(grid)) if dim not in known]:
         return tuple(first)
+    if not measured:
+        return ()
+    grid = [dim for dim in grid if dim not in unusable]
     places_B, drawn_BM = _drawn(grid, measured, question)
     answer = _answer(grid, measured, question, places_B)
     left = [index for index, dim in enumerate(grid) if dim not in measured]
@@ -128,7 +154,7 @@ def next_dims(
     cells_B = np.zeros(len(places_B), dtype=np.int64)
     chosen: list[int] = []
     if answer.dim is not None and not answer.measured and answer.steps <= 1:
-        chosen.append(list(grid).index(answer.dim))  # known but for its own measurement
+        chosen.append(grid.index(answer.dim))  # known but for its own measurement
     while len(chosen) < wanted:
         parts = {
             index: cells_B * CELLS[wanted] + _cells(drawn_BM[:, index], CELLS[wanted])
@@ -187,6 +213,7 @@ def _answer(
         interval=interval,
         steps=steps,
         measured=known,
+        below_measured=interval[0] in measured,
         settled=none >= SURE or (known and steps <= 1),
     )
 
@@ -222,6 +249,10 @@ def _information(places_B: Ints, cells_B: Ints) -> float:
 def _entropy(shares: Floats) -> float:
     some = shares[shares > 0]
     return float(-np.sum(some * np.log(some)))
+
+
+def _percent(share: float) -> str:
+    return "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def _named(dim: int | None) -> str:

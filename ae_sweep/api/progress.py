@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep.messages import in_words
-from ae_sweep.runner.event_text import ended, note, state
+from ae_sweep.runner.event_text import counted_at_most, ended, note, state
 from ae_sweep.runner.execution import SweepPlanned
 from ae_sweep.sweep import TrialEnded, TrialValidated
 
@@ -81,7 +81,8 @@ class Progress(Silent):
 
     def _begin(self, estimate: Estimate) -> None:
         name, trials = estimate.plan.config.name, estimate.trials
-        self.announce(f"{name}: {trials} to train, about {in_words(estimate.expected_seconds)}")
+        count = counted_at_most(trials, chosen=estimate.plan.config.auto is not None)
+        self.announce(f"{name}: {count} to train, about {in_words(estimate.expected_seconds)}")
         self._forecast = estimate.forecast()
         self._bar = self._tqdm(total=trials, desc=name, unit="trial", disable=not _is_interactive())
 

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 
 Values: TypeAlias = "float | str | Iterable[float] | Range[Any] | Choices[Any]"
 """One value is fixed, several are a choice, ``Range(lo, hi)`` or ``"LO:HI"`` is a range."""
-COUNTS = ("trials", "repeats", "retries", "seed", "train_limit")
+COUNTS = ("trials", "repeats", "retries", "seed", "train_limit", "trainings")
 """Settings that are one whole number."""
+NUMBERS = ("target_psnr", "target_mse", "minutes")
+"""Settings that are one number."""
 
 
 class SweepSettings(TypedDict, total=False):
@@ -51,7 +53,18 @@ class SweepSettings(TypedDict, total=False):
     """
 
     dims: Values
-    """Latent dimensions, or numbers of tokens."""
+    """Latent dimensions, or numbers of tokens; or "auto", alone or before a grid ("auto 1:512",
+    ("auto", 1, 2, 4, 8, 16)): they are chosen among its dims while the sweep runs."""
+    target_psnr: float
+    """With chosen dims: find the smallest that reaches this PSNR in dB; else the knee is sought."""
+    target_mse: float
+    """With chosen dims: find the smallest with at most this error."""
+    trainings: int
+    """With chosen dims: at most so many trainings, repeats and stored ones included; half of those
+    of the grid if left out."""
+    minutes: float
+    """With chosen dims: beyond the first grid, begin no dim that is expected to end later than
+    this after the start of the run."""
     lr: Values
     """Peak learning rates to choose from, or a log-uniform range."""
     epochs: Values
@@ -328,6 +341,11 @@ def _value(key: str, value: Any) -> Any:
             return operator.index(value)
         except TypeError:
             raise ConfigError(f"{key} must be a whole number, got {value!r}") from None
+    if key in NUMBERS:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise ConfigError(f"{key} must be a number, got {value!r}") from None
     if isinstance(value, Iterable) and not isinstance(value, str):
         return " ".join(map(str, value))
     return str(value)

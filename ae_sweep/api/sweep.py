@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ae_sweep.analysis import Frontier, FrontierPoint
+    from ae_sweep.analysis.dim_choice import DimAnswer
     from ae_sweep.data import ImageDataset
     from ae_sweep.locations import Store
     from ae_sweep.models import TrainedAutoencoder
@@ -80,6 +81,19 @@ class Sweep:
             if self.data_dir is not None:
                 words += ["--data-dir", str(self.data_dir)]
             raise NotStoredError(f"{error}: `{self.store.command(*words)}`") from None
+
+    @functools.cached_property
+    def answer(self) -> DimAnswer | None:
+        """What its dims were chosen for, as far as it is known; None where they were listed.
+
+        Raises
+        ------
+        NotStoredError
+            If no trial has finished.
+        """
+        from ae_sweep.runner.dim_answer import stored_answer
+
+        return stored_answer(self.record, self.frontier, self.trials)
 
     @functools.cached_property
     def dataset(self) -> ImageDataset:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import training
+from ae_sweep.config import first_dims
 from ae_sweep.messages import counted, in_words
+from ae_sweep.runner.event_text import counted_at_most
 from ae_sweep.runner.schedule import schedule_text
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from ae_sweep.runner.engine import Engine
     from ae_sweep.runner.estimate import Estimate
     from ae_sweep.runner.setup import SweepSetup
+    from ae_sweep.sweep import Plan
 
 
 def plan_lines(estimate: Estimate) -> list[str]:
@@ -25,11 +28,11 @@ def plan_lines(estimate: Estimate) -> list[str]:
     return [
         f"sweep    {config.name}",
         (
-            f"plan     {counted(len(config.conditions), 'study', 'studies')} "
-            f"(d = {', '.join(map(str, config.dims))}{_settings(config)}) × "
-            f"{counted(config.wanted_trials, 'trial')}{repeats}: {plan.trials} to train, "
+            f"plan     {_studies(config)} × "
+            f"{counted(config.wanted_trials, 'trial')}{repeats}: {_to_train(plan)}, "
             f"at most {counted(estimate.max_epochs, 'epoch')}"
         ),
+        *_auto_lines(config),
         f"model    {config.model}",
         *_method_lines(config),
         (
@@ -48,6 +51,34 @@ def plan_lines(estimate: Estimate) -> list[str]:
             f"time     about {in_words(estimate.expected_seconds)}, "
             f"at most {in_words(estimate.most_seconds)} at the speed just measured"
         ),
+    ]
+
+
+def _studies(config: SweepConfig) -> str:
+    dims = f"d = {', '.join(map(str, config.dims))}{_settings(config)}"
+    if config.auto is None:
+        return f"{counted(len(config.conditions), 'study', 'studies')} ({dims})"
+    first = ", ".join(map(str, first_dims(config.dims)))
+    return (
+        f"at most {counted(config.most_dims, 'study', 'studies')} of {len(config.conditions)} "
+        f"({dims}), first d = {first},"
+    )
+
+
+def _to_train(plan: Plan) -> str:
+    return counted_at_most(plan.trials, chosen=plan.config.auto is not None) + " to train"
+
+
+def _auto_lines(config: SweepConfig) -> list[str]:
+    if config.auto is None:
+        return []
+    minutes = config.auto.minutes
+    limit = "" if minutes is None else f", or until {minutes:g} minutes are over"
+    return [
+        (
+            f"question {config.auto.question.sought}; dims are added until it is known to one step "
+            f"of the grid{limit}"
+        )
     ]
 
 

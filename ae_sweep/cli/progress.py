@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ae_sweep.cli.console import stderr
 from ae_sweep.messages import in_words
-from ae_sweep.runner.event_text import ended, note, settings, state
+from ae_sweep.runner.event_text import counted_at_most, ended, note, settings, state
 from ae_sweep.sweep import TrialEnded, TrialStarted, TrialValidated
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ T = TypeVar("T")
 
 def show_progress(events: Generator[SweepEvent, None, T], *, estimate: Estimate) -> T:
     """Show events on stderr until there are no more, and return what the generator returns."""
-    display = _Live(estimate.trials) if stderr().is_terminal else _Lines(estimate.trials)
+    chosen = estimate.plan.config.auto is not None
+    display = (
+        _Live(estimate.trials)
+        if stderr().is_terminal
+        else _Lines(counted_at_most(estimate.trials, chosen=chosen))
+    )
     forecast = estimate.forecast()
     with contextlib.closing(events), display:
         while True:
@@ -41,7 +46,7 @@ def show_progress(events: Generator[SweepEvent, None, T], *, estimate: Estimate)
 class _Lines:
     """One line for everything that happens."""
 
-    def __init__(self, trials: int) -> None:
+    def __init__(self, trials: str) -> None:
         self._trials = trials
         self._ended = 0
         self._console = stderr()

@@ -57,8 +57,45 @@ def run(
         typer.Option(
             "--dims",
             metavar="D ...",
-            help=f"Latent dimensions, or numbers of tokens. [default: {DEFAULTS['dims']}; "
-            f"{DIMS_OF_CODEBOOKS} of vqvae and fsq]",
+            help="Latent dimensions, or numbers of tokens; or auto, alone or before a grid (auto "
+            "1:512 in half octaves, auto 1 2 4 8 16): those that tell most about the knee or a "
+            "target are chosen among its dims while the sweep runs. "
+            f"[default: {DEFAULTS['dims']}; {DIMS_OF_CODEBOOKS} of vqvae and fsq]",
+        ),
+    ] = None,
+    target_psnr: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="DB",
+            help="With --dims auto: find the smallest dim that reaches this PSNR of the mean MSE. "
+            "[default: the knee is sought]",
+        ),
+    ] = None,
+    target_mse: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="MSE",
+            help="With --dims auto: find the smallest dim with at most this error.",
+        ),
+    ] = None,
+    trainings: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="With --dims auto: at most N trainings in all, repeats and stored ones included. "
+            "[default: half of what all dims of the grid would take]",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="M",
+            help="With --dims auto: beyond the first grid, begin no dim that is expected to end "
+            "later than M minutes after the start of this run.",
         ),
     ] = None,
     trials: Annotated[
@@ -239,7 +276,8 @@ def run(
         "seed": seed, "dataset": dataset, "train_limit": train_limit, "model": model,
         "sampler": sampler, "pruner": pruner, "method": method, "image_size": image_size,
         "fit": fit, "colour": colour, "background": background, "scale": scale or None,
-        "strict": strict or None,
+        "strict": strict or None, "target_psnr": target_psnr, "target_mse": target_mse,
+        "trainings": trainings, "minutes": minutes,
     }  # fmt: skip
 
     from ae_sweep.runner.request import make_request
@@ -314,7 +352,7 @@ def _end_at_once(request: SweepRequest) -> None:
 def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output: bool) -> None:
     from ae_sweep import analysis, tables
 
-    config, store = request.config, request.store
+    config, store, answer = request.config, request.store, finished.answer
     if json_output:
         print_json(
             {
@@ -322,6 +360,7 @@ def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output
                 "store": str(store.root),
                 "tracking_uri": store.redacted_tracking_uri,
                 "frontier": analysis.to_document(finished.frontier),
+                **({"answer": answer.document()} if answer is not None else {}),
             }
         )
     else:
@@ -330,6 +369,8 @@ def _print_result(finished: FinishedSweep, request: SweepRequest, *, json_output
             finished.frontier.points, finished.frontier.linear_mse
         ):
             say(line)
+    if answer is not None:
+        say(f"answer: {answer.sentence}")
     say("")
     say(f"next: {store.command('frontier', config.name)}   the curve as a figure")
     say(f"      {store.command('ui')}   runs, pictures and models in the browser")

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from ae_sweep.config.values import MAX_COUNT, check_count
 from ae_sweep.errors import ConfigError
+from ae_sweep.messages import shorten
 
 AUTO = "auto"
 """Stands in front of the grid where dims are written."""
@@ -18,6 +19,8 @@ FIRST_STEPS = 4
 LEAST_FIRST = 3
 """Both ends, and one between them: fewer say nothing about a bend."""
 MAX_MINUTES = 10**6
+MAX_GRID_DIM = 10**12
+"""Of a range of dims: no machine trains it."""
 MAX_PSNR_DB = 200.0
 
 
@@ -61,6 +64,13 @@ class DimQuestion:
         if self.kind is QuestionKind.PSNR:
             return self.value
         return -10 * math.log10(self.value)
+
+    @property
+    def sought(self) -> str:
+        """Write what is sought: ``the knee``, ``the smallest dim that reaches 25 dB``."""
+        if self.kind is QuestionKind.KNEE:
+            return self.text
+        return f"the smallest dim that reaches {self.text}"
 
     @property
     def text(self) -> str:
@@ -126,9 +136,10 @@ def half_octaves(low: int, high: int) -> tuple[int, ...]:
     ConfigError
         If that is no range of latent dimensions.
     """
-    if not 1 <= low < high:
+    if not 1 <= low < high <= MAX_GRID_DIM:
         raise ConfigError(
-            f"the grid {low}:{high} needs latent dimensions from 1 on, the smaller one first"
+            f"the grid {shorten(f'{low}:{high}')} needs latent dimensions from 1 to 10^12, the "
+            "smaller one first, as in --dims auto 1:1024"
         )
     first, last = math.floor(2 * math.log2(low)), math.ceil(2 * math.log2(high))
     between = {round(2 ** (step / 2)) for step in range(first, last + 1)}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ae_sweep.config import Choices, ModelSetting, Range
+from ae_sweep.config import AUTO, Choices, ModelSetting, Range, half_octaves
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import option_name, shorten
 
@@ -34,6 +34,40 @@ def parse_dims(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     dims = [_number(text, int, "--dims", "a whole number, as in --dims 2 8 32") for text in texts]
     repeated = {dim for dim in dims if dims.count(dim) > 1}
     return tuple(sorted(set(dims))), tuple(sorted(repeated))
+
+
+class SweepDims(NamedTuple):
+    """Latent dimensions of a sweep."""
+
+    dims: tuple[int, ...]
+    """Ascending; the grid where they are chosen. Empty for the word auto alone."""
+    repeated: tuple[int, ...]
+    """Those that were given more than once."""
+    auto: bool
+    """Whether they are chosen among these while the sweep runs."""
+
+
+def parse_sweep_dims(texts: Sequence[str]) -> SweepDims:
+    """Read the dims of a sweep: numbers, or ``auto``, alone or before a range or numbers.
+
+    A range stands for the half octaves in it.
+
+    Raises
+    ------
+    ConfigError
+        If one is not a whole number, or none is given, or a range is reversed or not alone.
+    """
+    if not texts or texts[0] != AUTO:
+        return SweepDims(*parse_dims(texts), auto=False)
+    grid = texts[1:]
+    if not grid:
+        return SweepDims((), (), auto=True)
+    if not any(":" in text for text in grid):
+        return SweepDims(*parse_dims(grid), auto=True)
+    form = "a whole number or a range, as in --dims auto 1:1024 or --dims auto 1 2 4 8 16"
+    domain = _parse(grid, int, f"--dims {AUTO}", form)
+    assert isinstance(domain, Range), "there is a colon"  # noqa: S101
+    return SweepDims(half_octaves(domain.low, domain.high), (), auto=True)
 
 
 def parse_domain(parameter: Parameter, texts: Sequence[str]) -> Domain:

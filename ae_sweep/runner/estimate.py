@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ae_sweep import training
+from ae_sweep.config import first_dims
 from ae_sweep.records import Role
 from ae_sweep.sweep import ExpectedTrial, Forecast
+from ae_sweep.sweep.plan import shared_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +93,7 @@ class Estimate:
             "dims": list(config.dims),
             "trials_per_dim": config.wanted_trials,
             "repeats": config.repeats,
+            "auto": self._auto_document(),
             "trials_to_train": self.plan.trials,
             "max_epochs": self.max_epochs,
             "method": config.method,
@@ -113,6 +116,20 @@ class Estimate:
             "most_seconds": round(self.most_seconds, 1),
         }
 
+    def _auto_document(self) -> dict[str, object] | None:
+        config = self.plan.config
+        if config.auto is None:
+            return None
+        question = config.auto.question
+        return {
+            "question": str(question.kind),
+            "target": question.value,
+            "first_dims": list(first_dims(config.dims)),
+            "most_dims": config.most_dims,
+            "most_trainings": config.most_dims * config.trainings_per_dim,
+            "minutes": config.auto.minutes,
+        }
+
     def forecast(self) -> Forecast:
         """Return the estimate of the time left, which the sweep's events correct."""
         if self.plan.config.method == "nested":
@@ -123,7 +140,15 @@ class Estimate:
                 trial.config.latent_dim, trial.config.hyperparameters.epochs
             ),
             workers=self.engine.workers,
+            chosen=self.plan.config.auto is not None,
         )
+
+    def dim_seconds(self, dim: int) -> float:
+        """Return the estimated seconds of all trainings of a dim that has none."""
+        plan = self.plan
+        seconds = self._trial_seconds(dim, plan.config.space.max_epochs)
+        per_dim = plan.config.trainings_per_dim
+        return shared_seconds(per_dim * seconds, longest=seconds, workers=self.engine.workers)
 
     def _nested_forecast(self) -> Forecast:
         """Count a network's training for the first dim with its seed, which waits for it."""

@@ -35,3 +35,8 @@ def ended(event: TrialEnded) -> str:
     if event.reason:
         text = f"{text}: {event.reason}"
     return f"{text}; trying again" if event.again else text
+
+
+def counted_at_most(trials: int, *, chosen: bool) -> str:
+    """Write how many trials there are to be: exactly, or at most, where dims are chosen."""
+    return f"at most {trials}" if chosen else str(trials)

@@ -7,6 +7,7 @@ import dataclasses
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from ae_sweep import analysis, ownership, sweep, tracking, training
@@ -14,8 +15,10 @@ from ae_sweep.errors import AeSweepError, ConflictError, NotStoredError, StoreEr
 from ae_sweep.isolation import GLANCING, unless_set
 from ae_sweep.messages import counted, ignore
 from ae_sweep.records import Outcome
+from ae_sweep.runner.chosen_dims import at_most, counted_plan, dim_search, further_studies
 from ae_sweep.runner.cluster_engine import open_place
 from ae_sweep.runner.commands import stored_commands
+from ae_sweep.runner.dim_answer import dim_answer
 from ae_sweep.runner.environment import environment
 from ae_sweep.runner.estimate import Estimate
 from ae_sweep.runner.publishing import kept_error, publish_first, store_frontier
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from ae_sweep.analysis import Frontier
+    from ae_sweep.analysis.dim_choice import DimAnswer
     from ae_sweep.config import Condition, SweepConfig
     from ae_sweep.locations import Store
     from ae_sweep.records import SweepRecord, TrialRecord
@@ -62,6 +66,8 @@ class FinishedSweep:
     """As it is stored now that it has ended."""
     trials: tuple[TrialRecord, ...]
     """In the order they were started."""
+    answer: DimAnswer | None = None
+    """What its dims were chosen for; None where they were listed."""
 
     def check(self) -> None:
         """Refuse a frontier that lacks a condition.
@@ -123,6 +129,8 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
             trials += runs.trials_to_keep(setup.config.name, announce=announce)
             trials += tracking.kept_trials(store, setup.config.name)
         plan = _plan(setup.config, trials, store, announce=announce)
+        if setup.config.auto is not None:
+            plan = at_most(plan, trials, workers=request.workers or 1)
         factory = request.engine_factory if place is None else place.engine
         engine = factory(setup, plan.trials, announce)
         opened.pop_all()
@@ -147,7 +155,7 @@ def _checked(request: SweepRequest, setup: SweepSetup) -> SweepSetup:
 def _plan(
     config: SweepConfig, trials: Sequence[TrialRecord], store: Store, *, announce: Announce
 ) -> sweep.Plan:
-    """Count what is wanted and neither finished nor given up, and say what is."""
+    """Count what is wanted and neither finished nor given up, and say what was given up."""
     path, held = store.optuna_path, sweep.held_configurations(config, trials)
     given_up = sweep.given_up(path, config, held=held)
     for condition, tries in given_up.items():
@@ -156,15 +164,7 @@ def _plan(
                 f"{counted(number, 'trial')} of {condition} failed too often to be tried again; "
                 "--retries N tries more often, unless it diverged twice"
             )
-    repeated = sweep.finished_repeats(config, trials)
-    return sweep.make_plan(
-        config,
-        filled=sweep.count_filled(config, sweep.filled_slots(path, config, held=held), trials),
-        repeated={
-            each: repeated.get(each, 0) + (given_up[each].repeats if each in given_up else 0)
-            for each in config.conditions
-        },
-    )
+    return counted_plan(config, trials, store)
 
 
 def execute(
@@ -233,7 +233,11 @@ def execute(
             # Read again: what was planned may have been trained by another process since.
             trials = runs.trials_to_keep(config.name) if request.resume else []
             reasons: list[str] = []
-            events = _train(estimate, writer, check, trials, shield=shield)
+            # Of its own number, since fewer may run for want of trials.
+            workers = request.workers or estimate.engine.workers
+            events = _train(
+                estimate, writer, check, trials, workers=workers, shield=shield, announce=announce
+            )
             yield from _noting_failures(events, reasons)
             check()
             try:
@@ -298,21 +302,27 @@ def _train(
     check: Callable[[], None],
     trials: Sequence[TrialRecord],
     *,
+    workers: int,
     shield: Shield,
+    announce: Announce,
 ) -> Generator[SweepEvent, None, None]:
     setup, engine = estimate.setup, estimate.engine
     config, checkpoints = setup.config, setup.checkpoints
     if checkpoints is not None:
         checkpoints.tidy()
     with contextlib.closing(engine.open()) as worker:
+        family = sweep.StudyFamily(
+            estimate.store.optuna_path,
+            config,
+            identity=setup.identity(),
+            held=sweep.held_configurations(config, trials),
+        )
+        search = None
+        if config.auto is not None:
+            search = dim_search(estimate, trials, workers=workers, announce=announce)
         driver = sweep.Driver(
             config,
-            studies=sweep.open_studies(
-                estimate.store.optuna_path,
-                config,
-                identity=setup.identity(),
-                held=sweep.held_configurations(config, trials),
-            ),
+            studies=family.open(config.conditions) if search is None else (),
             worker=worker,
             tracker=MlflowTracker(
                 writer,
@@ -324,9 +334,13 @@ def _train(
             shield=shield,
             guard=check,
             forget=None if checkpoints is None else checkpoints.forget,
+            more=partial(further_studies, search, family, config),
         )
         with contextlib.closing(driver.run()) as events:
-            yield from events
+            for event in events:
+                if search is not None:
+                    search.take(event)
+                yield event
     if checkpoints is not None:
         checkpoints.close()
 
@@ -355,15 +369,20 @@ def _publish(
     request: SweepRequest, runs: TrackingStore, writer: SweepWriter, *, setup: SweepSetup
 ) -> FinishedSweep:
     """Read the trials back, and store the frontier on the sweep's run."""
-    config = request.config
+    config = setup.config
     frontier, record, trials = store_frontier(
         runs, writer, config, linear_mse=lambda known: _linear_mse(setup, known=known)
     )
     measured = {point.condition for point in frontier.points}
-    missing = tuple(each for each in config.conditions if each not in measured)
+    wanted = config.conditions
+    if config.auto is not None:
+        tried = {trial.point.condition for trial in trials}
+        wanted = tuple(each for each in wanted if each in tried)
+    missing = tuple(each for each in wanted if each not in measured)
     return FinishedSweep(
         frontier=frontier,
         missing=missing,
+        answer=dim_answer(config, frontier, trials),
         store=request.store,
         runs=runs,
         record=dataclasses.replace(record, outcome=Outcome.FINISHED),

@@ -10,12 +10,14 @@ from ae_sweep.config import dataset_title
 from ae_sweep.errors import ConflictError, NotPublishedError, NotStoredError, StoreError
 from ae_sweep.locations import Store
 from ae_sweep.messages import counted, ignore, shorten, visible
+from ae_sweep.runner.dim_answer import dim_answer
 from ae_sweep.runner.settings import make_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ae_sweep.analysis import Frontier
+    from ae_sweep.analysis.dim_choice import DimAnswer
     from ae_sweep.config import SweepConfig
     from ae_sweep.records import SweepRecord, TrialRecord
     from ae_sweep.runner.engine import Announce
@@ -67,7 +69,7 @@ def store_frontier(
         table=analysis.table_rows(frontier),
         document=analysis.to_document(frontier),
         points=frontier.points,
-        findings=_findings(frontier),
+        findings=_findings(frontier, dim_answer(config, frontier, trials)),
         linear_mse=frontier.linear_mse,
     )
     return frontier, record, trials
@@ -191,9 +193,10 @@ def _elsewhere(store: Store, kept: KeptSweep) -> ConflictError:
     )
 
 
-def _findings(frontier: Frontier) -> list[str]:
+def _findings(frontier: Frontier, answer: DimAnswer | None) -> list[str]:
     knee = frontier.knee
     return [
+        *([answer.sentence] if answer else []),
         *([f"Knee at d = {knee.latent_dim}: {knee.advice}"] if knee else []),
         *frontier.notes,
         *analysis.code_use(frontier.points),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ae_sweep.config import PARAMETERS, Choices, SearchSpace, bounds
+from ae_sweep.config import AUTO, PARAMETERS, Choices, SearchSpace, bounds
 from ae_sweep.messages import counted
 
 if TYPE_CHECKING:
@@ -36,16 +36,31 @@ SMALL_BATCH = 32
 
 
 def unsettled(config: SweepConfig, given: Mapping[str, Any]) -> frozenset[str]:
-    """Return the parameters of a new sweep that wait for the number of images.
+    """Return the settings of a new sweep that wait for the images: their number, their size.
 
     Parameters
     ----------
     given
         By option name; None and empty lists were not given.
     """
+    grid = {"dims"} if config.auto is not None and given.get("dims") in (AUTO, [AUTO]) else set()
     if not config.own_images:
-        return frozenset()
-    return frozenset(name for name in CHOSEN if given.get(name) in (None, []))
+        return frozenset(grid)
+    return frozenset(grid | {name for name in CHOSEN if given.get(name) in (None, [])})
+
+
+def within_images(config: SweepConfig, *, chosen: Collection[str], numbers: int) -> SweepConfig:
+    """Leave out of a grid that was not given the dims that compress nothing.
+
+    Parameters
+    ----------
+    numbers
+        In one image.
+    """
+    if "dims" not in chosen:
+        return config
+    dims = tuple(dim for dim in config.dims if dim < numbers)
+    return dataclasses.replace(config, dims=dims or config.dims)
 
 
 def with_schedule(

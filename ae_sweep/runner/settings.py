@@ -6,20 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ae_sweep.config import (
+    AUTO,
+    AUTO_SETTINGS,
     DEFAULT_RETRIES,
     IMAGE_OPTIONS,
     MODEL_SETTINGS,
     PARAMETERS,
+    AutoDims,
+    DimQuestion,
     ImageOptions,
     ModelSetting,
+    QuestionKind,
     SearchSpace,
     SweepConfig,
     names_own_images,
 )
 from ae_sweep.config.parsing import (
-    parse_dims,
     parse_domain,
     parse_setting,
+    parse_sweep_dims,
 )
 from ae_sweep.errors import ConfigError, ConflictError, StoreError
 from ae_sweep.messages import option_name, shorten
@@ -41,6 +46,7 @@ DEFAULTS: Mapping[str, str] = {
     "seed": "0",
     "dataset": "mnist",
     "train_limit": "None",
+    **dict.fromkeys(AUTO_SETTINGS, "None"),
     "model": "conv",
     "sampler": "tpe",
     "pruner": "median",
@@ -54,8 +60,11 @@ NESTED_DEFAULTS: Mapping[str, str] = {
     "pruner": "none",
 }
 """Those of ``--method nested``, which has nothing to search."""
+TARGETS = {"target_psnr": QuestionKind.PSNR, "target_mse": QuestionKind.MSE}
 DIMS_OF_CODEBOOKS = "2 8 32 128"
 """Default dims of models that make tokens: each holds several numbers."""
+GRID, GRID_OF_CODEBOOKS = f"{AUTO} 1:1024", f"{AUTO} 1:128"
+"""Default grids of dims that are chosen, of which an image with fewer numbers leaves some out."""
 
 
 def make_config(
@@ -87,12 +96,12 @@ def make_config(
     """
     texts, space, settings = _chosen(given, stored)
     _check_known(name, stored, settings)
-    dims, repeated = parse_dims(texts["dims"].split())
-    for dim in repeated:
+    dims = parse_sweep_dims(texts["dims"].split())
+    for dim in dims.repeated:
         announce(f"latent dimension {dim} is given more than once; it runs once")
     config = SweepConfig(
         name=name,
-        dims=dims,
+        dims=dims.dims,
         space=space,
         trials=_whole("trials", texts, name),
         repeats=_whole("repeats", texts, name),
@@ -108,7 +117,10 @@ def make_config(
         sampler=cast("SamplerName", texts["sampler"]),
         pruner=cast("PrunerName", texts["pruner"]),
         method=cast("MethodName", texts["method"]),
+        auto=_auto(texts, name) if dims.auto else None,
     )
+    if not dims.auto:
+        _refuse_auto_settings(given)
     _check_trials(config, given.get("trials"), announce)
     _check_growth(config, stored)
     return config
@@ -133,11 +145,54 @@ def _chosen(
             for name, parameter in PARAMETERS.items()
         }
     )
-    parse_dims(text("dims").split())
+    dims = parse_sweep_dims(text("dims").split())
     settings = _settings(text("model"), given, stored)
     if any(setting.name == "codebook" for setting in settings):
-        defaults["dims"] = DIMS_OF_CODEBOOKS
-    return {option: text(option) for option in defaults}, space, settings
+        defaults["dims"] = GRID_OF_CODEBOOKS if dims.auto else DIMS_OF_CODEBOOKS
+    elif dims.auto:
+        defaults["dims"] = GRID
+    texts = {option: text(option) for option in defaults}
+    if dims.auto and not dims.dims:  # the word alone
+        grid = stored.get("dims", "")
+        texts["dims"] = grid if grid.startswith(AUTO) else defaults["dims"]
+    if any(given.get(name) is not None for name in TARGETS):  # another question than before
+        texts |= {name: _text(given.get(name), "None") for name in TARGETS}
+    return texts, space, settings
+
+
+def _auto(texts: Mapping[str, str], name: str) -> AutoDims:
+    """Make the question and the budget of dims that are chosen.
+
+    Raises
+    ------
+    ConfigError
+        If both targets are given, or a value is invalid.
+    """
+    targets = {
+        kind: _decimal(option, texts, name)
+        for option, kind in TARGETS.items()
+        if texts[option] != "None"
+    }
+    if len(targets) > 1:
+        raise ConfigError(
+            "--target-psnr and --target-mse are two questions, and --dims auto answers one; give "
+            "one of them"
+        )
+    kind, value = next(iter(targets.items()), (QuestionKind.KNEE, None))
+    return AutoDims(
+        question=DimQuestion(kind=kind, value=value),
+        trainings=None if texts["trainings"] == "None" else _whole("trainings", texts, name),
+        minutes=None if texts["minutes"] == "None" else _decimal("minutes", texts, name),
+    )
+
+
+def _refuse_auto_settings(given: Mapping[str, Any]) -> None:
+    for option in AUTO_SETTINGS:
+        if given.get(option) is not None:
+            raise ConfigError(
+                f"{option_name(option)} has no effect without --dims auto; add that, or leave it "
+                "out"
+            )
 
 
 def _check_known(name: str, stored: Mapping[str, str], settings: tuple[ModelSetting, ...]) -> None:
@@ -163,16 +218,34 @@ def _whole(option: str, texts: Mapping[str, str], name: str) -> int:
     try:
         return int(texts[option])
     except ValueError:
-        raise StoreError(
-            f"the store has no number for {option} of {name}, but "
-            f"{shorten(texts[option])}: its settings were changed there; give "
-            f"{option_name(option)}, or mend the tag config of its run in the MLflow UI"
-        ) from None
+        raise _not_a_number(option, texts, name) from None
+
+
+def _decimal(option: str, texts: Mapping[str, str], name: str) -> float:
+    """Read a number that need not be whole, as `_whole` does."""
+    try:
+        return float(texts[option])
+    except ValueError:
+        raise _not_a_number(option, texts, name) from None
+
+
+def _not_a_number(option: str, texts: Mapping[str, str], name: str) -> StoreError:
+    return StoreError(
+        f"the store has no number for {option} of {name}, but "
+        f"{shorten(texts[option])}: its settings were changed there; give "
+        f"{option_name(option)}, or mend the tag config of its run in the MLflow UI"
+    )
 
 
 def _check_growth(config: SweepConfig, stored: Mapping[str, str]) -> None:
     """Refuse to leave out what is stored: it would be forgotten, though it was trained."""
-    wanted = {"dims": {*map(str, config.dims)}}
+    was_auto = stored.get("dims", "").startswith(AUTO)
+    if stored and was_auto != (config.auto is not None):
+        raise ConflictError(
+            f"the sweep {config.name} is stored with {'' if was_auto else 'listed dims, not '}"
+            f"--dims auto; resume it without --dims, or take another --name"
+        )
+    wanted = {"dims": {AUTO, *map(str, config.dims)}}
     wanted |= {setting.name: set(str(setting).split()) for setting in config.settings}
     for option, values in wanted.items():
         missing = [text for text in stored.get(option, "").split() if text not in values]

@@ -14,7 +14,7 @@ from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.locations import cache_dir
 from ae_sweep.runner.place import ThisMachine
 from ae_sweep.runner.precision_cache import remembered_precision, setting_of
-from ae_sweep.runner.schedule import with_schedule
+from ae_sweep.runner.schedule import with_schedule, within_images
 from ae_sweep.runner.worker_process import WorkerSpec
 
 if TYPE_CHECKING:
@@ -178,6 +178,7 @@ def prepare(
         announce=announce,
     )
     config = with_schedule(config, chosen=unsettled, train_images=dataset.card.train_images)
+    config = within_images(config, chosen=unsettled, numbers=dataset.card.pixels)
     most_workers = place.most_workers(config, dataset.card, image_memory=image_memory)
     if config.method == "nested":
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
@@ -190,7 +191,7 @@ def prepare(
         devices=place.devices,
         precision=precision,
         most_workers=most_workers,
-        chosen=unsettled,
+        chosen=unsettled - {"dims"},
         image_memory=image_memory,
         seat=place.parameters,
     )

@@ -2,6 +2,7 @@
 
 from ae_sweep.job_steps import Work
 from ae_sweep.sweep.child import Child, run_together
+from ae_sweep.sweep.dim_search import DimSearch, dims_at_once
 from ae_sweep.sweep.driver import (
     Driver,
     Shield,
@@ -24,6 +25,7 @@ from ae_sweep.sweep.plan import (
 )
 from ae_sweep.sweep.processes import ProcessWorker
 from ae_sweep.sweep.studies import (
+    StudyFamily,
     Tries,
     check_conflict,
     delete_studies,
@@ -40,6 +42,7 @@ from ae_sweep.sweep.worker import InlineWorker, Train, Worker
 __all__ = [
     "Child",
     "ConditionStudy",
+    "DimSearch",
     "Driver",
     "ExpectedTrial",
     "Forecast",
@@ -48,6 +51,7 @@ __all__ = [
     "Plan",
     "ProcessWorker",
     "Shield",
+    "StudyFamily",
     "SweepEvent",
     "Tracker",
     "Train",
@@ -64,6 +68,7 @@ __all__ = [
     "check_studies",
     "count_filled",
     "delete_studies",
+    "dims_at_once",
     "filled_slots",
     "finished_repeats",
     "given_up",

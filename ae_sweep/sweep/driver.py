@@ -109,7 +109,7 @@ class Driver:
     config
         The sweep.
     studies
-        One for each of its conditions.
+        One for each of its conditions, or of the first of them.
     worker
         Carries out the trainings.
     tracker
@@ -121,6 +121,9 @@ class Driver:
         Called before anything is written: raises if this process is to write nothing more.
     forget
         Called with each trial that has ended and is not to go on from where it was.
+    more
+        Called when all trainings of the studies have ended, and has all events by then: returns
+        the studies that come next, none at the end of the sweep.
     """
 
     def __init__(
@@ -133,8 +136,10 @@ class Driver:
         shield: Shield = nullcontext,
         guard: Callable[[], None] = lambda: None,
         forget: Callable[[TrialConfig], None] | None = None,
+        more: Callable[[], Sequence[ConditionStudy]] = lambda: (),
     ) -> None:
         self._config = config
+        self._more = more
         self._forget = forget
         self._studies = studies
         self._worker = worker
@@ -151,26 +156,35 @@ class Driver:
         However it ends, by an interruption or an error as well, no trial is left marked as running.
         """
         try:
-            self._agenda = Agenda([*self._search(), *self._repeats()])
-            yield from self._run()
+            studies = self._studies or self._further()
+            while studies:
+                self._agenda = Agenda([*self._search(studies), *self._repeats(studies)])
+                yield from self._run()
+                studies = self._further()
         except BaseException:
             # The first error says what went wrong.
             with suppress(AeSweepError), self._shield():
                 self._abandon()
             raise
 
-    def _search(self) -> Iterator[_Start]:
+    def _further(self) -> Sequence[ConditionStudy]:
+        """Open the studies that come next, which is writing."""
+        with self._shield():
+            self._guard()
+            return self._more()
+
+    def _search(self, studies: Sequence[ConditionStudy]) -> Iterator[_Start]:
         """Give the open slots in rounds over the studies, so that a curve is there early."""
-        rounds = itertools.zip_longest(*(study.open_slots() for study in self._studies))
+        rounds = itertools.zip_longest(*(study.open_slots() for study in studies))
         for slots in rounds:
-            for study, slot in zip(self._studies, slots, strict=True):
+            for study, slot in zip(studies, slots, strict=True):
                 if slot is not None:
                     yield _Start(study=study, role=Role.SEARCH, number=slot)
 
-    def _repeats(self) -> Iterator[_Start]:
+    def _repeats(self, studies: Sequence[ConditionStudy]) -> Iterator[_Start]:
         """Give the best configuration of each study again, with the seeds that follow."""
         for number in range(1, self._config.repeats + 1):
-            for study in self._studies:
+            for study in studies:
                 yield _Start(study=study, role=Role.REPEAT, number=number)
 
     def _run(self) -> Iterator[SweepEvent]:

@@ -40,6 +40,9 @@ class Forecast:
         Returns the planned seconds of a whole trial that has begun.
     workers
         How many trials run at a time.
+    chosen
+        Whether the dims are chosen while the sweep runs: one that is not expected takes the place
+        of one that is and has not begun.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class Forecast:
         *,
         trial_seconds: Callable[[Trial], float],
         workers: int = 1,
+        chosen: bool = False,
     ) -> None:
+        self._chosen = chosen
         self._waiting = {key: _Waiting(trials) for key, trials in expected.items()}
         self._trial_seconds = trial_seconds
         self._workers = workers
@@ -105,6 +110,8 @@ class Forecast:
 
     def _started(self, trial: Trial, now: float) -> _Running:
         condition = trial.config.condition
+        if self._chosen and (condition, Role.SEARCH) not in self._waiting:
+            self._take_a_place(condition)
         if trial.role is Role.REPEAT and (searches := self._waiting.get((condition, Role.SEARCH))):
             searches.drop()  # those that wait still were found to be finished
         waiting = self._waiting.get((condition, trial.role))
@@ -114,6 +121,17 @@ class Forecast:
             started=now,
             noted=now,
         )
+
+    def _take_a_place(self, condition: Condition) -> None:
+        """Expect the trials of a condition instead of those of one that has not begun."""
+        free = [
+            other
+            for other, role in self._waiting
+            if role is Role.SEARCH and self._waiting[other, role].untouched
+        ]
+        for role in Role if free else ():
+            if (waiting := self._waiting.pop((free[-1], role), None)) is not None:
+                self._waiting[condition, role] = waiting
 
 
 class _Waiting:
@@ -135,6 +153,11 @@ class _Waiting:
     def longest(self) -> float:
         """Planned seconds of the longest."""
         return self._longest[self._begun]
+
+    @property
+    def untouched(self) -> bool:
+        """Whether there are some, and none has begun."""
+        return self._begun == 0 < len(self._shares)
 
     def begin(self) -> float:
         """Return the share of its schedule that the next one trains on average; it has begun."""

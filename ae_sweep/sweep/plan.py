@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from ae_sweep.config import Range
 from ae_sweep.records import QUARTERS, Outcome, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ae_sweep.config import Condition, Hyperparameters, SearchSpace, SweepConfig
     from ae_sweep.records import TrialRecord
@@ -42,7 +43,8 @@ class Plan:
     open_trials: dict[Condition, int]
     """Trials of its study that are wanted and not finished."""
     open_repeats: dict[Condition, int]
-    """Repeats of its best trial that are wanted and not finished."""
+    """Repeats of its best trial that are wanted and not finished. Where dims are chosen, those of
+    other dims may come in the place of these, and fewer."""
 
     @property
     def trials(self) -> int:
@@ -109,6 +111,25 @@ class Plan:
             trials[each, Role.REPEAT] = [longest] * self.open_repeats[each]
         return trials
 
+    @property
+    def complete_dims(self) -> frozenset[int]:
+        """Planned dims of which nothing is left to train."""
+        left = {
+            each.latent_dim
+            for counts in (self.open_trials, self.open_repeats)
+            for each, count in counts.items()
+            if count > 0
+        }
+        return frozenset(each.latent_dim for each in self.open_trials) - left
+
+    def of_dims(self, dims: Collection[int]) -> Plan:
+        """Return the plan for some of the dims."""
+        return dataclasses.replace(
+            self,
+            open_trials={e: n for e, n in self.open_trials.items() if e.latent_dim in dims},
+            open_repeats={e: n for e, n in self.open_repeats.items() if e.latent_dim in dims},
+        )
+
 
 def shared_seconds(total: float, *, longest: float, workers: int) -> float:
     """Return when the last of some trials ends, at the latest, if no worker waits for another.
@@ -132,7 +153,7 @@ def make_plan(
     filled: Mapping[Condition, int],
     repeated: Mapping[Condition, int] | None = None,
 ) -> Plan:
-    """Count what is wanted and not finished.
+    """Count what is wanted and not finished, of all dims.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from ae_sweep.sweep.storage import (
 from ae_sweep.sweep.study import ConditionStudy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ae_sweep.config import Condition, Hyperparameters, SweepConfig
@@ -183,6 +183,19 @@ def open_studies(
 ) -> list[ConditionStudy]:
     """Open the studies of all conditions of a sweep, creating those that are missing.
 
+    See `StudyFamily`, which opens some of them.
+
+    Raises
+    ------
+    StoreError
+        If Optuna's database cannot be created or used.
+    """
+    return StudyFamily(path, config, identity=identity, held=held).open(config.conditions)
+
+
+class StudyFamily:
+    """The studies of a sweep in Optuna's database, opened when they are needed.
+
     Trials that a killed process left running are failed, so that their points are trained again;
     so are those whose results the tracking store has no more.
 
@@ -197,19 +210,36 @@ def open_studies(
     StoreError
         If Optuna's database cannot be created or used.
     """
-    storage = DriverStorage(open_storage(path))
-    with storage_errors(path):
-        return [
-            _open_study(
-                storage,
-                config,
-                each,
-                identity=identity,
-                path=path,
-                held=None if held is None else held.get(each, frozenset()),
-            )
-            for each in config.conditions
-        ]
+
+    def __init__(
+        self, path: Path, config: SweepConfig, *, identity: Identity, held: Held | None = None
+    ) -> None:
+        self._path = path
+        self._config = config
+        self._identity = identity
+        self._held = held
+        self._storage = DriverStorage(open_storage(path))
+
+    def open(self, conditions: Iterable[Condition]) -> list[ConditionStudy]:
+        """Open the studies of some conditions, creating those that are missing.
+
+        Raises
+        ------
+        StoreError
+            If Optuna's database cannot be used.
+        """
+        with storage_errors(self._path):
+            return [
+                _open_study(
+                    self._storage,
+                    self._config,
+                    each,
+                    identity=self._identity,
+                    path=self._path,
+                    held=None if self._held is None else self._held.get(each, frozenset()),
+                )
+                for each in conditions
+            ]
 
 
 def _open_study(

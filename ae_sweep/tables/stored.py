@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import analysis
-from ae_sweep.config import MODEL_SETTINGS, PARAMETERS, dataset_title, written_parameters
+from ae_sweep.config import AUTO, MODEL_SETTINGS, PARAMETERS, dataset_title, written_parameters
 from ae_sweep.records import Outcome
 from ae_sweep.tables.table import Column, Share, Table
 
@@ -159,13 +159,22 @@ def sweeps(records: Sequence[SweepRecord]) -> Table:
                 "outcome": str(record.outcome),
                 "dataset": _dataset(record),
                 "model": _model(record),
-                "dims": record.config.get("dims"),
+                "dims": _dims(record),
                 **{each: record.counts.get(each, 0) for each in counts},
             }
             for record in records
         ),
         run_ids=tuple(record.run_id for record in records),
     )
+
+
+def _dims(record: SweepRecord) -> str | None:
+    """Write the dims of a sweep; of a grid among which they are chosen, its ends."""
+    dims = record.config.get("dims")
+    if dims is None or not dims.startswith(AUTO):
+        return dims
+    words = dims.split()
+    return f"{AUTO} {words[1]}:{words[-1]}" if len(words) > 1 else dims
 
 
 def pairs(caption: str, values: Iterable[tuple[str, str]]) -> Table:
