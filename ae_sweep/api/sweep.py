@@ -88,12 +88,12 @@ class Sweep:
 
         Raises
         ------
-        NotStoredError
-            If no trial has finished.
+        StoreError, ConfigError
+            If its stored settings were changed, and are none any more.
         """
         from ae_sweep.runner.dim_answer import stored_answer
 
-        return stored_answer(self.record, self.frontier, self.trials)
+        return stored_answer(self.record, self.trials)
 
     @functools.cached_property
     def dataset(self) -> ImageDataset:

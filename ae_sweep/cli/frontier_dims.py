@@ -64,7 +64,12 @@ def show_dims(
     first = statistics[0]
     if json_output:
         known = {} if isinstance(first, analysis.NotApplicable) else first.document()
-        print_json(analysis.to_document(curve) | ({"statistics": known} if known else {}))
+        answer = opened[0].answer
+        print_json(
+            analysis.to_document(curve)
+            | ({"statistics": known} if known else {})
+            | ({} if answer is None else {"answer": answer.document()})
+        )
     elif csv:
         typer.echo(tracking.table_csv(tables.frontier_table(curve).records()), nl=False)
     else:
@@ -73,6 +78,8 @@ def show_dims(
         say(line)
     for sweep, found in zip(opened, statistics, strict=True):
         name = f"{sweep.name}: " if others else ""
+        if sweep.answer is not None:
+            say(f"{name}answer: {sweep.answer.sentence}")
         for line in [found.reason] if isinstance(found, analysis.NotApplicable) else found.findings:
             say(f"{name}{line}")
     for other in others:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 from ae_sweep.cli.console import print_json, print_table, say
 from ae_sweep.cli.error_handler import handled
 from ae_sweep.cli.options import JsonOption, StoreOption, SweepArgument
+from ae_sweep.errors import AeSweepError
 from ae_sweep.locations import open_at
 
 if TYPE_CHECKING:
@@ -45,15 +47,22 @@ def show(
     Example: ae-sweep show
     """
     from ae_sweep import tables, tracking
+    from ae_sweep.runner.dim_answer import stored_answer
 
     place = open_at(store, announce=say)
     record, trials = tracking.open_for_reading(place).sweep_with_trials(sweep, announce=say)
     waiting = _say_waiting(place, record.name)
+    found = None
+    with contextlib.suppress(AeSweepError):  # the trials are shown, whatever was edited in them
+        found = stored_answer(record, trials)
     if json_output:
-        print_json(_record(record, waiting) | {"trials": [_document(t) for t in trials]})
+        answer = {} if found is None else {"answer": found.document()}
+        print_json(_record(record, waiting) | answer | {"trials": [_document(t) for t in trials]})
         return
     say(f"{record.name}: {record.outcome}, started {tables.started(record)}")
     say("  ".join(f"{key}={value}" for key, value in record.config.items() if key != "name"))
+    if found is not None:
+        say(f"answer: {found.sentence}")
     print_table(tables.trials(trials).without("role"))
 
 

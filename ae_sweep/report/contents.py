@@ -100,6 +100,7 @@ def _summary(opened: Sweep, found: Sequence[str], link: Callable[[str], str]) ->
     ended = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
     best = min(frontier.points, key=lambda point: point.test_mse)
     findings = [
+        *([] if opened.answer is None else [f"Asked for {opened.answer.sentence}."]),
         *_curve_in_words(opened),
         (
             f"The lowest test error is that of {best.condition}: MSE {best.test_mse:.5f}"

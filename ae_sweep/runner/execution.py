@@ -382,7 +382,7 @@ def _publish(
     return FinishedSweep(
         frontier=frontier,
         missing=missing,
-        answer=dim_answer(config, frontier, trials),
+        answer=dim_answer(config, trials),
         store=request.store,
         runs=runs,
         record=dataclasses.replace(record, outcome=Outcome.FINISHED),

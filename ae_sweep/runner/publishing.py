@@ -69,7 +69,7 @@ def store_frontier(
         table=analysis.table_rows(frontier),
         document=analysis.to_document(frontier),
         points=frontier.points,
-        findings=_findings(frontier, dim_answer(config, frontier, trials)),
+        findings=_findings(frontier, dim_answer(config, trials)),
         linear_mse=frontier.linear_mse,
     )
     return frontier, record, trials
