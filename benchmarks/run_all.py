@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import (
     analysis,
     busy,
+    dims_auto,
     estimate,
     frontier_time,
     large_sweeps,
@@ -44,6 +45,7 @@ ALL: tuple[Benchmark[Any], ...] = (
     training.BENCHMARK,
     frontier_time.BENCHMARK,
     nested.BENCHMARK,
+    dims_auto.BENCHMARK,
     workers.BENCHMARK,
     busy.BENCHMARK,
     estimate.BENCHMARK,

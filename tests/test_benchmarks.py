@@ -142,6 +142,19 @@ def _check_streaming(figures: Figures) -> None:
         assert _median(figures[what]["ratio"]) == pytest.approx(streamed / resident)
 
 
+def _check_dims_auto(figures: Figures) -> None:
+    size = BY_NAME["dims_auto"].smallest
+    (data,) = figures["data"]
+    assert len(data["test_mse"]) == len(figures["grid"]) == len(size.grid)
+    assert [asked["question"] for asked in data["questions"]] == ["12 dB", "the knee"]
+    for asked in data["questions"]:
+        for how in ("replayed", "run"):
+            dims = asked[how]["dims"]
+            assert len(set(dims)) == len(dims) <= len(size.grid) // 2
+        assert set(asked["replayed"]["dims"]) == set(asked["run"]["dims"]), "of equal numbers"
+        assert asked["largest_gap"] == 0.0, "the same training gives the same numbers"
+
+
 CHECKS: dict[str, Callable[[Figures], None]] = {
     "training": _check_training,
     "frontier_time": _check_frontier_time,
@@ -154,6 +167,7 @@ CHECKS: dict[str, Callable[[Figures], None]] = {
     "streaming": _check_streaming,
     "studies": _check_studies,
     "analysis": _check_analysis,
+    "dims_auto": _check_dims_auto,
     "large_sweeps": _check_large_sweeps,
 }
 
