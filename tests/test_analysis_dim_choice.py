@@ -20,6 +20,8 @@ GRID = half_octaves(1, 256)
 HALF = len(GRID) // 2
 KNEE = DimQuestion()
 SEEDS = 30
+COARSE = dict(zip(first_dims(GRID), (0.1, 0.02, 0.005, 0.0015), strict=True))
+"""Of d=1, 8, 45 and 256: 10, 17, 23 and 28 dB."""
 
 
 def target(value: float) -> DimQuestion:
@@ -109,24 +111,24 @@ def test_the_first_grid_comes_before_any_choice() -> None:
 
 
 def test_a_target_is_sought_between_its_neighbours() -> None:
-    measured = dict(zip(first_dims(GRID), (0.1, 0.03, 0.009, 0.004, 0.0015), strict=True))
-    (chosen,) = next_dims(GRID, measured, target(22))
-    assert 23 < chosen < 64
-    answer = answer_of(GRID, measured, target(22))
+    measured = dict(COARSE)
+    (chosen,) = next_dims(GRID, measured, target(20))
+    assert 8 < chosen < 45
+    answer = answer_of(GRID, measured, target(20))
     assert (answer.settled, answer.measured) == (False, False)
     low, high = answer.interval
     assert low is not None
     assert high is not None
-    assert 23 <= low < high <= 64
+    assert 8 <= low < high <= 45
     assert "95 %" in answer.sentence
 
 
 def test_several_dims_at_once_tell_different_things() -> None:
-    measured = dict(zip(first_dims(GRID), (0.1, 0.03, 0.009, 0.004, 0.0015), strict=True))
-    two = next_dims(GRID, measured, target(22), count=2)
+    measured = dict(COARSE)
+    two = next_dims(GRID, measured, target(20), count=2)
     assert len(two) == 2
-    assert all(23 < dim < 64 for dim in two), "both in the gap that holds the answer"
-    assert len(next_dims(GRID, measured, target(22), count=100)) <= 4
+    assert all(8 < dim < 45 for dim in two), "both in the gap that holds the answer"
+    assert len(next_dims(GRID, measured, target(20), count=100)) <= 4
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_several_dims_at_once_tell_different_things() -> None:
 def test_targets_beyond_the_ends_are_settled_by_the_first_grid(
     value: float, dim: int | None, sentence: str
 ) -> None:
-    measured = dict(zip(first_dims(GRID), (0.1, 0.03, 0.009, 0.004, 0.0015), strict=True))
+    measured = dict(COARSE)
     answer = answer_of(GRID, measured, target(value))
     assert (answer.dim, answer.settled) == (dim, True)
     assert sentence in answer.sentence
@@ -169,8 +171,11 @@ def test_equal_measurements_give_equal_choices() -> None:
 def test_a_perfect_reconstruction_is_measured_like_any_other() -> None:
     curve = {dim: 0.1 / dim if dim < 64 else 0.0 for dim in GRID}
     measured, answer = play(curve, target(25), most=len(GRID))
-    assert answer.dim == 32
+    by_all = next(dim for dim, mse in curve.items() if mse <= 10**-2.5)
+    assert answer.dim == by_all == 32
     assert len(measured) < len(GRID)
+    knee = play(curve, KNEE, most=len(GRID))[1]
+    assert (knee.dim, knee.settled) == (None, True), "as of the dims that have a PSNR"
 
 
 def test_drawn_curves_pass_through_what_is_measured_and_spread_between() -> None:
@@ -180,6 +185,16 @@ def test_drawn_curves_pass_through_what_is_measured_and_spread_between() -> None
     assert set(at[16]) == {20.0}
     assert at[64].std() > at[23].std() > 0.02
     assert at[64].mean() == pytest.approx(22.5, abs=1.5)
+
+
+def test_an_unlucky_training_widens_the_interval_and_misleads_seldom() -> None:
+    held = []
+    for seed in range(SEEDS):
+        curve = floored(seed, noise_db=0.05)
+        curve[GRID[seed % len(GRID)]] *= 1.6  # 2 dB worse than its neighbours
+        expected = answer_by_all(curve, target(20))
+        held.append(holds(play(curve, target(20), most=HALF)[1], expected))
+    assert sum(held) >= 0.95 * SEEDS
 
 
 def _curves(seed: int) -> np.ndarray:

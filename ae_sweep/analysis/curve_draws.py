@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
 
-BENDS = (0.1, 0.2, 0.4, 0.8, 1.6)
+BENDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 """Standard deviations of the change of the slope per octave, in dB per doubling: from a power law
 to a curve that ends in a floor within an octave. The measured points weigh them."""
-NOISES = (0.03, 0.1, 0.3)
+NOISES = (0.03, 0.1, 0.3, 1.0)
 """Standard deviations of one measured point about a smooth curve, in dB: seeds of one configuration
-differ by up to 0.06 dB (docs/LOG.md), and the best of a short search by more."""
+differ by up to 0.06 dB (docs/LOG.md), the best of a short search by more, and an unlucky training
+by 1 dB."""
 SLOPE_DB = (3.0, 3.0)
 """Mean and standard deviation of the slope at the smallest dim, in dB per doubling, before anything
 is measured."""

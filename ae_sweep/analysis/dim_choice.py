@@ -172,14 +172,16 @@ def next_dims(
 def _drawn(
     grid: Sequence[int], measured: Mapping[int, float], question: DimQuestion
 ) -> tuple[Ints, Floats]:
-    psnrs = {
-        dim: min(-10 * math.log10(mse), MOST_PSNR_DB) if mse > 0 else MOST_PSNR_DB
-        for dim, mse in measured.items()
-        if dim in grid
-    }
-    drawn_BM = draw_curves(grid, psnrs, draws=DRAWS)
+    psnrs = {dim: -10 * math.log10(measured[dim]) for dim in grid if measured.get(dim, 0) > 0}
+    perfect = [index for index, dim in enumerate(grid) if measured.get(dim) == 0 and psnrs]
+    # A perfect reconstruction has no logarithm, and says nothing about the rest of a curve.
+    drawn_BM = draw_curves(grid, psnrs or dict.fromkeys(measured, MOST_PSNR_DB), draws=DRAWS)
+    drawn_BM[:, perfect] = MOST_PSNR_DB
     if question.kind is QuestionKind.KNEE:
-        return knee_places(np.log2(np.asarray(grid, dtype=np.float64)), drawn_BM), drawn_BM
+        used = np.asarray([index for index in range(len(grid)) if index not in perfect])
+        x_M = np.log2(np.asarray(grid, dtype=np.float64))[used]
+        places_B = knee_places(x_M, drawn_BM[:, used])
+        return np.where(places_B < 0, NOWHERE, used[places_B]), drawn_BM
     # PSNR and back is not exact: a point at the target reaches it.
     reached_BM = drawn_BM >= question.psnr - 1e-9
     first_B = np.where(reached_BM.any(axis=1), reached_BM.argmax(axis=1), NOWHERE)

@@ -14,7 +14,7 @@ AUTO = "auto"
 """Stands in front of the grid where dims are written."""
 LEAST_GRID = 5
 """Fewer dims are trained all, sooner than chosen among."""
-FIRST_STEPS = 4
+FIRST_STEPS = 5
 """Steps of the grid between two dims of the first grid, at most (docs/LOG.md)."""
 LEAST_FIRST = 3
 """Both ends, and one between them: fewer say nothing about a bend."""

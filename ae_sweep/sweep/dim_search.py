@@ -87,6 +87,8 @@ class DimSearch:
         self._begun: set[int] = set()
         self._complete = set(complete)
         self._round: tuple[int, ...] = ()
+        self._chosen: dict[object, tuple[int, ...]] = {}
+        """By what was known."""
         for trial in trials:
             self._note_stored(trial)
 
@@ -160,16 +162,19 @@ class DimSearch:
         """Choose a round by the results of some dims, as if there were no others."""
         measured = {dim: mse for dim, mse in self.measured.items() if dim in known}
         room = self._config.most_dims - len(known)
-        failed = frozenset(known) - measured.keys()
+        failed = frozenset(known).difference(measured)
         if room <= 0:
             return ()
-        return next_dims(
-            self._config.dims,
-            measured,
-            self._auto.question,
-            count=min(self._at_once, room),
-            unusable=failed,
-        )
+        key = frozenset(measured.items()), failed, room
+        if key not in self._chosen:  # each round is gone through again at every choice
+            self._chosen[key] = next_dims(
+                self._config.dims,
+                measured,
+                self._auto.question,
+                count=min(self._at_once, room),
+                unusable=failed,
+            )
+        return self._chosen[key]
 
     def _affordable(self, chosen: tuple[int, ...]) -> tuple[int, ...]:
         """Leave out dims that would end behind the last minute; the first grid never."""
