@@ -114,7 +114,7 @@ def holds(answer: DimAnswer, dim: int | None) -> bool:
     if dim is None:
         return answer.dim is None or high is None
     if answer.question.kind is QuestionKind.KNEE:
-        return low is not None and high is not None and low <= dim <= high
+        return low is None or high is None or low <= dim <= high
     return (low is None or low < dim) and (high is None or dim <= high)
 
 

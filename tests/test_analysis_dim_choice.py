@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GRID = half_octaves(1, 256)
 HALF = len(GRID) // 2
 KNEE = DimQuestion()
-SEEDS = 30
+SEEDS = 20
 COARSE = dict(zip(first_dims(GRID), (0.1, 0.02, 0.005, 0.0015), strict=True))
 """Of d=1, 8, 45 and 256: 10, 17, 23 and 28 dB."""
 
@@ -65,7 +65,7 @@ def holds(answer: DimAnswer, dim: int | None) -> bool:
     if dim is None:
         return answer.dim is None or high is None
     if answer.question.kind is QuestionKind.KNEE:
-        return low is not None and high is not None and low <= dim <= high
+        return low is None or high is None or low <= dim <= high
     return (low is None or low < dim) and (high is None or dim <= high)
 
 
@@ -120,7 +120,7 @@ def test_a_target_is_sought_between_its_neighbours() -> None:
     assert low is not None
     assert high is not None
     assert 8 <= low < high <= 45
-    assert "95 %" in answer.sentence
+    assert f"above d={low}, up to d={high}; most probably d={answer.dim}" in answer.sentence
 
 
 def test_several_dims_at_once_tell_different_things() -> None:
@@ -185,6 +185,21 @@ def test_drawn_curves_pass_through_what_is_measured_and_spread_between() -> None
     assert set(at[16]) == {20.0}
     assert at[64].std() > at[23].std() > 0.02
     assert at[64].mean() == pytest.approx(22.5, abs=1.5)
+
+
+def test_a_jump_of_the_curve_does_not_mislead() -> None:
+    # Trainings that learn nothing below some dim, as of few images in few epochs.
+    held = []
+    for seed in range(SEEDS):
+        smooth, learns = floored(seed, noise_db=0.05), GRID[2 + seed % 9]
+        curve = {dim: mse if dim >= learns else 0.2 + mse / 100 for dim, mse in smooth.items()}
+        for question in (target(20), KNEE):
+            answer = play(curve, question, most=HALF)[1]
+            expected = answer_by_all(curve, question)
+            held.append(holds(answer, expected))
+            if answer.settled and question is not KNEE:
+                assert answer.dim == expected
+    assert sum(held) >= 0.95 * len(held)
 
 
 def test_an_unlucky_training_widens_the_interval_and_misleads_seldom() -> None:

@@ -101,7 +101,7 @@ def test_a_sweep_that_is_cut_off_comes_to_the_same_dims_and_numbers(
     assert "no further dim is needed" in again.err
 
 
-def test_two_workers_choose_by_what_is_finished_and_agree_with_one(
+def test_two_workers_choose_two_at_a_time_and_agree_with_one(
     undisturbed: Path, process: Callable[..., Done], tmp_path: Path
 ) -> None:
     empty_store(tmp_path)

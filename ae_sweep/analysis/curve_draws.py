@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
 
-BENDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+BENDS = (0.1, 0.4, 1.6, 6.4)
 """Standard deviations of the change of the slope per octave, in dB per doubling: from a power law
 to a curve that ends in a floor within an octave. The measured points weigh them."""
-NOISES = (0.03, 0.1, 0.3, 1.0)
+STEPS = {0.0: 0.8, 1.0: 0.1, 6.0: 0.1}
+"""Standard deviations of an irregular change per octave, in dB: none, of a search that was lucky at
+one dim and not at the next, and of a training that learns nothing below some dim. Most curves are
+smooth: with the probability of each before anything is measured."""
+NOISES = (0.05, 0.2, 1.0)
 """Standard deviations of one measured point about a smooth curve, in dB: seeds of one configuration
 differ by up to 0.06 dB (docs/LOG.md), the best of a short search by more, and an unlucky training
 by 1 dB."""
@@ -37,9 +41,9 @@ def draw_curves(dims: Sequence[int], measured: Mapping[int, float], *, draws: in
     """Draw curves as all dims of a grid could turn out, given those that are measured.
 
     PSNR over log2 d is a straight line plus an integrated Wiener process, whose posterior mean is
-    the cubic smoothing spline (Rasmussen & Williams 2006, section 6.3), plus noise of each
-    measurement. How much it bends and the size of the noise are drawn by their posterior
-    probabilities on a small grid.
+    the cubic smoothing spline (Rasmussen & Williams 2006, section 6.3), plus a Wiener process,
+    which has room for jumps, plus noise of each measurement. The sizes of these are drawn by their
+    posterior probabilities on a small grid.
 
     Parameters
     ----------
@@ -57,13 +61,23 @@ def draw_curves(dims: Sequence[int], measured: Mapping[int, float], *, draws: in
     at_N = np.asarray([index for index, dim in enumerate(dims) if dim in measured])
     y_N = np.asarray([measured[dims[index]] for index in at_N], dtype=np.float64)
     rng = np.random.default_rng(SEED)
-    settings = [*itertools.product(BENDS, NOISES)]
-    posteriors = [_posterior(x_M, at_N, y_N, bend=bend, noise=noise) for bend, noise in settings]
-    evidences = np.asarray([evidence for _, _, evidence in posteriors])
+    settings = [*itertools.product(BENDS, STEPS, NOISES)]
+    posteriors = [
+        _posterior(x_M, at_N, y_N, bend=bend, step=step, noise=noise)
+        for bend, step, noise in settings
+    ]
+    evidences = np.asarray(
+        [
+            evidence + np.log(STEPS[step])
+            for (_, _, evidence), (_, step, _) in zip(posteriors, settings, strict=True)
+        ]
+    )
     shares = np.exp(evidences - evidences.max())
     counts = rng.multinomial(draws, shares / shares.sum())
     parts = []
-    for count, (mean_M, factor_MM, _), (_, noise) in zip(counts, posteriors, settings, strict=True):
+    for count, (mean_M, factor_MM, _), (_, _, noise) in zip(
+        counts, posteriors, settings, strict=True
+    ):
         curves_BM = mean_M + rng.standard_normal((count, len(x_M))) @ factor_MM.T
         parts.append(curves_BM + noise * rng.standard_normal(curves_BM.shape))
     drawn_BM: Floats = np.concatenate(parts)
@@ -72,7 +86,7 @@ def draw_curves(dims: Sequence[int], measured: Mapping[int, float], *, draws: in
 
 
 def _posterior(
-    x_M: Floats, at_N: NDArray[np.int_], y_N: Floats, *, bend: float, noise: float
+    x_M: Floats, at_N: NDArray[np.int_], y_N: Floats, *, bend: float, step: float, noise: float
 ) -> tuple[Floats, Floats, float]:
     """Return mean, a factor of the covariance, and the log evidence of a curve's posterior."""
     start, centre = x_M - x_M[0], float(y_N.mean())
@@ -82,6 +96,7 @@ def _posterior(
     high_MM = np.maximum.outer(start, start)
     prior_MM = (
         bend**2 * low_MM**2 * (3 * high_MM - low_MM) / 6
+        + step**2 * low_MM
         + slope_spread**2 * np.outer(start, start)
         + LEVEL_DB**2
     )

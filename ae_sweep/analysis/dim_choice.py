@@ -44,18 +44,18 @@ class DimAnswer:
     """The most probable one; None if that is no dim of the grid: none reaches the target, or there
     is no knee."""
     probability: float
+    """Share of the drawn curves with that answer."""
     interval: tuple[int | None, int | None]
-    """Holds the answer with a probability of at least 95 %. Of a target: the largest dim that falls
-    short, None if there is none, and the smallest that is certain to reach it, None if none is. Of
-    the knee: the smallest and the largest dim that may be it; None where it may be none."""
+    """Of a target: the measured neighbours of the answer, the largest dim that falls short, None if
+    there is none, and the smallest that reaches it, None if none does. Of the knee: the smallest
+    and the largest dim that may be it, with a probability of 95 %; None where it may be none."""
     steps: float
     """Length of the interval in steps of the grid; infinite where an end is open."""
     measured: bool
     """Whether that dim was measured itself."""
-    below_measured: bool
-    """Whether the lower end of the interval was."""
     settled: bool
-    """Whether the interval is one step of the grid, at most, and its dim was trained."""
+    """Whether the interval is one step of the grid, at most, and was measured: of a target both its
+    ends, of the knee the dim and its neighbours. Or that the answer is no dim."""
 
     def document(self) -> dict[str, object]:
         """Return the answer as a JSON-able document."""
@@ -79,17 +79,16 @@ class DimAnswer:
         if self.question.kind is QuestionKind.KNEE:
             if self.dim is None:
                 return f"{asked}: none on this grid, {sure}"
-            return f"{asked}: d={self.dim}, between {_named(low)} and {_named(high)} (95 %)"
+            between = "" if low == high else f", between {_named(low)} and {_named(high)}"
+            return f"{asked}: d={self.dim}{between} (95 %)"
         if self.dim is None:
             return f"{asked}: no dim of the grid reaches it, {sure}"
-        if low is None and self.settled:
-            return f"{asked}: d={self.dim}, the smallest dim of the grid, {sure}"
         if self.settled:
-            falls = "falls short" if self.below_measured else "is expected to fall short"
-            return f"{asked}: d={self.dim}, {sure}; d={low} {falls}"
+            below = "the smallest dim of the grid" if low is None else f"d={low} falls short"
+            return f"{asked}: d={self.dim}; {below}"
         start = "the smallest dim of the grid" if low is None else f"above d={low}"
         end = "or none of the grid" if high is None else f"up to d={high}"
-        return f"{asked}: {start}, {end} (95 %); most probably d={self.dim}"
+        return f"{asked}: {start}, {end}; most probably d={self.dim}"
 
 
 def answer_of(
@@ -121,7 +120,8 @@ def next_dims(
     The first grid comes first. After it, each dim is the one whose value shares the most
     information with the answer, over curves drawn from the posterior (Hennig & Schuler 2012,
     "Entropy search"). Of several chosen at once, each adds the most to those before it: they are
-    weighed by the joint value, so that no two of them tell the same.
+    weighed by the joint value, so that no two of them tell the same. For a target they lie between
+    the measured dims that enclose the answer, where a curve with a jump has surprises left.
 
     Parameters
     ----------
@@ -147,14 +147,11 @@ def next_dims(
     grid = [dim for dim in grid if dim not in unusable]
     places_B, drawn_BM = _drawn(grid, measured, question)
     answer = _answer(grid, measured, question, places_B)
-    left = [index for index, dim in enumerate(grid) if dim not in measured]
-    if answer.settled or not left:
-        return ()
+    left = [] if answer.settled else _candidates(grid, measured, answer)
     wanted = min(count, MOST_AT_ONCE, len(left))
+    near = grid.index(answer.dim) if answer.dim is not None else 0
     cells_B = np.zeros(len(places_B), dtype=np.int64)
     chosen: list[int] = []
-    if answer.dim is not None and not answer.measured and answer.steps <= 1:
-        chosen.append(grid.index(answer.dim))  # known but for its own measurement
     while len(chosen) < wanted:
         parts = {
             index: cells_B * CELLS[wanted] + _cells(drawn_BM[:, index], CELLS[wanted])
@@ -163,10 +160,26 @@ def next_dims(
         }
         # Rounded, so that no last digit of a machine decides between equal ones.
         gains = {index: round(_information(places_B, part), 6) for index, part in parts.items()}
-        best = max(gains, key=lambda index: (gains[index], -index))
+        best = max(gains, key=lambda index: (gains[index], -abs(index - near), index))
         cells_B = parts[best]
         chosen.append(best)
     return tuple(grid[index] for index in sorted(chosen))
+
+
+def _candidates(
+    grid: Sequence[int], measured: Mapping[int, float], answer: DimAnswer
+) -> Sequence[int]:
+    """Return the places of dims that may be measured next: at least one, of an open answer."""
+    left = [index for index, dim in enumerate(grid) if dim not in measured]
+    low, high = answer.interval
+    if answer.question.kind is not QuestionKind.KNEE and high is not None:
+        return [
+            index for index in left if (low is None or low < grid[index]) and grid[index] < high
+        ]
+    if answer.dim is None or answer.steps > 1:
+        return left
+    at = grid.index(answer.dim)  # the knee, but for its own measurement or its neighbours'
+    return [at] if at in left else [index for index in left if abs(index - at) == 1]
 
 
 def _drawn(
@@ -182,7 +195,6 @@ def _drawn(
         x_M = np.log2(np.asarray(grid, dtype=np.float64))[used]
         places_B = knee_places(x_M, drawn_BM[:, used])
         return np.where(places_B < 0, NOWHERE, used[places_B]), drawn_BM
-    # PSNR and back is not exact: a point at the target reaches it.
     reached_BM = drawn_BM >= question.psnr - 1e-9
     first_B = np.where(reached_BM.any(axis=1), reached_BM.argmax(axis=1), NOWHERE)
     return first_B, drawn_BM
@@ -193,31 +205,41 @@ def _answer(
 ) -> DimAnswer:
     shares = np.bincount(places_B + 1, minlength=len(grid) + 1) / len(places_B)
     none, shares_M = float(shares[0]), shares[1:]
-    best = int(np.argmax(shares_M))
-    is_none = none > shares_M[best]
-    targeted = question.kind is not QuestionKind.KNEE
-    # An answer beyond the grid is behind its last dim for a target, and on no side for the knee.
-    line = [*shares_M, none] if targeted else [*shares_M]
-    low, high = _shortest(line, SURE)
-    if targeted:
-        interval = (grid[low - 1] if low else None, grid[high] if high < len(grid) else None)
-        steps = math.inf if high == len(grid) else high - low + 1
-    elif sum(line) < SURE:
-        interval, steps = (None, None), math.inf
+    best, settled = int(np.argmax(shares_M)), False
+    reaching = [index for index, dim in enumerate(grid) if _reaches(measured.get(dim), question)]
+    if question.kind is QuestionKind.KNEE:
+        low, high = _shortest([*shares_M], SURE)
+        open_ended = float(shares_M.sum()) < SURE
+        interval = (None, None) if open_ended else (grid[low], grid[high])
+        steps = math.inf if open_ended else high - low
+        around = grid[max(best - 1, 0) : best + 2]
+        settled = steps <= 1 and all(dim in measured for dim in around)
+    elif reaching:
+        high = reaching[0]
+        low = max((at for at in range(high) if grid[at] in measured), default=-1)
+        interval, steps = (grid[low] if low >= 0 else None, grid[high]), high - low
+        best, none = low + 1 + int(np.argmax(shares_M[low + 1 : high + 1])), 0.0
+        settled = steps == 1
     else:
-        interval, steps = (grid[low], grid[high]), high - low
-    dim = None if is_none else grid[best]
-    known = dim in measured
+        low, _ = _shortest([*shares_M, none], SURE)
+        interval, steps = (grid[low - 1] if low else None, None), math.inf
+    is_none = none > shares_M[best] and not reaching
     return DimAnswer(
         question=question,
-        dim=dim,
+        dim=None if is_none else grid[best],
         probability=none if is_none else float(shares_M[best]),
         interval=interval,
         steps=steps,
-        measured=known,
-        below_measured=interval[0] in measured,
-        settled=none >= SURE or (known and steps <= 1),
+        measured=not is_none and grid[best] in measured,
+        settled=settled or none >= SURE or all(dim in measured for dim in grid),
     )
+
+
+def _reaches(mse: float | None, question: DimQuestion) -> bool:
+    if mse is None or question.kind is QuestionKind.KNEE:
+        return False
+    # PSNR and back is not exact: a point at the target reaches it.
+    return mse <= 10 ** (-question.psnr / 10) * (1 + 1e-9)
 
 
 def _shortest(shares: Sequence[float], least: float) -> tuple[int, int]:
