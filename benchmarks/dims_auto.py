@@ -66,8 +66,10 @@ def _measured(images: Images, size: Size, store: Path) -> Figures:
     asked = []
     for question in size.questions:
         name = f"{images.dataset}-{question.text.replace(' ', '-')}"
-        target = {"target_psnr": question.value} if question.value is not None else {}
-        run = ae_sweep.run_sweep(name, dims=("auto", *size.grid), **target, **settings)
+        asking: dict[str, Any] = {} if question.value is None else {"target_psnr": question.value}
+        run = ae_sweep.run_sweep(
+            name, dims=f"auto {' '.join(map(str, size.grid))}", **asking, **settings
+        )
         answer = run.answer
         assert answer is not None, "its dims were chosen"
         really = {point.latent_dim: point.test_mse for point in run.frontier.points}

@@ -292,7 +292,7 @@ def test_each_choice_is_announced_with_the_answer_so_far(capsys: Any) -> None:
     ae_sweep.run_sweep("some", engine=faking(FakeTraining()), **ASKED)
     err = capsys.readouterr().err
     assert "some: at most 6 to train" in err
-    assert re.search(r"12 dB: above d=\d+, up to d=\d+ \(95 %\); most probably d=\d+; next d=", err)
+    assert re.search(r"12 dB: above d=\d+, up to d=\d+; most probably d=\d+; next d=", err)
     assert "no further dim is needed" in err
 
 

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 GRID = half_octaves(1, 64)
+MOST = 8
+"""Two more than half: below some dim these learn nothing, and such a jump takes longer to find."""
 WORDS = (
     "run", "--dataset", "shapes", "--train-limit", "1024", "--model", "mlp", "--trials", "1",
     "--epochs", "2", "--name", "some", "--store", "store", "--dims", "auto", "1:64",
-    "--target-psnr", "14.5",
+    "--target-psnr", "14.5", "--trainings", str(MOST),
 )  # fmt: skip
 RESUMED = ("run", "--name", "some", "--resume", "--store", "store")
 
@@ -53,17 +55,17 @@ def undisturbed(process: Callable[..., Done]) -> Path:
     return place / "store"
 
 
-def test_the_answer_is_that_of_all_dims_with_half_of_their_trainings(
+def test_the_answer_is_that_of_all_dims_with_fewer_trainings(
     undisturbed: Path, process: Callable[..., Done], tmp_path: Path
 ) -> None:
     chosen = trained(undisturbed)
-    assert len(chosen) <= len(GRID) // 2
+    assert len(chosen) <= MOST < len(GRID)
     answer = ae_sweep.load_sweep("some", store=undisturbed).answer
     assert answer is not None
     assert answer.settled
     empty_store(tmp_path)
     at = WORDS.index("--dims")
-    listed = (*WORDS[:at], "--dims", *map(str, GRID))
+    listed = (*WORDS[:at], "--dims", *map(str, GRID))  # without a question
     assert process(*listed, cwd=tmp_path, known_speed=True).code == 0
     whole = trained(tmp_path / "store")
     assert chosen.items() <= whole.items(), "the same trainings give the same numbers"
@@ -75,8 +77,8 @@ def test_the_answer_is_that_of_all_dims_with_half_of_their_trainings(
     ("marker", "number"),
     [
         (r"d=6 trial 0: epoch 0\.5", signal.SIGKILL),
-        (r"\[4/at most 6\]", signal.SIGKILL),
-        (r"\[4/at most 6\]", signal.SIGINT),
+        (r"\[4/at most 8\]", signal.SIGKILL),
+        (r"\[4/at most 8\]", signal.SIGINT),
     ],
     ids=["killed in the first grid", "killed as a dim is chosen", "interrupted as one is chosen"],
 )

@@ -206,6 +206,7 @@ def _answer(
     shares = np.bincount(places_B + 1, minlength=len(grid) + 1) / len(places_B)
     none, shares_M = float(shares[0]), shares[1:]
     best, settled = int(np.argmax(shares_M)), False
+    interval: tuple[int | None, int | None]
     reaching = [index for index, dim in enumerate(grid) if _reaches(measured.get(dim), question)]
     if question.kind is QuestionKind.KNEE:
         low, high = _shortest([*shares_M], SURE)
@@ -265,8 +266,8 @@ def _information(places_B: Ints, cells_B: Ints) -> float:
     """Return the mutual information of an answer and the part that values lie in, in nats."""
     _, cells_B = np.unique(cells_B, return_inverse=True)
     width = int(places_B.max()) + 2
-    joint = np.bincount(cells_B * width + places_B + 1, minlength=(cells_B.max() + 1) * width)
-    joint = joint.reshape(-1, width) / len(places_B)
+    counts = np.bincount(cells_B * width + places_B + 1, minlength=(cells_B.max() + 1) * width)
+    joint = counts.reshape(-1, width) / len(places_B)
     return _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1)) - _entropy(joint.ravel())
 
 
