@@ -30,7 +30,7 @@ SURE = 0.95
 MOST_AT_ONCE = 4
 """Dims that are chosen together, at most: the more, the less is known of each."""
 CELLS = {1: 16, 2: 8, 3: 5, 4: 4}
-"""Parts, equally probable, that the values of each dim are put into when so many are chosen."""
+"""Parts, equally probable, that the values of each dim are put into, by the number chosen at once."""
 NOWHERE = -1
 """Stands for an answer that is no dim of the grid."""
 
@@ -120,7 +120,7 @@ def next_dims(
     The first grid comes first. After it, each dim is the one whose value shares the most
     information with the answer, over curves drawn from the posterior (Hennig & Schuler 2012,
     "Entropy search"). Of several chosen at once, each adds the most to those before it: they are
-    weighed by the joint value, so that no two of them tell the same. For a target they lie between
+    weighed by the joint value, so that no two of them are redundant. For a target they lie between
     the measured dims that enclose the answer, where a curve with a jump has surprises left.
 
     Parameters

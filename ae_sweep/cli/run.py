@@ -58,7 +58,7 @@ def run(
             "--dims",
             metavar="D ...",
             help="Latent dimensions, or numbers of tokens; or auto, alone or before a grid (auto "
-            "1:512 in half octaves, auto 1 2 4 8 16): those that tell most about the knee or a "
+            "1:512 in half octaves, auto 1 2 4 8 16): the most informative about the knee or a "
             "target are chosen among its dims while the sweep runs. "
             f"[default: {DEFAULTS['dims']}; {DIMS_OF_CODEBOOKS} of vqvae and fsq]",
         ),

@@ -90,7 +90,7 @@ class AutoDims:
 
     question: DimQuestion = DimQuestion()
     trainings: int | None = None
-    """At most so many in all, those that are stored included; None is half of the grid's."""
+    """At most this many in all, those that are stored included; None is half of the grid's."""
     minutes: float | None = None
     """Within a run, no dim is begun that would end later than this, beyond the first grid."""
 
