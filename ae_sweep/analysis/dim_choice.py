@@ -30,7 +30,7 @@ SURE = 0.95
 MOST_AT_ONCE = 4
 """Dims that are chosen together, at most: the more, the less is known of each."""
 CELLS = {1: 16, 2: 8, 3: 5, 4: 4}
-"""Parts, equally probable, that the values of each dim are put into, by the number chosen at once."""
+"""Parts, equally probable, of the values of each dim, by the number of dims chosen at once."""
 NOWHERE = -1
 """Stands for an answer that is no dim of the grid."""
 

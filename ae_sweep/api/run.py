@@ -60,8 +60,8 @@ class SweepSettings(TypedDict, total=False):
     target_mse: float
     """With chosen dims: find the smallest with at most this error."""
     trainings: int
-    """With chosen dims: at most this many trainings, repeats and stored ones included; half of those
-    of the grid if left out."""
+    """With chosen dims: at most that many trainings, repeats and stored ones included; half of
+    those of the grid if left out."""
     minutes: float
     """With chosen dims: beyond the first grid, begin no dim that is expected to end later than
     this after the start of the run."""
