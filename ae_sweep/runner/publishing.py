@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ae_sweep import analysis, plots, tracking
+from ae_sweep import tracking
 from ae_sweep.config import dataset_title
 from ae_sweep.errors import ConflictError, NotPublishedError, NotStoredError, StoreError
 from ae_sweep.locations import Store
@@ -54,6 +54,8 @@ def store_frontier(
     StoreError
         If the store fails.
     """
+    from ae_sweep import analysis, plots  # slow to import, and not needed by `waiting`
+
     record, trials = runs.sweep_with_trials(config.name)
     frontier = analysis.frontier(
         trials,
@@ -192,6 +194,8 @@ def _elsewhere(store: Store, kept: KeptSweep) -> ConflictError:
 
 
 def _findings(frontier: Frontier) -> list[str]:
+    from ae_sweep import analysis
+
     knee = frontier.knee
     return [
         *([f"Knee at d = {knee.latent_dim}: {knee.advice}"] if knee else []),
