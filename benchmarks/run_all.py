@@ -21,6 +21,7 @@ from benchmarks import (
     busy,
     estimate,
     frontier_time,
+    gpu,
     large_sweeps,
     nested,
     overhead,
@@ -47,6 +48,7 @@ ALL: tuple[Benchmark[Any], ...] = (
     workers.BENCHMARK,
     busy.BENCHMARK,
     estimate.BENCHMARK,
+    gpu.BENCHMARK,
     streaming.BENCHMARK,
     startup.BENCHMARK,
     overhead.BENCHMARK,
@@ -62,6 +64,9 @@ def main(words: Sequence[str] | None = None) -> int:
     options = _options(words)
     failed = []
     for benchmark in [] if options.render else _chosen(options.names):
+        if not options.smallest and (reason := benchmark.missing()) is not None:
+            print(f"skipping {benchmark.name}: {reason}", file=sys.stderr)
+            continue
         print(f"measuring {benchmark.name}", file=sys.stderr)
         try:
             figures = measured(benchmark, smallest=options.smallest)
