@@ -24,7 +24,7 @@ from ae_sweep.locations import cache_dir
 from benchmarks.benchmark import Benchmark, Figures
 from benchmarks.gpu_checks import check
 from benchmarks.gpu_packing import IN_ONE_PROCESS, IN_PROCESSES, packed_seconds
-from benchmarks.gpu_variants import trainer, variant_speeds
+from benchmarks.gpu_variants import EAGER, GRAPH, VARIANTS, trainer, variant_speeds
 from benchmarks.images import FEW_SHAPES, MNIST, Images
 from benchmarks.text import cells, counted, paragraphs, spread, table, verdict
 
@@ -45,6 +45,8 @@ class Size:
     images: Images
     latent_dim: int
     batch_size: int
+    variants: tuple[str, ...]
+    """Of `VARIANTS`; the others are reported as left out."""
     rounds: int
     steps: int
     """Of each variant in each round."""
@@ -75,7 +77,9 @@ def measure(size: Size) -> Figures:
     images = training.place(dataset, device)
     settings = {"latent_dim": size.latent_dim, "batch_size": size.batch_size}
     checks = check(dataset, images, **settings)
-    speeds, left_out = variant_speeds(images, rounds=size.rounds, steps=size.steps, **settings)
+    speeds, left_out = variant_speeds(
+        images, names=size.variants, rounds=size.rounds, steps=size.steps, **settings
+    )
     packed = {
         kind: {
             str(count): packed_seconds(
@@ -161,8 +165,8 @@ def _gains(seconds: dict[str, float]) -> dict[str, float]:
 
 
 SMALLEST = Size(
-    device="cpu", images=FEW_SHAPES, latent_dim=2, batch_size=64, rounds=1, steps=1, trials=(1, 2),
-    packed_steps=2, epochs=1,
+    device="cpu", images=FEW_SHAPES, latent_dim=2, batch_size=64, variants=(EAGER, GRAPH), rounds=1,
+    steps=1, trials=(1, 2), packed_steps=2, epochs=1,
 )  # fmt: skip
 BENCHMARK = Benchmark(
     name="gpu",
@@ -174,8 +178,8 @@ BENCHMARK = Benchmark(
     measure=measure,
     report=report,
     full=Size(
-        device="cuda", images=MNIST, latent_dim=32, batch_size=128, rounds=5, steps=200,
-        trials=(1, 4, 16), packed_steps=400, epochs=TRIAL_EPOCHS,
+        device="cuda", images=MNIST, latent_dim=32, batch_size=128, variants=tuple(VARIANTS),
+        rounds=5, steps=200, trials=(1, 4, 16), packed_steps=400, epochs=TRIAL_EPOCHS,
     ),
     smallest=SMALLEST,
     missing=missing,

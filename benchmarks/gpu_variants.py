@@ -90,7 +90,13 @@ def trainer(
 
 
 def variant_speeds(
-    images: training.DeviceImages, *, rounds: int, steps: int, latent_dim: int, batch_size: int
+    images: training.DeviceImages,
+    *,
+    names: tuple[str, ...],
+    rounds: int,
+    steps: int,
+    latent_dim: int,
+    batch_size: int,
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Time the variants in turns.
 
@@ -102,6 +108,9 @@ def variant_speeds(
     left_out: dict[str, str] = {}
     ready: dict[str, Trainer] = {}
     for name, kind in VARIANTS.items():
+        if name not in names:
+            left_out[name] = "compiling takes minutes on few cores; not at this size"
+            continue
         if name == GRAPH and images.device.type != "cuda":
             left_out[name] = f"there are none on {images.device.type}"
             continue
