@@ -8,6 +8,7 @@ Beside `locations`, this is the only module below the command line that reads th
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import secrets
 import sys
@@ -242,6 +243,22 @@ def importing_matplotlib() -> Iterator[None]:
         return
     with contextlib.chdir(Path(__file__).parent):
         yield
+
+
+@contextlib.contextmanager
+def paused_collector() -> Iterator[None]:
+    """Pause Python's garbage collector, for code that makes many objects and no garbage.
+
+    Going through them again and again takes a seventh of MLflow's import, and three quarters of
+    reading 10,000 runs: 20 seconds with it, 5 without.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _runs_from_checkout() -> bool:

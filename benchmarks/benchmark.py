@@ -16,6 +16,10 @@ Figures: TypeAlias = "dict[str, Any]"
 SizeT = TypeVar("SizeT")
 
 
+def _nothing() -> None:
+    """Return that nothing is missing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Benchmark(Generic[SizeT]):
     """A measurement of one part of ae-sweep."""
@@ -33,6 +37,9 @@ class Benchmark(Generic[SizeT]):
     """Runs every line of ``measure`` in seconds; its figures mean nothing."""
     long: bool = False
     """Whether it takes so many minutes that it runs only where it is named."""
+
+    missing: Callable[[], str | None] = _nothing
+    """Returns what this machine lacks for the full size, in words."""
 
     @property
     def command(self) -> str:

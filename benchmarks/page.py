@@ -24,6 +24,13 @@ and writes this page from all files. Each section has a block for every processo
 with its last run. Figures are medians, with the minimum and the maximum. Compare figures within a
 block; between blocks, the processor and the versions differ."""
 
+WITHOUT_GPU = """\
+## Not measured
+
+No GPU: none was available, so neither the speed of training on one is known, nor what CUDA graphs,
+`torch.compile` and several trials at a time gain there. `python benchmarks/gpu.py` checks that
+training is right on a GPU, measures all of it within eight minutes, and adds the section here."""
+
 
 def render(results: Sequence[Result], benchmarks: Sequence[Benchmark[Any]]) -> str:
     """Write the page."""
@@ -34,6 +41,8 @@ def render(results: Sequence[Result], benchmarks: Sequence[Benchmark[Any]]) -> s
             command = f"Command: `{benchmark.command}`."
             parts += [f"## {benchmark.title}", f"{benchmark.about} {command}"]
             parts += [_block(benchmark, result) for result in blocks]
+    if not any(result.processor.gpu for result in stored):
+        parts += [WITHOUT_GPU]
     return paragraphs(*parts) + "\n"
 
 

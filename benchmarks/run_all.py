@@ -22,6 +22,7 @@ from benchmarks import (
     dims_auto,
     estimate,
     frontier_time,
+    gpu,
     large_sweeps,
     nested,
     overhead,
@@ -49,6 +50,7 @@ ALL: tuple[Benchmark[Any], ...] = (
     workers.BENCHMARK,
     busy.BENCHMARK,
     estimate.BENCHMARK,
+    gpu.BENCHMARK,
     streaming.BENCHMARK,
     startup.BENCHMARK,
     overhead.BENCHMARK,
@@ -64,6 +66,9 @@ def main(words: Sequence[str] | None = None) -> int:
     options = _options(words)
     failed = []
     for benchmark in [] if options.render else _chosen(options.names):
+        if not options.smallest and (reason := benchmark.missing()) is not None:
+            print(f"skipping {benchmark.name}: {reason}", file=sys.stderr)
+            continue
         print(f"measuring {benchmark.name}", file=sys.stderr)
         try:
             figures = measured(benchmark, smallest=options.smallest)

@@ -76,9 +76,9 @@ def test_the_trials_of_a_sweep_that_has_ended_are_read_once(
     readings = []
     read = tracking.TrackingStore.sweep_with_trials
 
-    def counted(runs: tracking.TrackingStore, name: str | None = None) -> Any:
+    def counted(runs: tracking.TrackingStore, name: str | None = None, **settings: Any) -> Any:
         readings.append(name)
-        return read(runs, name)
+        return read(runs, name, **settings)
 
     monkeypatch.setattr(tracking.TrackingStore, "sweep_with_trials", counted)
     sweep = ae_sweep.run_sweep(

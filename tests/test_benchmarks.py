@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # `benchmarks` is no part of the installed package
 
 from benchmarks import page, results, run_all, startup  # noqa: E402
+from benchmarks.gpu_variants import VARIANTS  # noqa: E402
 from benchmarks.machine import Processor, processor  # noqa: E402
 from benchmarks.simulated import SimulatedCluster  # noqa: E402
 
@@ -155,6 +156,16 @@ def _check_dims_auto(figures: Figures) -> None:
         assert asked["largest_gap"] == 0.0, "the same training gives the same numbers"
 
 
+def _check_gpu(figures: Figures) -> None:
+    checks = figures["checks"]
+    assert checks["first_loss_gap"] == checks["val_mse_gap"] == 0, "the CPU beside itself"
+    assert "not checked" in checks["synchronisation"]
+    assert set(figures["images_per_second"]) | set(figures["left_out"]) == set(VARIANTS)
+    assert {"eager"} <= set(figures["images_per_second"])
+    assert "CUDA graph" in figures["left_out"]
+    assert {tuple(of) for of in figures["packed_seconds"].values()} == {("1", "2")}
+
+
 CHECKS: dict[str, Callable[[Figures], None]] = {
     "training": _check_training,
     "frontier_time": _check_frontier_time,
@@ -162,6 +173,7 @@ CHECKS: dict[str, Callable[[Figures], None]] = {
     "workers": _check_workers,
     "busy": _check_busy,
     "estimate": _check_estimate,
+    "gpu": _check_gpu,
     "startup": _check_startup,
     "overhead": _check_overhead,
     "streaming": _check_streaming,

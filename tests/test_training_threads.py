@@ -99,9 +99,9 @@ def test_a_worker_of_this_process_computes_with_its_threads_until_it_is_closed()
     before = torch.get_num_threads()
     closed: list[int] = []
 
-    def train(_config: TrialConfig) -> Generator[EpochResult, None, TrialResult]:
-        yield epoch_result()
-        return trial_result()
+    def train(config: TrialConfig) -> Generator[EpochResult, None, TrialResult]:
+        yield epoch_result(4, 0.1)
+        return trial_result(config)
 
     worker = InlineWorker(train, release=lambda: closed.append(1))
     worker.submit(0, trial_config())

@@ -141,7 +141,7 @@ def fastest_threads(setup: SweepSetup, announce: Callable[[str], None]) -> int:
 
 
 def measured_inline(setup: SweepSetup, *, threads: int) -> InlineEngine:
-    """Measure the speed of this process, with so many threads, by a few training steps."""
+    """Measure the speed of this process, with some threads, by a few training steps."""
     with training.computing_with(threads):
         return InlineEngine(setup=setup, speeds=speeds_by_dim(setup, setup.speed), threads=threads)
 

@@ -7,8 +7,6 @@ import re
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric
-from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from ae_sweep.records import RATE_BITS, RATE_MSE
 from ae_sweep.tracking import names
@@ -107,6 +105,9 @@ def _differs(history: Mapping[int, Sequence[float]], curve: Curve) -> bool:
 
 def _delete(client: MlflowClient, run_id: str, keys: Sequence[str]) -> bool:
     """Delete all values of metrics of a run; return False where the database is out of reach."""
+    from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     store = client._tracking_client.store  # noqa: SLF001 - the one it has open already
     if not isinstance(store, SqlAlchemyStore):
         return False

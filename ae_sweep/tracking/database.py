@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import ExperimentTag
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy.engine import URL
 
 from ae_sweep import sqlite_files
 from ae_sweep.errors import StoreError
@@ -89,6 +87,8 @@ def check(file: Path) -> sqlite_files.ReadableFile:
 
 def reading_uri(file: sqlite_files.ReadableFile) -> str:
     """Return the tracking URI by which MLflow reads a file that cannot be written."""
+    from sqlalchemy.engine import URL
+
     query = {**file.query, "uri": "true"}
     return URL.create(DRIVER, database=file.database, query=query).render_as_string()
 
@@ -112,6 +112,8 @@ def create(store: Store, file: Path) -> None:
 
 
 def _fill(file: Path, artifact_root: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     # MLflow's client would put its default experiment below the working directory.
     database: Any = SqlAlchemyStore(  # type: ignore[no-untyped-call]
         f"{SQLITE_PREFIX}{file}", artifact_root.as_uri()

@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow.artifacts
-import mlflow.pyfunc
 import numpy as np
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from ae_sweep.errors import StoreError
 from ae_sweep.isolation import once
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
+    from mlflow.models import Model, ModelSignature
 
     from ae_sweep.tracking.artifact_place import ArtifactPlace
 
@@ -85,6 +83,8 @@ def log_model(
                 params=dict(parameters),
                 model_type=names.MODEL_NAME,
             )
+    from mlflow.models import Model
+
     description = Model(
         artifact_path=logged.artifact_location,
         model_uuid=logged.model_id,
@@ -228,6 +228,8 @@ def _save(
     *,
     image_shape: tuple[int, int, int],
 ) -> None:
+    import mlflow.pyfunc
+
     file = folder.parent / WEIGHTS_FILE
     file.write_bytes(weights)
     source = model_source()
@@ -248,6 +250,9 @@ def _save(
 
 
 def _signature(image_shape: tuple[int, int, int]) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
     images = TensorSpec(np.dtype(np.float32), (-1, *image_shape), name=None)
     output = ParamSpec("output", "string", default="reconstruction")
     return ModelSignature(

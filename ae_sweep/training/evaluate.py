@@ -10,6 +10,7 @@ from torch.nn.functional import mse_loss
 
 from ae_sweep import interruption
 from ae_sweep.training.images import as_floats
+from ae_sweep.training.precision import exact_convolutions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,7 @@ def _evaluating(model: Autoencoder) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with exact_convolutions(), torch.inference_mode():
             yield
     finally:
         model.train(was_training)

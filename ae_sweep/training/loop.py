@@ -24,6 +24,7 @@ from ae_sweep.training.evaluate import Validation, validation
 from ae_sweep.training.images import as_floats
 from ae_sweep.training.loop_state import LoopState, restore, snapshot
 from ae_sweep.training.optimiser import MuonAndAdam
+from ae_sweep.training.precision import exact_convolutions
 from ae_sweep.training.recipe import Recipe, lr_factor
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class TrainingLoop(ABC):
     def take_step(self) -> Tensor:
         """Train on the next batch; the loss is a scalar on the device."""
         x_BCHW = as_floats(self._next_batch())
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        with exact_convolutions():
             with self.precision.autocast(self.images.device):
                 rebuilt = self.rebuild(x_BCHW)
             loss = nn.functional.mse_loss(rebuilt.y_BCHW.float(), x_BCHW)
