@@ -45,8 +45,8 @@ class Precision:
 def exact_convolutions() -> AbstractContextManager[None]:
     """Return the context in which a GPU's convolutions are float32, and the same each time.
 
-    By default cuDNN rounds the factors of float32 convolutions to TensorFloat-32, of 10 bits. Matrix
-    products are float32 by torch's own default.
+    By default cuDNN rounds the factors of float32 convolutions to TensorFloat-32, of 10 bits.
+    Matrix products are float32 by torch's own default.
     """
     return torch.backends.cudnn.flags(  # type: ignore[no-any-return,no-untyped-call]
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
