@@ -24,7 +24,14 @@ from ae_sweep.locations import cache_dir
 from benchmarks.benchmark import Benchmark, Figures
 from benchmarks.gpu_checks import check
 from benchmarks.gpu_packing import IN_ONE_PROCESS, IN_PROCESSES, packed_seconds
-from benchmarks.gpu_variants import EAGER, GRAPH, VARIANTS, trainer, variant_speeds
+from benchmarks.gpu_variants import (
+    EAGER,
+    GRAPH,
+    VARIANTS,
+    TrainerSettings,
+    trainer,
+    variant_speeds,
+)
 from benchmarks.images import FEW_SHAPES, MNIST, Images
 from benchmarks.text import cells, counted, paragraphs, spread, table, verdict
 
@@ -75,7 +82,10 @@ def measure(size: Size) -> Figures:
         size.images.dataset, cache_dir=cache_dir(), train_limit=size.images.train_limit
     )
     images = training.place(dataset, device)
-    settings = {"latent_dim": size.latent_dim, "batch_size": size.batch_size}
+    settings: TrainerSettings = {
+        "latent_dim": size.latent_dim,
+        "batch_size": size.batch_size,
+    }
     checks = check(dataset, images, **settings)
     speeds, left_out = variant_speeds(
         images, names=size.variants, rounds=size.rounds, steps=size.steps, **settings

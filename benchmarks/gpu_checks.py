@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ae_sweep import models, training
-from benchmarks.gpu_variants import synchronise, trainer
+from benchmarks.gpu_variants import TrainerSettings, synchronise, trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def check(
     RuntimeError
         If a check fails: the figures of a training that is wrong are worth nothing.
     """
-    settings = {"latent_dim": latent_dim, "batch_size": batch_size}
+    settings: TrainerSettings = {"latent_dim": latent_dim, "batch_size": batch_size}
     on_cpu = training.place(dataset, torch.device("cpu"))
     expected = _few_steps(trainer(on_cpu, **settings))
     made, again = trainer(images, **settings), trainer(images, **settings)

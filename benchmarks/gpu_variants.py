@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,13 @@ VARIANTS: dict[str, type[Trainer]] = {
     GRAPH: GraphTrainer,
     COMPILED: CompiledTrainer,
 }
+
+
+class TrainerSettings(TypedDict):
+    """What all trainings of a measurement share."""
+
+    latent_dim: int
+    batch_size: int
 
 
 def trainer(

@@ -75,7 +75,7 @@ def typed(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[SweepRequest]:
     """Keep what `run` is asked for, in place of training it."""
-    from ae_sweep.runner import execution
+    from ae_sweep.runner import planning
 
     requests: list[SweepRequest] = []
 
@@ -83,7 +83,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[SweepRequest]:
         requests.append(request)
         raise ConfigError("only asked for")
 
-    monkeypatch.setattr(execution, "plan_sweep", plan)
+    monkeypatch.setattr(planning, "plan_sweep", plan)
     return requests
 
 

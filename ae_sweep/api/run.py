@@ -257,10 +257,10 @@ def plan_sweep(
     AeSweepError
         As `run_sweep` does.
     """
-    from ae_sweep.runner import execution
+    from ae_sweep.runner import planning
 
     request = _request(name, store, settings, announce=ignore)
-    with contextlib.closing(execution.plan_sweep(request, announce=ignore)) as estimate:
+    with contextlib.closing(planning.plan_sweep(request, announce=ignore)) as estimate:
         return estimate
 
 
@@ -389,9 +389,9 @@ def _image_memory(value: Any) -> float | None:
 def _events(
     request: SweepRequest, interrupts: Interrupts, *, announce: Announce
 ) -> Generator[RunEvent, None, FinishedSweep]:
-    from ae_sweep.runner import execution
+    from ae_sweep.runner import execution, planning
 
-    with contextlib.closing(execution.plan_sweep(request, announce=announce)) as estimate:
+    with contextlib.closing(planning.plan_sweep(request, announce=announce)) as estimate:
         yield execution.SweepPlanned(estimate)
         return (
             yield from execution.execute(

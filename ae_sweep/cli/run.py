@@ -298,8 +298,8 @@ def run(
     )
 
     from ae_sweep.cli.plan_text import plan_lines
-    from ae_sweep.runner.execution import plan_sweep
     from ae_sweep.runner.interrupts import Interrupts
+    from ae_sweep.runner.planning import plan_sweep
 
     interrupts = Interrupts()
     with interrupts.caught():

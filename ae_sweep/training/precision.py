@@ -48,7 +48,7 @@ def exact_convolutions() -> AbstractContextManager[None]:
     By default cuDNN rounds the factors of float32 convolutions to TensorFloat-32, of 10 bits.
     Matrix products are float32 by torch's own default.
     """
-    return torch.backends.cudnn.flags(  # type: ignore[no-any-return,no-untyped-call]
+    return torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
 
