@@ -14,7 +14,8 @@ from ae_sweep.api.archive import adopt_store, export_sweep, import_sweep
 from ae_sweep.api.diagnosis import diagnose
 from ae_sweep.api.images import load_dataset
 from ae_sweep.api.publishing import sync
-from ae_sweep.api.run import SweepSettings, iter_sweep, plan_sweep, run_sweep
+from ae_sweep.api.run import iter_sweep, plan_sweep, run_sweep
+from ae_sweep.api.settings import SweepSettings
 from ae_sweep.api.stored import delete_sweep, list_sweeps, load_sweep
 from ae_sweep.api.sweep import Sweep
 
