@@ -142,7 +142,7 @@ def test_a_number_of_threads_that_the_user_has_set_stays(monkeypatch: pytest.Mon
         monkeypatch.delenv(name, raising=False)
     assert pool.fastest_threads(prepared(), said.append) == 1
     (line,) = said
-    assert "busy: 1 thread of 2 train 4.0 times as fast as all" in line
+    assert "busy: training with 1 of 2 threads is 4.0 times as fast as with all; taking 1" in line
 
 
 def test_no_more_workers_are_started_than_there_are_trials(

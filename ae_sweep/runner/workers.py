@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ae_sweep import sweep, training
 from ae_sweep.config.parsing import MAX_WORKERS
 from ae_sweep.isolation import threads_are_set
-from ae_sweep.messages import counted
 from ae_sweep.runner.worker_process import Probe, open_probe, open_training
 
 if TYPE_CHECKING:
@@ -133,8 +132,8 @@ def fastest_threads(setup: SweepSetup, announce: Callable[[str], None]) -> int:
     )
     if choice.threads < most:
         announce(
-            f"this machine is busy: {counted(choice.threads, 'thread')} of {most} train "
-            f"{choice.speedup:.1f} times as fast as all; taking {choice.threads} "
+            f"this machine is busy: training with {choice.threads} of {most} threads is "
+            f"{choice.speedup:.1f} times as fast as with all; taking {choice.threads} "
             f"(OMP_NUM_THREADS={most} takes all)"
         )
     return choice.threads
