@@ -247,7 +247,8 @@ def test_the_display_shows_all_running_trials(
         TrialValidated(trials[0], epoch_result(3, 0.25)),
     ]
     forecast = sweep.Forecast({}, trial_seconds=lambda _trial: 1.0)
-    estimate: Any = SimpleNamespace(trials=2, forecast=lambda: forecast)
+    plan = sweep.make_plan(sweep_config(), filled={})
+    estimate: Any = SimpleNamespace(trials=2, plan=plan, forecast=lambda: forecast)
     frames = []
 
     def happen() -> Generator[Any, None, str]:
