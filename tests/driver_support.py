@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from ae_sweep.config import TrialConfig
 
-CONTINUOUS = SearchSpace(lr=Range(1e-4, 1e-1), epochs=Range(2, 9))
+ENDS = (1e-4, 1e-1)
+"""Of the learning rates."""
+CONTINUOUS = SearchSpace(lr=Range(*ENDS), epochs=Range(2, 9))
 
 
 def all_trials(storage: Any) -> dict[str, list[Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from driver_support import CONTINUOUS
+from driver_support import CONTINUOUS, ENDS
 from fakes import fresh_optuna_file, of_conv, optuna_trials, sweep_config
 from optuna.trial import TrialState
 from study_support import error_of, fill, open_one
@@ -124,7 +124,10 @@ def test_suggestions_depend_on_seed_and_dim_and_on_nothing_else(
     assert suggest(trials=14)[:12] == first
     for other in (suggest(seed=1), suggest(dims=(3,))):
         assert other[0] == first[0]
-        assert not {repr(params) for params in other[1:]} & {repr(params) for params in first[1:]}
+        # A Gaussian process comes to the corners of the space whatever its seed was.
+        inner = {repr(params) for params in first[1:] if params.lr not in ENDS}
+        assert len(inner) > 6
+        assert not {repr(params) for params in other[1:]} & inner
 
 
 def test_no_point_is_replayed_within_a_study(in_memory: None, path: Path) -> None:
