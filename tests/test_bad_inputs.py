@@ -149,7 +149,7 @@ INPUTS = {
     "an address of images": _run("--dataset", "s3://b/x", says=("is an address", "download")),
     "options for a named set": _data("mnist", "--image-size", "8", code=2, says=("leave out",)),
     # Codec files.
-    "an empty coded file": _file("empty", "not a file of `ae-sweep encode`"),
+    "an empty coded file": _file("empty", "too short for its header: 0 bytes of 41"),
     "another program's file": _file("foreign.aes", "it starts with other bytes"),
     "a pickle as a coded file": _file("pickle.aes", "it starts with other bytes"),
     "a coded file that is cut off": _file("short.aes", "11 bytes of 41", "copy it again"),

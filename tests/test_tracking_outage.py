@@ -36,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "weights").write_bytes(weights)
 
     monkeypatch.setattr(models, "_save", save)
-    monkeypatch.setattr(models, "Model", lambda **_: None)
+    monkeypatch.setattr("mlflow.models.Model", lambda **_: None)
 
 
 @dataclass

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ae_sweep.config import ModelSetting, ModelSpec, model_family
-from ae_sweep.config.model import setting_text
+from ae_sweep.config.model import ModelSetting, ModelSpec, model_family, setting_text
 from ae_sweep.errors import ConfigError
 from ae_sweep.messages import shorten, unknown_name
 from ae_sweep.models.conv import conv_autoencoder

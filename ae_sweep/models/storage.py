@@ -9,7 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from ae_sweep.config import Condition
+from ae_sweep.config.model import Condition
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.messages import shorten, visible
 from ae_sweep.models import registry

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 
-from ae_sweep.config import MAX_SEED, check_count
+from ae_sweep.config.values import MAX_SEED, check_count
 from ae_sweep.errors import ConfigError
 from ae_sweep.models.coding import (
     coding_batch,

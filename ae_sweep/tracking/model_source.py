@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(__file__).resolve().parent.parent
-CARRIED = ("container.py", "errors.py", "messages.py", "threads.py", "config", "models")
-"""What `ae_sweep.models.serving` imports of the package."""
-LEFT_OUT = frozenset({"config/parsing.py"})
-"""What it does not import of those: texts of options are parsed before a training."""
+CARRIED = (
+    "container.py", "errors.py", "messages.py", "threads.py", "config/model.py", "config/values.py",
+    "models",
+)  # fmt: skip
+"""What `ae_sweep.models.serving` imports of the package, which has no other settings there."""
+PACKAGES = ("", "config/")
+"""Those of which only a part is carried; ``__init__.py`` of each would import the rest."""
 OWN_IMPORT = re.compile(r"^(\s*(?:from|import) )ae_sweep\b", re.MULTILINE)
 STAMP = (1980, 1, 1, 0, 0, 0)
 """The earliest date in a zip file: equal sources make equal files."""
@@ -73,10 +76,10 @@ def model_source() -> ModelSource:
 
 
 def _sources() -> Iterator[tuple[str, str]]:
-    yield "__init__.py", f'"""What ae-sweep {__version__} needs to load its models."""\n'
+    for package in PACKAGES:
+        text = f'"""What ae-sweep {__version__} needs to load its models."""\n'
+        yield f"{package}__init__.py", text
     for entry in CARRIED:
         path = PACKAGE / entry
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            name = file.relative_to(PACKAGE).as_posix()
-            if name not in LEFT_OUT:
-                yield name, file.read_text(encoding="utf-8")
+            yield file.relative_to(PACKAGE).as_posix(), file.read_text(encoding="utf-8")
