@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 ESTIMATED_FROM = 0.05
+"""Share of the work after which the time left is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import sweep
+from ae_sweep.messages import counted, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +17,28 @@ if TYPE_CHECKING:
     from ae_sweep.runner.estimate import Estimate
 
 
-def counted_plan(config: SweepConfig, trials: Sequence[TrialRecord], store: Store) -> sweep.Plan:
-    """Count what is wanted and neither finished nor given up, of all dims."""
+def counted_plan(
+    config: SweepConfig,
+    trials: Sequence[TrialRecord],
+    store: Store,
+    *,
+    announce: Announce = ignore,
+) -> sweep.Plan:
+    """Count what is wanted of all dims and neither finished nor given up.
+
+    Parameters
+    ----------
+    announce
+        Called with a line on each condition of which trials were given up.
+    """
     path, held = store.optuna_path, sweep.held_configurations(config, trials)
     given_up = sweep.given_up(path, config, held=held)
+    for condition, tries in given_up.items():
+        if number := tries.trials + tries.repeats:
+            announce(
+                f"{counted(number, 'trial')} of {condition} failed too often to be tried again; "
+                "--retries N tries more often, unless it diverged twice"
+            )
     repeated = sweep.finished_repeats(config, trials)
     return sweep.make_plan(
         config,

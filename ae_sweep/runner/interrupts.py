@@ -113,10 +113,10 @@ class Interrupts:
 
     @contextlib.contextmanager
     def shield(self) -> Iterator[None]:
-        """Hold interruptions back until the context is left, if by an error: it counts for more.
+        """Hold interruptions back until the context is left; one then replaces an error.
 
-        What fails while a signal waits, fails because of what the signal is to end: a server that
-        hangs, for example.
+        What fails while a signal waits may well be what the signal is to end, such as the wait for
+        a server that hangs.
         """
         self._shields += 1
         try:

@@ -6,17 +6,12 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ae_sweep import sweep, tracking
-from ae_sweep.messages import counted
 from ae_sweep.runner.chosen_dims import at_most, counted_plan
 from ae_sweep.runner.cluster_engine import open_place
 from ae_sweep.runner.estimate import Estimate
 from ae_sweep.runner.setup import prepare, with_stored_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ae_sweep.config import SweepConfig
-    from ae_sweep.locations import Store
     from ae_sweep.records import TrialRecord
     from ae_sweep.runner.engine import Announce
     from ae_sweep.runner.request import SweepRequest
@@ -67,7 +62,7 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
             runs = tracking.open_for_reading(store)
             trials += runs.trials_to_keep(setup.config.name, announce=announce)
             trials += tracking.kept_trials(store, setup.config.name)
-        plan = _plan(setup.config, trials, store, announce=announce)
+        plan = counted_plan(setup.config, trials, store, announce=announce)
         if setup.config.auto is not None:
             plan = at_most(plan, trials, workers=request.workers or 1)
         factory = request.engine_factory if place is None else place.engine
@@ -89,18 +84,3 @@ def _checked(request: SweepRequest, setup: SweepSetup) -> SweepSetup:
     if request.stored_options is not None:
         setup = with_stored_options(setup, request.stored_options)
     return setup.saved_in(request.store.running(setup.config.name))
-
-
-def _plan(
-    config: SweepConfig, trials: Sequence[TrialRecord], store: Store, *, announce: Announce
-) -> sweep.Plan:
-    """Count what is wanted and neither finished nor given up, and say what was given up."""
-    path, held = store.optuna_path, sweep.held_configurations(config, trials)
-    given_up = sweep.given_up(path, config, held=held)
-    for condition, tries in given_up.items():
-        if number := tries.trials + tries.repeats:
-            announce(
-                f"{counted(number, 'trial')} of {condition} failed too often to be tried again; "
-                "--retries N tries more often, unless it diverged twice"
-            )
-    return counted_plan(config, trials, store)
