@@ -40,7 +40,7 @@ def ready_to_train(images: Images) -> tuple[training.DeviceImages, training.Prec
     """Prepare this process for training on the CPU: images in place, precision calibrated."""
     training.prepare_process()
     device = torch.device("cpu")
-    precision = training.choose_precision(
+    precision = training.asked_precision() or training.choose_precision(
         device, model="conv", image_shape=(1, 28, 28), batch_size=Hyperparameters.batch_size
     )
     dataset = data.load(images.dataset, cache_dir=cache_dir(), train_limit=images.train_limit)

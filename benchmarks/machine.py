@@ -40,6 +40,8 @@ class Processor:
     threads: int
     """Threads of one training."""
     gpu: str | None
+    precision: str | None = None
+    """What AE_SWEEP_PRECISION asked for; None where it was calibrated."""
 
     @property
     def title(self) -> str:
@@ -48,6 +50,8 @@ class Processor:
         parts = [f"{self.name}{generation}", self.vector, _counted(self.cores, "core")]
         if self.threads != self.cores:
             parts.append(_counted(self.threads, "thread"))
+        if self.precision is not None:
+            parts.append(f"{self.precision} asked for")
         return ", ".join([*parts, *([self.gpu] if self.gpu else [])])
 
     @property
@@ -59,6 +63,7 @@ class Processor:
 def processor() -> Processor:
     """Describe the processor of this machine."""
     known: dict[str, Any] = dict(torch.cpu.get_capabilities())
+    asked = training.asked_precision()
     first = _first_processor()
     return Processor(
         name=first.get("model name") or known.get("cpu_name") or platform.machine(),
@@ -71,6 +76,7 @@ def processor() -> Processor:
         cores=training.usable_cores(),
         threads=torch.get_num_threads(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        precision=None if asked is None else asked.name,
     )
 
 

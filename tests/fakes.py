@@ -25,6 +25,7 @@ from ae_sweep.config import (
     SweepConfig,
     TrialConfig,
 )
+from ae_sweep.config.hyperparameters import GOOD_LR
 from ae_sweep.interruption import Interrupted
 from ae_sweep.records import (
     DatasetCard,
@@ -120,8 +121,8 @@ def _shapes() -> Any:
 
 
 def difficulty(config: TrialConfig) -> float:
-    """The validation error that a fake training ends with; lowest at lr 4e-3 and many epochs."""
-    off = abs(math.log10(config.hyperparameters.lr / 4e-3))
+    """The validation error that a fake training ends with; lowest at a good lr and many epochs."""
+    off = abs(math.log10(config.hyperparameters.lr / GOOD_LR))
     return (
         (1 + off)
         * (1 + 1 / config.hyperparameters.epochs)
@@ -352,13 +353,16 @@ def run_sweep(
     killed: bool = False,
     worker: FakeWorker | None = None,
     forget: Callable[[TrialConfig], None] | None = None,
+    in_turn: bool = False,
 ) -> list[Any]:
     """Run a sweep to its end, or give it up after some events, as a caller or a killed process."""
     from ae_sweep import sweep
 
     studies = sweep.open_studies(path, config, identity=config.identity())
     worker = worker or sweep.InlineWorker(training)
-    driver = sweep.Driver(config, studies=studies, worker=worker, tracker=tracker, forget=forget)
+    driver = sweep.Driver(
+        config, studies=studies, worker=worker, tracker=tracker, forget=forget, in_turn=in_turn
+    )
     with contextlib.closing(driver.run()) as running:
         told = list(itertools.islice(running, events))
         if killed:

@@ -219,7 +219,9 @@ def test_what_may_grow_is_no_part_of_a_sweeps_identity_and_all_else_is() -> None
         ),
     )
     assert for_knee.identity() == for_target.identity(), "another question of the same curve"
-    told = {*grown, *others, "name", "method", "settings", "images", "auto"}
+    # Its name in an identity, which depends on more, is the set-up's.
+    assert dataclasses.replace(config, recipe="2").identity() == config.identity()
+    told = {*grown, *others, "name", "method", "settings", "images", "auto", "recipe"}
     unseen = {field.name for field in dataclasses.fields(config)} - told
     assert not unseen, "a new setting must be told to be part of the identity, or not"
 

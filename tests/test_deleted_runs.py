@@ -32,7 +32,7 @@ SETTINGS = {"dims": [2, 4], "trials": 2, "repeats": 1, "lr": [4e-3, 1e-2], "epoc
 @pytest.fixture(autouse=True)
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "ae_sweep.runner.engine.local_engine", lambda _workers: faking(FakeTraining())
+        "ae_sweep.runner.engine.local_engine", lambda *_, **__: faking(FakeTraining())
     )
 
 

@@ -15,6 +15,7 @@ from fakes import FakeTraining, difficulty, sweep_config, trial_config, trial_re
 import ae_sweep
 from ae_sweep import analysis
 from ae_sweep.config import AutoDims, DimQuestion, QuestionKind, first_dims, half_octaves
+from ae_sweep.config.hyperparameters import GOOD_LR
 from ae_sweep.errors import ConfigError, ConflictError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.report import contents
@@ -42,7 +43,7 @@ def run(fake: FakeTraining | None = None, **changes: Any) -> ae_sweep.Sweep:
 
 def by_the_whole_grid(psnr: float) -> int:
     """The smallest dim whose fake training reaches a PSNR."""
-    best = {dim: difficulty(trial_config(latent_dim=dim, lr=4e-3, epochs=2)) for dim in GRID}
+    best = {dim: difficulty(trial_config(latent_dim=dim, lr=GOOD_LR, epochs=2)) for dim in GRID}
     return next(dim for dim, mse in best.items() if -10 * math.log10(mse) >= psnr)
 
 
@@ -53,7 +54,7 @@ def dims_by_search() -> list[int]:
     dims = []
     while chosen := search.next_round():
         for dim in chosen:
-            config = trial_config(latent_dim=dim, lr=4e-3, epochs=2)
+            config = trial_config(latent_dim=dim, lr=GOOD_LR, epochs=2)
             trial = Trial(name="", config=config, role=Role.SEARCH)
             search.take(TrialEnded(trial, Outcome.FINISHED, result=trial_result(config)))
         dims += chosen

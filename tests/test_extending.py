@@ -148,7 +148,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
             indent(PARAMETER_ROW, 4) + "\n{0}",
         ),
         "training/loop.py": (
-            "        return peak * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)\n",
+            "        warmup, descent = self.recipe.warmup, self.recipe.descent\n",
             indent(TRAINER_LINES, 8),
         ),
         "models/registry.py": (

@@ -384,14 +384,14 @@ def test_a_terminal_that_is_gone_is_recognised(monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def faked(
     monkeypatch: pytest.MonkeyPatch, no_probe: None, plain_pictures: None
-) -> Callable[..., list[int | None]]:
+) -> Callable[..., list[int | str | None]]:
     """Have the command line train nothing; return the numbers of workers it asks for."""
 
-    def fake(training: FakeTraining) -> list[int | None]:
-        asked = []
+    def fake(training: FakeTraining) -> list[int | str | None]:
+        asked: list[int | str | None] = []
 
-        def engine(workers: int | None) -> Any:
-            asked.append(workers)
+        def engine(workers: int | None, *, share_cores: bool) -> Any:
+            asked.append("shared" if share_cores else workers)
             return faking(training)
 
         monkeypatch.setattr("ae_sweep.runner.engine.local_engine", engine)
@@ -404,7 +404,7 @@ RUN = ("run", "--dataset", "shapes", "--train-limit", "256", "--dims", "2", "4",
 
 
 def test_the_printed_command_completes_an_interrupted_sweep_with_every_option_it_needs(
-    cli: Callable[..., Any], faked: Callable[..., list[int | None]], tmp_path: Path
+    cli: Callable[..., Any], faked: Callable[..., list[int | str | None]], tmp_path: Path
 ) -> None:
     place = support.fresh_store(tmp_path / "it's a store")
     asked = faked(FakeTraining(interrupt_at=6))
@@ -429,7 +429,7 @@ def test_the_printed_command_completes_an_interrupted_sweep_with_every_option_it
 
 def test_no_command_is_advised_where_nothing_is_stored_yet(
     cli: Callable[..., Any],
-    faked: Callable[..., list[int | None]],
+    faked: Callable[..., list[int | str | None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
@@ -443,7 +443,7 @@ def test_no_command_is_advised_where_nothing_is_stored_yet(
 
 def test_a_sweep_whose_progress_nobody_reads_ends_in_order(
     store: Store,
-    faked: Callable[..., list[int | None]],
+    faked: Callable[..., list[int | str | None]],
     closed: Callable[[str], TextIO],
     capfd: pytest.CaptureFixture[str],
 ) -> None:

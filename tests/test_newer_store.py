@@ -86,6 +86,15 @@ def test_a_sweep_of_an_unknown_setting_is_not_resumed_without_it(
         ae_sweep.plan_sweep("first", resume=True, store=store.root)
 
 
+def test_a_sweep_of_an_unknown_recipe_is_not_resumed_with_another(
+    cli: Callable[..., Any], store: Store
+) -> None:
+    set_config(store, recipe="99")
+    done = cli("run", "--name", "first", "--resume", "--store", str(store.root))
+    assert done.code == 4
+    assert f"stored with recipe '99', which ae-sweep {__version__} does not know" in done.err
+
+
 def test_versions_that_stand_in_for_a_lost_configuration_are_no_settings(
     cli: Callable[..., Any], store: Store
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_sweep_grows_and_keeps_every_point_it_had(
     after = {trial.run_id for trial in trials(store, name)}
     assert after > before
     assert len(after - before) == wanted
+    assert {trial.point.recipe for trial in trials(store, name)} == {"2"}, "that of 0.1.0"
     kept = ("run_id", "test_mse", "val_mse", "lr", "epochs", "seeds", "test_mse_std")
     old, new = stored_frontier(name)["points"], frontier(cli, name, store)["points"]
     grown = {point["run_id"]: point for point in new}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ae_sweep import training
+from ae_sweep.errors import ConfigError
 from ae_sweep.runner.precision_cache import FILE_NAME, remembered_precision
 
 if TYPE_CHECKING:
@@ -39,6 +40,27 @@ def test_the_second_time_nothing_is_measured(calibrate, tmp_path: Path) -> None:
     ] == [BF16] * 3
     assert calibrate.made == 1
     assert [path.name for path in cache.iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_what_the_environment_asks_for_is_taken_and_not_kept(
+    calibrate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("AE_SWEEP_PRECISION", name)
+    chosen = remembered_precision("here", calibrate, cache=tmp_path, announce=print)
+    assert chosen == training.Precision(name, "AE_SWEEP_PRECISION asks for it")
+    assert (calibrate.made, list(tmp_path.iterdir())) == (0, [])
+    for otherwise in ("auto", ""):
+        monkeypatch.setenv("AE_SWEEP_PRECISION", otherwise)
+        assert remembered_precision("here", calibrate, cache=tmp_path, announce=print) == BF16
+
+
+def test_a_precision_that_there_is_none_of_is_refused(
+    calibrate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AE_SWEEP_PRECISION", "fp16")
+    with pytest.raises(ConfigError, match="AE_SWEEP_PRECISION is 'fp16'; it may be fp32, bf16"):
+        remembered_precision("here", calibrate, cache=tmp_path, announce=print)
 
 
 def test_each_setting_is_measured_for_itself(calibrate, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from rich.console import Console
 
 from ae_sweep import data, sweep, training
 from ae_sweep.cli import progress
+from ae_sweep.config import Choices, SearchSpace
+from ae_sweep.config.dims import AutoDims
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import DataError
 from ae_sweep.records import Outcome, Role
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from ae_sweep.sweep import Worker
 
 SPEED = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
+
+
+ONE_POINT = SearchSpace(lr=Choices((4e-3,)), epochs=Choices((4,)))
 
 
 def prepared(**changes: Any) -> SweepSetup:
@@ -79,6 +84,33 @@ def test_auto_tries_powers_of_two_up_to_cores_trials_and_memory(
     assert pool._counts(prepared(devices=("cuda:0",)), trials=99) == [1, 2, 4]
     assert pool._counts(prepared(devices=("cuda:0", "cuda:1")), trials=99) == [2, 4, 8]
     assert pool._counts(prepared(devices=("cuda:0", "cuda:1")), trials=1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "trials", "workers"),
+    [
+        ({}, 15, 4),
+        ({}, 3, 3),
+        ({"most_workers": 2}, 15, 2),
+        ({"most_workers": 0}, 15, 1),
+        ({"devices": ("cuda:0",)}, 15, 1),
+        ({"config": sweep_config(dims=(8,))}, 15, 1),
+        ({"config": sweep_config(method="nested", space=ONE_POINT, trials=1)}, 15, 1),
+        ({"config": sweep_config(auto=AutoDims(), dims=tuple(range(1, 17)))}, 15, 1),
+    ],
+)
+def test_a_long_sweep_shares_the_cores_out_over_its_studies(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], trials: int, workers: int
+) -> None:
+    monkeypatch.setattr(training, "usable_cores", lambda: 4)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    setup = prepared(**{"config": sweep_config(dims=(2, 4, 8, 16, 32)), **changes})
+    assert pool.sharing_workers(setup, trials) == 1  # too little to do
+    monkeypatch.setattr(pool, "WORTH_PROCESSES", 100)
+    assert pool.sharing_workers(setup, trials) == workers
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert pool.sharing_workers(setup, trials) == 1
 
 
 def test_threads_are_shared_out_over_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:

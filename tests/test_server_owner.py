@@ -262,7 +262,7 @@ def test_a_sweep_in_another_directory_is_refused_by_the_command_line(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(
-        "ae_sweep.runner.engine.local_engine", lambda _workers: faking(FakeTraining())
+        "ae_sweep.runner.engine.local_engine", lambda *_, **__: faking(FakeTraining())
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri)
     words = ("run", "--dataset", "shapes", "--train-limit", "256", "--dims", "2", "--name", "r")

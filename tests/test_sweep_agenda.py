@@ -42,24 +42,29 @@ def starts(searches: Sequence[int], *, repeats: int) -> list[Start]:
     ]
 
 
-def plain_choice(waiting: list[Start], running: list[Start]) -> Start | None:
+def plain_choice(waiting: list[Start], running: list[Start], *, in_turn: bool) -> Start | None:
     """Search through all that waits: the rule in its shortest form."""
     busy = {each.condition for each in running}
     searched = {each.condition for each in [*waiting, *running] if each.role is Role.SEARCH}
+    searching = {each.condition for each in running if each.role is Role.SEARCH}
     ready = [s for s in waiting if s.role is Role.SEARCH or s.condition not in searched]
+    if in_turn:
+        ready = [s for s in ready if s.condition not in searching]
     idle = (each for each in ready if each.condition not in busy)
     return next(idle, ready[0] if ready else None)
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
 @pytest.mark.parametrize("seed", range(60))
-def test_it_chooses_what_a_search_through_all_that_waits_would(seed: int) -> None:
+def test_it_chooses_what_a_search_through_all_that_waits_would(seed: int, in_turn: bool) -> None:
     rng = random.Random(seed)
     searches = [rng.randrange(5) for _ in range(rng.randrange(1, 7))]
     waiting = starts(searches, repeats=rng.randrange(4))
-    agenda, running, slots = Agenda(waiting), [], rng.randrange(1, 6)
+    agenda, running = Agenda(waiting, in_turn=in_turn), []
+    slots = rng.randrange(1, 6)
     while waiting or running:
         while len(running) < slots:
-            expected = plain_choice(waiting, running)
+            expected = plain_choice(waiting, running, in_turn=in_turn)
             assert agenda.take() == expected
             if expected is None:
                 break

@@ -18,6 +18,7 @@ from ae_sweep.config import (
     first_dims,
     half_octaves,
 )
+from ae_sweep.config.hyperparameters import GOOD_LR
 from ae_sweep.records import Outcome, Role, TrialIdentity, TrialRecord
 from ae_sweep.sweep import DimSearch, Trial, TrialEnded, dims_at_once
 
@@ -61,13 +62,13 @@ def record(config: TrialConfig, *, role: Role = Role.SEARCH, **changes: Any) -> 
 
 
 def of_dim(dim: int) -> TrialRecord:
-    return record(trial_config(latent_dim=dim))
+    return record(trial_config(latent_dim=dim, lr=GOOD_LR))
 
 
 def train(search: DimSearch, dims: Iterable[int], *, failing: Iterable[int] = ()) -> None:
     """Tell a search of the only training of each dim."""
     for dim in dims:
-        config = trial_config(latent_dim=dim)
+        config = trial_config(latent_dim=dim, lr=GOOD_LR)
         trial = Trial(name=f"d={dim} trial 0", config=config, role=Role.SEARCH)
         if dim in failing:
             search.take(TrialEnded(trial, Outcome.FAILED, reason="out of memory"))

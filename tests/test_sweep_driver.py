@@ -144,7 +144,7 @@ def test_repeats_train_the_best_of_each_dim_with_the_seeds_that_follow(storage: 
     repeats = [log for log in tracker.logs if log.role is Role.REPEAT]
     assert {
         (log.config.hyperparameters.lr, log.config.hyperparameters.epochs) for log in repeats
-    } == {(4e-3, 4)}
+    } == {(1e-2, 4)}
     assert [(log.config.latent_dim, log.config.seed) for log in repeats] == [
         (dim, seed) for seed in (11, 12, 13) for dim in (2, 8)
     ]
@@ -253,7 +253,7 @@ def test_dims_trials_and_repeats_grow_without_training_anything_again(storage: A
 
 def diverge(config: TrialConfig) -> Exception | None:
     return (
-        TrainingDivergedError("loss nan at step 7") if config.hyperparameters.lr == 4e-3 else None
+        TrainingDivergedError("loss nan at step 7") if config.hyperparameters.lr == 1e-2 else None
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from driver_support import CONTINUOUS, finished, states, suggestions
@@ -156,6 +156,24 @@ def test_only_finished_trials_decide_what_the_median_pruner_stops(storage: Any) 
     assert tracker.outcomes() == [Outcome.FINISHED] * 3, "all ran together: none had finished"
 
 
+@pytest.mark.parametrize("pruner", ["median", "none"])
+def test_in_turn_any_number_of_workers_searches_as_one_does_and_the_widest_begin(
+    storage: Any, pruner: Literal["median", "none"]
+) -> None:
+    searched, first = [], []
+    for slots in (1, 2, 5):
+        training, tracker = FakeTraining(), FakeTracker()
+        config = sweep_config(
+            name=f"of-{slots}", dims=(2, 8, 32), trials=5, repeats=1, pruner=pruner
+        )
+        worker = FakeWorker(training, slots=slots, seed=slots)
+        run_sweep(None, config, training=training, tracker=tracker, worker=worker, in_turn=True)
+        searched.append({(log.config, log.outcome) for log in tracker.logs})
+        first.append(tracker.logs[0].config.latent_dim)
+    assert searched[0] == searched[1] == searched[2]
+    assert first == [2, 32, 32]
+
+
 def test_tpe_keeps_away_from_running_trials_only_where_there_are_some(
     storage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,8 +281,8 @@ def test_a_sweep_interrupted_with_two_running_is_completed_by_any_number_of_work
         assert [len(slots) for slots in suggestions(storage).values()] == [6, 6]
         best = [log.config for log in tracker.logs if log.role is Role.REPEAT]
         assert {(config.latent_dim, str(config.hyperparameters)) for config in best} == {
-            (2, "lr 0.004, 4 epochs"),
-            (8, "lr 0.004, 4 epochs"),
+            (2, "lr 0.01, 4 epochs"),
+            (8, "lr 0.01, 4 epochs"),
         }
 
 

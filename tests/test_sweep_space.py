@@ -48,9 +48,9 @@ def test_choices_are_categorical_and_a_range_of_lr_is_log_uniform() -> None:
     ("lr", "expected"),
     [
         (Choices((1e-3,)), 1e-3),
-        (Choices((1e-4, 3e-3, 1e-2)), 3e-3),
+        (Choices((1e-4, 6e-3, 2e-2)), 6e-3),
         (Choices((1e-3, 1e-2)), 1e-2),
-        (Choices((0.002, 0.0081)), 0.002),
+        (Choices((0.004, 0.0162)), 0.004),
         (Range(1e-3, 1e-2), GOOD_LR),
         (Range(1e-5, 1e-3), 1e-3),
         (Range(1e-2, 1.0), 1e-2),

@@ -47,7 +47,7 @@ def test_the_first_trial_is_the_known_good_configuration(
     in_memory: None, path: Path, sampler: str
 ) -> None:
     study = open_one(path, sampler=sampler)
-    assert study.ask(0).params == Hyperparameters(lr=4e-3, epochs=4)
+    assert study.ask(0).params == Hyperparameters(lr=1e-2, epochs=4)
 
 
 def test_a_study_reads_the_same_with_plain_optuna(path: Path) -> None:

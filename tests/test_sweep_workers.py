@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ from sweep_support import (
     resume,
     stored,
 )
+
+from ae_sweep import training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +59,28 @@ def test_two_workers_come_to_what_one_does_to_the_last_digit(
     assert "Traceback" not in done.err
     shown = process("frontier", "small", "--store", "store", cwd=undisturbed_conv.parent)
     assert done.out == shown.out
+
+
+SHORT_SWEEPS_SHARE = """
+from ae_sweep.runner import workers
+from ae_sweep.cli.app import main
+workers.WORTH_PROCESSES = 1
+main()
+"""
+
+
+@pytest.mark.skipif(training.usable_cores() < 2, reason="there is nothing to share")
+def test_by_default_studies_share_the_cores_and_come_to_the_same(
+    process: Callable[..., Done], undisturbed_conv: Path, tmp_path: Path
+) -> None:
+    command = (sys.executable, "-c", SHORT_SWEEPS_SHARE)
+    done = process("run", *CONV, cwd=tmp_path, command=command, changes={"OMP_NUM_THREADS": ""})
+    assert done.code == 0, done.err
+    assert re.search(r"workers  2 processes of \d+ threads?, a trial in each\n", done.err)
+    starts = [done.err.index(f"\nd={dim} trial 0: lr") for dim in (2, 4)]
+    assert max(starts) < done.err.index(": epoch"), "both run before the first validates"
+    if "processes of 1 thread," in done.err:
+        assert stored(tmp_path / "store") == stored(undisturbed_conv)
 
 
 def _workers(pid: int) -> list[int]:

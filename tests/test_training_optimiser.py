@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from ae_sweep import models, training
-from ae_sweep.training.optimiser import MuonAndAdam, orthogonalise
+from ae_sweep.models.factored import FactoredLinear
+from ae_sweep.training.optimiser import MuonAndAdam, orthogonal_factor, orthogonalise
 
 
 def taken(latent_dim: int) -> set[str]:
@@ -23,9 +24,9 @@ LINEAR = {"encoder.10.weight", "decoder.0.weight"}
 
 @pytest.mark.parametrize(
     ("latent_dim", "expected"),
-    [(2, HIDDEN), (15, HIDDEN), (16, HIDDEN | LINEAR), (256, HIDDEN | LINEAR), (257, HIDDEN)],
+    [(2, HIDDEN), (15, HIDDEN), (16, HIDDEN | LINEAR), (257, HIDDEN | LINEAR)],
 )
-def test_muon_takes_hidden_convolutions_and_linear_layers_of_middling_width(
+def test_muon_takes_hidden_convolutions_and_linear_layers_that_are_not_narrow(
     latent_dim: int, expected: set[str]
 ) -> None:
     assert taken(latent_dim) == expected
@@ -62,6 +63,62 @@ def test_a_matrix_of_few_directions_stays_finite() -> None:
 
 def test_orthogonalising_nothing_gives_nothing() -> None:
     assert not orthogonalise(torch.zeros(16, 20)).any()
+
+
+def test_a_product_is_orthogonalised_in_its_factors_as_it_is_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    left_BR, right_BS = (
+        torch.randn(12, 20, generator=generator),
+        torch.randn(12, 50, generator=generator),
+    )
+    for size in (1e-12, 1e4):
+        levelled = left_BR.T @ orthogonal_factor(size * left_BR, right_BS) * size
+        assert torch.allclose(levelled, orthogonalise(left_BR.T @ right_BS), atol=2e-3)
+    assert not orthogonal_factor(torch.zeros(4, 20), torch.zeros(4, 50)).any()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_wide_layer_learns_by_the_factors_of_its_gradient(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = FactoredLinear(300, 280, bias=bias)
+    target_RS = torch.randn(280, 300) / 300**0.5
+    optimiser = MuonAndAdam(nn.Sequential(layer), training.RECIPE)
+    errors = []
+    for step in range(60):
+        x_BS = torch.randn(200, 300)  # in two parts
+        loss = (layer(x_BS) - x_BS @ target_RS.T).square().mean()
+        loss.backward()
+        assert layer.weight.grad is None
+        optimiser.step(6e-3 * (1 - step / 60))
+        assert not layer.factors
+        errors.append(loss.item())
+    assert errors[-1] < errors[0] / 10
+
+
+def test_the_recipe_of_version_0_1_0_leaves_wide_layers_to_adam() -> None:
+    layer = FactoredLinear(300, 280)
+    optimiser = MuonAndAdam(nn.Sequential(layer), training.RECIPES["2"])
+    assert optimiser.matrices == []
+    assert not layer.keeps_factors
+
+
+def test_a_wide_layers_momentum_is_kept_and_loaded() -> None:
+    states = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        layer = FactoredLinear(300, 280)
+        optimiser = MuonAndAdam(nn.Sequential(layer), training.RECIPE)
+        states.append((layer, optimiser))
+    (layer, optimiser), (other, others) = states
+    x_BS = torch.randn(8, 300)
+    layer(x_BS).square().mean().backward()
+    optimiser.step(1e-3)
+    others.load_state_tensors(optimiser.state_tensors())
+    other.load_state_dict(layer.state_dict())
+    for each, its in states:
+        each(x_BS).square().mean().backward()
+        its.step(1e-3)
+    assert torch.equal(layer.weight, other.weight)
 
 
 def test_a_step_moves_a_matrix_by_the_learning_rate_whatever_the_gradients_size() -> None:

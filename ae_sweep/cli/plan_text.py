@@ -112,9 +112,10 @@ def _workers_lines(engine: Engine) -> list[str]:
         return [f"workers  {described}; their speed was measured together"]
     if engine.workers == 1:
         return []
-    return [
-        f"workers  {engine.workers} processes, a trial in each; their speed was measured together"
-    ]
+    together = getattr(engine, "measured_together", False)
+    each = counted(engine.threads, "thread")
+    measured = "; their speed was measured together" if together else ""
+    return [f"workers  {engine.workers} processes of {each}, a trial in each{measured}"]
 
 
 def _runs_elsewhere(store: Store) -> str:

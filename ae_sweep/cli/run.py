@@ -167,7 +167,8 @@ def run(
             metavar="N|auto",
             help="Train N trials at a time, each in a process with its share of the cores, or as "
             "many as a short measurement finds best, or as a cluster holds. On a CPU, the number "
-            "of threads decides the last digits of a result. [default: 1; auto with --cluster]",
+            "of threads decides the last digits of a result. [default: on a CPU, for a long sweep "
+            "one trial of as many studies as there are cores, else 1; auto with --cluster]",
         ),
     ] = None,
     cluster: Annotated[
@@ -293,6 +294,7 @@ def run(
         data_dir=files,
         device=device,
         workers=wanted,
+        share_cores=workers is None and asked is None,
         cluster=asked,
         image_memory=image_memory,
     )

@@ -36,11 +36,14 @@ from ae_sweep.config.model import (
 )
 from ae_sweep.config.space import Domain, SearchSpace
 from ae_sweep.config.sweep import (
+    CURRENT_RECIPE,
     DEFAULT_RETRIES,
     MEMORY_NAME,
     NAME_PATTERN,
+    UNWRITTEN_RECIPE,
     MethodName,
     PrunerName,
+    RecipeVersion,
     SamplerName,
     SweepConfig,
     TrialConfig,
@@ -65,6 +68,7 @@ from ae_sweep.config.values import (
 __all__ = [
     "AUTO",
     "AUTO_SETTINGS",
+    "CURRENT_RECIPE",
     "DEFAULT_RETRIES",
     "IMAGE_OPTIONS",
     "MAX_COUNT",
@@ -75,6 +79,7 @@ __all__ = [
     "MODEL_SETTINGS",
     "NAME_PATTERN",
     "PARAMETERS",
+    "UNWRITTEN_RECIPE",
     "AutoDims",
     "Choices",
     "Colour",
@@ -91,6 +96,7 @@ __all__ = [
     "PrunerName",
     "QuestionKind",
     "Range",
+    "RecipeVersion",
     "SamplerName",
     "SearchSpace",
     "SettingOption",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 KINDS: Mapping[str, type[int] | type[float]] = {"int": int, "float": float}
-GOOD_LR = 4e-3
+GOOD_LR = 8e-3
 """A learning rate that trains every latent_dim well with the recipe (docs/LOG.md)."""
 ROW = "parameter"
 """Key of a row among the metadata of a field."""

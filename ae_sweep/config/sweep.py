@@ -35,6 +35,11 @@ whether it is the same sweep."""
 
 DEFAULT_RETRIES = 2
 
+RecipeVersion = Literal["2", "3"]
+CURRENT_RECIPE: RecipeVersion = "3"
+UNWRITTEN_RECIPE: RecipeVersion = "2"
+"""Of sweeps that were stored when there was no other."""
+
 MEMORY_NAME = "array"
 """Names such images where results are shown."""
 
@@ -102,6 +107,8 @@ class SweepConfig:
     """Whether each dim has trainings of its own, or one nested network is trained for all."""
     auto: AutoDims | None = None
     """How dims are chosen among ``dims`` while the sweep runs; None measures all of them."""
+    recipe: RecipeVersion = CURRENT_RECIPE
+    """How trials are trained, apart from all this; a resumed sweep keeps the one it began with."""
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
@@ -132,6 +139,7 @@ class SweepConfig:
         _check_one_of("sampler", self.sampler, get_args(SamplerName))
         _check_one_of("pruner", self.pruner, get_args(PrunerName))
         _check_one_of("method", self.method, get_args(MethodName))
+        _check_one_of("recipe", self.recipe, get_args(RecipeVersion))
         if self.method == "nested" and self.space.size != 1:
             raise ConfigError(
                 "the nested method trains all dims at once, so that none can have hyperparameters "
@@ -182,9 +190,10 @@ class SweepConfig:
     def identity(self) -> dict[str, str]:
         """Return what may not change under one name, as texts.
 
-        Own images are identified by the data set's digest alone, wherever they lie.
+        Own images are identified by the data set's digest alone, wherever they lie. The recipe is
+        missing: its name in an identity depends on more.
         """
-        left_out = {"name", *MAY_GROW, *(setting.name for setting in self.settings)}
+        left_out = {"name", "recipe", *MAY_GROW, *(setting.name for setting in self.settings)}
         left_out |= self.images.written.keys() | ({"dataset"} if self.own_images else set())
         return {key: text for key, text in as_flat_dict(self).items() if key not in left_out}
 
@@ -253,6 +262,8 @@ def as_flat_dict(config: SweepConfig) -> dict[str, str]:
     settings: tuple[ModelSetting, ...] = flat.pop("settings")
     flat |= {setting.name: setting for setting in settings}
     flat |= config.space.written
+    if config.recipe == UNWRITTEN_RECIPE:
+        flat.pop("recipe")
     auto: AutoDims | None = flat.pop("auto")
     flat |= {} if auto is None else auto.written
     flat["dims"] = " ".join(map(str, config.dims if auto is None else (AUTO, *config.dims)))

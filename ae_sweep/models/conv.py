@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ae_sweep.errors import ConfigError
 from ae_sweep.models.autoencoder import Autoencoder, ImageShape
+from ae_sweep.models.factored import FactoredLinear
 from ae_sweep.models.narrow import NarrowConv2d
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def conv_encoder(*, outputs: int, image_shape: ImageShape) -> nn.Sequential:
         ),
         *_convolution(widths[-1], WIDTHS[-1], stride=1),
         _Flatten(),
-        nn.Linear(math.prod(_core(sizes)), outputs),
+        FactoredLinear(math.prod(_core(sizes)), outputs),
     )
 
 
@@ -84,7 +85,7 @@ def conv_decoder(*, inputs: int, image_shape: ImageShape) -> nn.Sequential:
     widths = _widths(len(sizes) - 1)
     core = _core(sizes)
     return nn.Sequential(
-        nn.Linear(inputs, math.prod(core)),
+        FactoredLinear(inputs, math.prod(core)),
         nn.Unflatten(1, core),
         *_layers(
             _transposed_convolution(channels_in, channels_out, size=size)

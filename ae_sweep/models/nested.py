@@ -19,6 +19,7 @@ from torch.nn.functional import linear
 from ae_sweep.errors import ConfigError
 from ae_sweep.models import registry
 from ae_sweep.models.autoencoder import Autoencoder
+from ae_sweep.models.factored import FactoredLinear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,8 +159,9 @@ def _parts(model: Autoencoder, *, name: str) -> _Parts:
 
 
 def _is_linear(layer: nn.Module | None) -> TypeGuard[nn.Linear]:
-    # No subclass: it may compute something else from its weight.
-    return type(layer) is nn.Linear and layer.bias is not None
+    # No other subclass: it may compute something else from its weight.
+    plain = type(layer) is nn.Linear or type(layer) is FactoredLinear
+    return plain and isinstance(layer, nn.Linear) and layer.bias is not None
 
 
 Structure: TypeAlias = "dict[str, object]"

@@ -84,7 +84,7 @@ def setup_section(opened: Sweep) -> Section:
 def _command(config: Mapping[str, str]) -> str:
     """Write the call that runs such a sweep under another name, one option per line."""
     lines = ["ae-sweep run"]
-    left_out = {"name"}
+    left_out = {"name", "recipe"}  # a new sweep has the recipe of its version
     if config.get("sampler") == "grid":
         left_out.add("trials")  # it has as many as it has points
     # What is not an option was written by another program.

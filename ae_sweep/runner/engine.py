@@ -13,6 +13,8 @@ from ae_sweep.runner.workers import (
     fastest_threads,
     measured_inline,
     measured_pool,
+    measured_sharing,
+    sharing_workers,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ EngineFactory: TypeAlias = Callable[["SweepSetup", int, Announce], Engine]
 announce measurements."""
 
 
-def local_engine(workers: int | None) -> EngineFactory:
+def local_engine(workers: int | None, *, share_cores: bool = False) -> EngineFactory:
     """Return the factory of an engine on this machine.
 
     Parameters
@@ -58,14 +60,19 @@ def local_engine(workers: int | None) -> EngineFactory:
     workers
         Trials at a time: one in this process, more in a process each; None takes as many as a
         short measurement finds best.
+    share_cores
+        Whether to train trials of several dims at a time instead, where that is worth it.
     """
-    return partial(_local_engine, workers)
+    return partial(_local_engine, workers, share_cores)
 
 
 def _local_engine(
-    wanted: int | None, setup: SweepSetup, trials: int, announce: Announce
+    wanted: int | None, share_cores: bool, setup: SweepSetup, trials: int, announce: Announce
 ) -> InlineEngine | WorkerPool:
     announce("measuring the speed of a few training steps")
+    sharing = sharing_workers(setup, trials) if share_cores else 1
+    if sharing > 1:
+        return measured_sharing(setup, sharing)
     threads = fastest_threads(setup, announce) if trials else training.threads_per_worker(1)
     if wanted == 1 or trials <= 1:
         return measured_inline(setup, threads=threads)

@@ -151,7 +151,14 @@ def execute(
             # Of its own number, since fewer may run for want of trials.
             workers = request.workers or estimate.engine.workers
             events = _train(
-                estimate, writer, check, trials, workers=workers, shield=shield, announce=announce
+                estimate,
+                writer,
+                check,
+                trials,
+                workers=workers,
+                in_turn=request.share_cores,
+                shield=shield,
+                announce=announce,
             )
             yield from _noting_failures(events, reasons)
             check()
@@ -218,6 +225,7 @@ def _train(
     trials: Sequence[TrialRecord],
     *,
     workers: int,
+    in_turn: bool,
     shield: Shield,
     announce: Announce,
 ) -> Generator[SweepEvent, None, None]:
@@ -249,6 +257,7 @@ def _train(
             shield=shield,
             guard=check,
             forget=None if checkpoints is None else checkpoints.forget,
+            in_turn=in_turn,
             more=partial(further_studies, search, family, config),
         )
         with contextlib.closing(driver.run()) as events:

@@ -28,7 +28,8 @@ def remembered_precision(
 ) -> training.Precision:
     """Choose the precision as this machine chose it before, or calibrate and keep the answer.
 
-    A file that cannot be read is written anew; one that cannot be written is ignored.
+    A file that cannot be read is written anew; one that cannot be written is ignored. What the
+    environment asks for is taken as it is, and not kept.
 
     Parameters
     ----------
@@ -40,7 +41,15 @@ def remembered_precision(
         The directory that keeps it.
     announce
         Called with a line before a measurement.
+
+    Raises
+    ------
+    ConfigError
+        If the environment asks for a precision that there is none of.
     """
+    asked = training.asked_precision()
+    if asked is not None:
+        return asked
     path = cache / FILE_NAME
     known = _read(path)
     entry = known.get(setting)

@@ -46,6 +46,8 @@ class SweepRequest:
     device: str = DEFAULT_DEVICE
     workers: int | None = 1
     """Trials at a time; None takes as many as a measurement finds best, or a cluster holds."""
+    share_cores: bool = False
+    """Whether trials of several studies may share the cores, with ``workers`` at its default."""
     cluster: ClusterConfig | None = None
     """Trains the trials; None is this machine."""
     engine: EngineFactory | None = None
@@ -64,7 +66,7 @@ class SweepRequest:
         """Return what makes the engine."""
         from ae_sweep.runner.engine import local_engine
 
-        return self.engine or local_engine(self.workers)
+        return self.engine or local_engine(self.workers, share_cores=self.share_cores)
 
     @property
     def image_bytes(self) -> int | None:
@@ -96,7 +98,10 @@ class SweepRequest:
     def resume_command(self) -> str:
         """Return the command that completes the sweep after an interruption."""
         words = ["ae-sweep", "run", "--name", self.config.name, "--resume"]
-        for name, value in self._not_stored.items():
+        given = self._not_stored
+        if self.workers == 1 and not self.share_cores and self.config.method == "separate":
+            given = {**given, "workers": 1}  # the command's default shares the cores
+        for name, value in given.items():
             words += [option_name(name), value if isinstance(value, str) else f"{value:g}"]
         return f"{shlex.join(words)}{self.store.option}"
 
@@ -129,6 +134,7 @@ def make_request(
     data_dir: Path | None = None,
     device: str = DEFAULT_DEVICE,
     workers: int | None = 1,
+    share_cores: bool = False,
     cluster: ClusterConfig | None = None,
     engine: EngineFactory | None = None,
     image_memory: float | None = None,
@@ -147,6 +153,8 @@ def make_request(
         Called with a line where a setting has no effect, or a process has ended without its sweep.
     take_over
         Whether the sweep may be taken from a process on another machine, which cannot be asked.
+    share_cores
+        Whether trials of several studies may share the cores, where ``workers`` was not given.
     cluster
         Trains the trials; None is this machine.
     image_memory
@@ -196,6 +204,7 @@ def make_request(
         data_dir=data_dir,
         device=device,
         workers=workers,
+        share_cores=share_cores,
         cluster=cluster,
         engine=engine,
         image_memory=image_memory,

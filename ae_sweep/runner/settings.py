@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ae_sweep.config import (
     AUTO,
     AUTO_SETTINGS,
+    CURRENT_RECIPE,
     DEFAULT_RETRIES,
     IMAGE_OPTIONS,
     MODEL_SETTINGS,
     PARAMETERS,
+    UNWRITTEN_RECIPE,
     AutoDims,
     DimQuestion,
     ImageOptions,
     ModelSetting,
     QuestionKind,
+    RecipeVersion,
     SearchSpace,
     SweepConfig,
     names_own_images,
@@ -118,6 +121,7 @@ def make_config(
         pruner=cast("PrunerName", texts["pruner"]),
         method=cast("MethodName", texts["method"]),
         auto=_auto(texts, name) if dims.auto else None,
+        recipe=_recipe(name, stored),
     )
     if not dims.auto:
         _refuse_auto_settings(given)
@@ -197,7 +201,7 @@ def _refuse_auto_settings(given: Mapping[str, Any]) -> None:
 
 def _check_known(name: str, stored: Mapping[str, str], settings: tuple[ModelSetting, ...]) -> None:
     """Refuse stored settings that this version would leave out of what it trains."""
-    known = {"name", *DEFAULTS, *IMAGE_OPTIONS, *MODEL_SETTINGS}
+    known = {"name", "recipe", *DEFAULTS, *IMAGE_OPTIONS, *MODEL_SETTINGS}
     known |= {setting.name for setting in settings}
     unknown = sorted(
         each
@@ -211,6 +215,20 @@ def _check_known(name: str, stored: Mapping[str, str], settings: tuple[ModelSett
             f"{__version__} does not know: a newer version began it; upgrade ae-sweep to resume "
             "it, or choose another --name"
         )
+
+
+def _recipe(name: str, stored: Mapping[str, str]) -> RecipeVersion:
+    """Return the recipe of a new sweep, or the one that a stored sweep began with."""
+    if not stored:
+        return CURRENT_RECIPE
+    version = stored.get("recipe", UNWRITTEN_RECIPE)
+    if version not in get_args(RecipeVersion):
+        raise ConflictError(
+            f"the sweep {name} is stored with recipe {shorten(version)}, which ae-sweep "
+            f"{__version__} does not know: a newer version began it; upgrade ae-sweep to resume "
+            "it, or choose another --name"
+        )
+    return cast("RecipeVersion", version)
 
 
 def _whole(option: str, texts: Mapping[str, str], name: str) -> int:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ae_sweep import sweep, training
+from ae_sweep.config import bounds
 from ae_sweep.config.parsing import MAX_WORKERS
 from ae_sweep.isolation import threads_are_set
 from ae_sweep.runner.worker_process import Probe, open_probe, open_training
@@ -24,6 +25,9 @@ WORTH = 1.05
 ROUNDS = 2
 """Measurements of a number of workers; the better one counts, as noise only makes slower."""
 WORKERS_PER_GPU = (1, 2, 4)
+WORTH_PROCESSES = 500_000
+"""Images to train on, all epochs of all trials together, from which several processes gain more
+than they take to start."""
 PATIENCE = 20
 """How many times as long as measured a worker may be silent before it is taken to hang: other
 programs on the machine may slow it down, and a timing is never off by that much."""
@@ -55,6 +59,7 @@ class InlineEngine:
                 setup.images,
                 dims=setup.config.dims,
                 precision=setup.precision,
+                recipe=setup.recipe,
                 checkpoints=setup.checkpoints,
             )
         else:
@@ -62,6 +67,7 @@ class InlineEngine:
                 training.train,
                 images=setup.images,
                 precision=setup.precision,
+                recipe=setup.recipe,
                 checkpoints=setup.checkpoints,
             )
         computing = contextlib.ExitStack()
@@ -76,9 +82,11 @@ class WorkerPool:
     setup: SweepSetup
     workers: int
     speeds: Mapping[int, training.Speed]
-    """Speed of one worker by latent_dim, measured while all of them were at work."""
+    """Speed of one worker by latent_dim."""
     threads: int
     """Threads of one trial."""
+    measured_together: bool = True
+    """Whether all workers were at work when their speed was measured."""
 
     def parameters(self) -> dict[str, str | int]:
         """Return the run parameters that affect rounding: threads and devices."""
@@ -143,6 +151,35 @@ def measured_inline(setup: SweepSetup, *, threads: int) -> InlineEngine:
     """Measure the speed of this process, with some threads, by a few training steps."""
     with training.computing_with(threads):
         return InlineEngine(setup=setup, speeds=speeds_by_dim(setup, setup.speed), threads=threads)
+
+
+def sharing_workers(setup: SweepSetup, trials: int) -> int:
+    """Return how many trials are trained at a time where the user has not said.
+
+    Threads of one training wait for each other, and trainings do not. So the cores are shared out
+    over as many studies as there are, if there is enough to do. The number depends on nothing that
+    is measured, so that a machine takes the same each time; 1 on a GPU, and where a number of
+    threads was asked for.
+    """
+    config = setup.config
+    alone = config.method == "nested" or config.auto is not None or threads_are_set()
+    if alone or not setup.on_cpu:
+        return 1
+    longest = int(max(bounds(config.space["epochs"])))
+    if trials * longest * setup.card.train_images < WORTH_PROCESSES:
+        return 1
+    studies = min(trials, len(config.conditions))
+    return max(1, min(training.usable_cores(), studies, setup.most_workers))
+
+
+def measured_sharing(setup: SweepSetup, workers: int) -> WorkerPool:
+    """Measure a training with its share of the cores, in this process."""
+    threads = training.threads_per_worker(workers)
+    with training.computing_with(threads):
+        speeds = speeds_by_dim(setup, setup.speed)
+    return WorkerPool(
+        setup=setup, workers=workers, speeds=speeds, threads=threads, measured_together=False
+    )
 
 
 def measured_pool(

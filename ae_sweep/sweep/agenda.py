@@ -54,9 +54,13 @@ class Agenda(Generic[W]):
     ----------
     wanted
         In the order in which they are to begin; of each condition, searches before repeats.
+    in_turn
+        Whether the searches of a condition run one after the other, so that what its study
+        suggests and prunes does not depend on how many run at a time.
     """
 
-    def __init__(self, wanted: Iterable[W]) -> None:
+    def __init__(self, wanted: Iterable[W], *, in_turn: bool = False) -> None:
+        self._in_turn = in_turn
         self._lines: dict[Condition, _Line[W]] = {}
         self._idle: list[tuple[int, Condition]] = []
         self._busy: list[tuple[int, Condition]] = []
@@ -121,6 +125,6 @@ class Agenda(Generic[W]):
         if not line.waiting:
             return False
         _, first = line.waiting[0]
-        if first.role is not Role.SEARCH and line.searching:
+        if line.searching and (self._in_turn or first.role is not Role.SEARCH):
             return False
         return heap is (self._busy if line.running else self._idle)

@@ -121,6 +121,8 @@ class Driver:
         Called before anything is written: raises if this process is to write nothing more.
     forget
         Called with each trial that has ended and is not to go on from where it was.
+    in_turn
+        Whether the searches of a study run one after the other, with as many workers as there are.
     more
         Called when all trainings of the studies have ended, and has all events by then: returns
         the studies that come next, none at the end of the sweep.
@@ -136,10 +138,12 @@ class Driver:
         shield: Shield = nullcontext,
         guard: Callable[[], None] = lambda: None,
         forget: Callable[[TrialConfig], None] | None = None,
+        in_turn: bool = False,
         more: Callable[[], Sequence[ConditionStudy]] = lambda: (),
     ) -> None:
         self._config = config
         self._more = more
+        self._in_turn = in_turn
         self._forget = forget
         self._studies = studies
         self._worker = worker
@@ -158,7 +162,8 @@ class Driver:
         try:
             studies = self._studies or self._further()
             while studies:
-                self._agenda = Agenda([*self._search(studies), *self._repeats(studies)])
+                wanted = [*self._search(studies), *self._repeats(studies)]
+                self._agenda = Agenda(wanted, in_turn=self._in_turn)
                 yield from self._run()
                 studies = self._further()
         except BaseException:
@@ -175,6 +180,9 @@ class Driver:
 
     def _search(self, studies: Sequence[ConditionStudy]) -> Iterator[_Start]:
         """Give the open slots in rounds over the studies, so that a curve is there early."""
+        if self._in_turn and self._worker.slots > 1:
+            # The trials of the widest take longest, and nothing is to wait for them at the end.
+            studies = studies[::-1]
         rounds = itertools.zip_longest(*(study.open_slots() for study in studies))
         for slots in rounds:
             for study, slot in zip(studies, slots, strict=True):

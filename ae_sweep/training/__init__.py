@@ -22,8 +22,14 @@ from ae_sweep.training.nested import (
     nested_network_seconds,
     nested_trial_seconds,
 )
-from ae_sweep.training.precision import FP32, Precision, choose_precision, why_no_bf16
-from ae_sweep.training.recipe import RECIPE, Recipe, recipe_name
+from ae_sweep.training.precision import (
+    FP32,
+    Precision,
+    asked_precision,
+    choose_precision,
+    why_no_bf16,
+)
+from ae_sweep.training.recipe import RECIPE, RECIPES, Recipe, recipe_name
 from ae_sweep.training.smallest import check_batch
 from ae_sweep.training.speed import (
     Speed,
@@ -39,6 +45,7 @@ __all__ = [
     "FINE_TUNING_EPOCHS",
     "FP32",
     "RECIPE",
+    "RECIPES",
     "Checkpoints",
     "DeviceImages",
     "NestedTrainings",
@@ -49,6 +56,7 @@ __all__ = [
     "Training",
     "activation_bytes",
     "alike_devices",
+    "asked_precision",
     "available_devices",
     "between",
     "check_batch",

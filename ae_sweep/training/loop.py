@@ -300,7 +300,8 @@ class TrainingLoop(ABC):
 
     def _learning_rate(self, step: int) -> float:
         peak = self.config.hyperparameters.lr
-        return peak * lr_factor(step / self.total_steps, warmup=self.recipe.warmup)
+        warmup, descent = self.recipe.warmup, self.recipe.descent
+        return peak * lr_factor(step / self.total_steps, warmup=warmup, descent=descent)
 
     def _measured(self, model: Autoencoder) -> Validation:
         """Measure a model on the validation images."""

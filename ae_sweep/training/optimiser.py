@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ae_sweep.models.factored import FactoredLinear
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -21,8 +23,11 @@ NEWTON_SCHULZ_STEPS = 5
 MIN_CHANNELS = 16
 """Of a weight that Muon takes, in and out: with fewer, Adam learned better (docs/LOG.md)."""
 MAX_SHORT_SIDE = 256
-"""Of a matrix that Muon takes: its work grows with the square of the shorter side, and at 1,024 it
-would cost several times the rest of a step."""
+"""Of a matrix that Muon takes as a whole: its work grows with the square of that side, and at 1,024
+it would cost several times the rest of a step."""
+
+MOST_SAMPLES = 128
+"""Of a batch, in one iteration on factors; of a larger batch, parts are averaged."""
 
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
 """torch's names."""
@@ -33,7 +38,8 @@ class MuonAndAdam:
 
     Muon steps along the momentum with all its singular values set to about 1, so that rare
     directions learn as fast as common ones. It takes the linear layers and the convolutions between
-    16 channels and more; Adam takes biases, BatchNorm, what is narrower, and what is too wide.
+    16 channels and more; of wider ones than 256, the layers that keep the factors of their
+    gradients. Adam takes biases, BatchNorm and the rest.
 
     Parameters
     ----------
@@ -50,10 +56,15 @@ class MuonAndAdam:
     def __init__(self, model: nn.Module, recipe: Recipe, *, weight_decay: float = 0.0) -> None:
         self.recipe = recipe
         self.weight_decay = weight_decay
-        self.matrices = [_Matrix(weight) for weight in _muon_weights(model)]
+        wide = _wide_layers(model) if recipe.wide_in_factors else ()
+        self.matrices: list[_Matrix | _WideMatrix] = [
+            *(_Matrix(weight) for weight in _muon_weights(model)),
+            *(_WideMatrix(layer) for layer in wide),
+        ]
         taken = {id(matrix.weight) for matrix in self.matrices}
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
-        self.adam = torch.optim.Adam(rest, betas=recipe.betas, fused=True)
+        # As a group: a model may have nothing that Muon does not take.
+        self.adam = torch.optim.Adam([{"params": rest}], betas=recipe.betas, fused=True)
         self.trained = [*rest, *(matrix.weight for matrix in self.matrices)]
         self.decayed = [parameter for parameter in self.trained if parameter.ndim > 1]
 
@@ -155,6 +166,41 @@ class _Matrix:
         )
 
 
+class _WideMatrix:
+    """The weight of a layer that is too wide for Muon as a whole, with its momentum.
+
+    The gradient of each batch is orthogonalised in its factors, and then averaged: the other way
+    round the average has all directions, and there are no factors of few.
+    """
+
+    def __init__(self, layer: FactoredLinear) -> None:
+        layer.keeps_factors = True
+        self.weight, self._factors = layer.weight, layer.factors
+        self.momentum = torch.zeros_like(self.weight)
+
+    def step(self, lr: float, *, momentum: float) -> None:
+        """Step along the momentum, as long as if a batch had all directions."""
+        if not self._factors:
+            return
+        left_BR, right_BS = (torch.cat(each) for each in zip(*self._factors, strict=True))
+        self._factors.clear()
+        left_BR, right_BS = left_BR.float(), right_BS.float()
+        parts = len(left_BR.split(MOST_SAMPLES))
+        levelled_BS = torch.cat(
+            [
+                orthogonal_factor(left, right)
+                for left, right in zip(
+                    left_BR.tensor_split(parts), right_BS.tensor_split(parts), strict=True
+                )
+            ]
+        )
+        self.momentum.addmm_(left_BR.T, levelled_BS, beta=momentum, alpha=(1 - momentum) / parts)
+        rows, columns = self.weight.shape
+        directions = min(len(left_BR) / parts, rows, columns)
+        scale = lr * max(1.0, rows / columns) ** 0.5 * (min(rows, columns) / directions) ** 0.5
+        self.weight.sub_(self.momentum, alpha=min(scale, torch.finfo(torch.float32).max))
+
+
 def orthogonalise(matrix_RS: Tensor) -> Tensor:
     """Return the matrix with all its singular values set to about 1 (0.7 to 1.2).
 
@@ -167,16 +213,52 @@ def orthogonalise(matrix_RS: Tensor) -> Tensor:
     gram = matrix_RS.T @ matrix_RS if tall else matrix_RS @ matrix_RS.T
     squared_norm = gram.diagonal().sum()
     gram = gram / (squared_norm + 1e-14)
-    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
-    product = torch.eye(len(gram), device=gram.device)
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        product = factor @ product
+    product = factor = _polynomial(gram)
+    for _ in range(NEWTON_SCHULZ_STEPS - 1):
         gram = factor @ gram @ factor
+        factor = _polynomial(gram)
+        product = factor @ product
     product = product / (squared_norm.sqrt() + 1e-7)
     levelled_RS: Tensor = matrix_RS @ product if tall else product @ matrix_RS
     return levelled_RS
+
+
+def orthogonal_factor(left_BR: Tensor, right_BS: Tensor) -> Tensor:
+    """Replace the second factor of a matrix so that the matrix is orthogonalised, as above.
+
+    The matrix is the product R×S of the first factor transposed and the second. It has no more
+    directions than B, and each iterate is the product with a matrix B×B in between: the iteration
+    runs on that one.
+    """
+    left_BB, right_BB = left_BR @ left_BR.T, right_BS @ right_BS.T
+    squared_norm = (left_BB * right_BB).sum()
+    left_BB = left_BB / (squared_norm + 1e-30)
+    between_BB = torch.eye(len(left_BB), device=left_BB.device)
+    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = between_BB @ right_BB @ between_BB.T @ left_BB
+        once = gram @ between_BB
+        between_BB = a * between_BB + b * once + c * (gram @ once)
+    factor_BS: Tensor = between_BB @ right_BS / (squared_norm.sqrt() + 1e-15)
+    return factor_BS
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """Return what a step of the iteration multiplies a matrix by."""
+    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
+    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor
+
+
+def _wide_layers(model: nn.Module) -> Iterator[FactoredLinear]:
+    for layer in model.modules():
+        if isinstance(layer, FactoredLinear) and layer.weight.requires_grad and _is_wide(layer):
+            yield layer
+
+
+def _is_wide(layer: nn.Linear) -> bool:
+    return min(layer.weight.shape) > MAX_SHORT_SIDE
 
 
 def _muon_weights(model: nn.Module) -> Iterator[_Weight]:
