@@ -87,30 +87,43 @@ def test_auto_tries_powers_of_two_up_to_cores_trials_and_memory(
 
 
 @pytest.mark.parametrize(
-    ("changes", "trials", "workers"),
+    ("changes", "studies"),
     [
-        ({}, 15, 4),
-        ({}, 3, 3),
-        ({"most_workers": 2}, 15, 2),
-        ({"most_workers": 0}, 15, 1),
-        ({"devices": ("cuda:0",)}, 15, 1),
-        ({"config": sweep_config(dims=(8,))}, 15, 1),
-        ({"config": sweep_config(method="nested", space=ONE_POINT, trials=1)}, 15, 1),
-        ({"config": sweep_config(auto=AutoDims(), dims=tuple(range(1, 17)))}, 15, 1),
+        ({}, 4),
+        ({"config": sweep_config(dims=(2, 4, 8))}, 3),
+        ({"most_workers": 2}, 2),
+        ({"most_workers": 0}, 1),
+        ({"devices": ("cuda:0",)}, 1),
+        ({"config": sweep_config(dims=(8,))}, 1),
+        ({"config": sweep_config(method="nested", space=ONE_POINT, trials=1)}, 1),
+        ({"config": sweep_config(auto=AutoDims(), dims=tuple(range(1, 17)))}, 1),
     ],
 )
-def test_a_long_sweep_shares_the_cores_out_over_its_studies(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], trials: int, workers: int
+def test_the_studies_of_a_long_sweep_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], studies: int
 ) -> None:
     monkeypatch.setattr(training, "usable_cores", lambda: 4)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     setup = prepared(**{"config": sweep_config(dims=(2, 4, 8, 16, 32)), **changes})
-    assert pool.sharing_workers(setup, trials) == 1  # too little to do
+    assert pool.sharing_studies(setup) == 1  # too little to do
     monkeypatch.setattr(pool, "WORTH_PROCESSES", 100)
-    assert pool.sharing_workers(setup, trials) == workers
+    assert pool.sharing_studies(setup) == studies
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert pool.sharing_workers(setup, trials) == 1
+    assert pool.sharing_studies(setup) == 1
+
+
+def test_a_resumed_sweep_has_the_threads_that_it_began_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "sharing_studies", lambda _setup: 4)
+    monkeypatch.setattr(engine, "sharing_studies", lambda _setup: 4)
+    monkeypatch.setattr(training, "threads_per_worker", lambda workers, **_: 8 // workers)
+    monkeypatch.setattr(pool, "speeds_by_dim", lambda *_: {2: SPEED, 8: SPEED})
+    factory = engine.local_engine(1, share_cores=True)
+    engines = [factory(prepared(), left, print) for left in (9, 3, 1, 0)]
+    assert [made.workers for made in engines] == [4, 3, 1, 1]
+    assert [made.threads for made in engines] == [2, 2, 2, 2]
 
 
 def test_threads_are_shared_out_over_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:

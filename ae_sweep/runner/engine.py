@@ -14,7 +14,7 @@ from ae_sweep.runner.workers import (
     measured_inline,
     measured_pool,
     measured_sharing,
-    sharing_workers,
+    sharing_studies,
 )
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def _local_engine(
     wanted: int | None, share_cores: bool, setup: SweepSetup, trials: int, announce: Announce
 ) -> InlineEngine | WorkerPool:
     announce("measuring the speed of a few training steps")
-    sharing = sharing_workers(setup, trials) if share_cores else 1
-    if sharing > 1:
-        return measured_sharing(setup, sharing)
+    studies = sharing_studies(setup) if share_cores else 1
+    if studies > 1:
+        return measured_sharing(setup, studies, trials=trials)
     threads = fastest_threads(setup, announce) if trials else training.threads_per_worker(1)
     if wanted == 1 or trials <= 1:
         return measured_inline(setup, threads=threads)

@@ -100,7 +100,7 @@ class SweepRequest:
         words = ["ae-sweep", "run", "--name", self.config.name, "--resume"]
         given = self._not_stored
         if self.workers == 1 and not self.share_cores and self.config.method == "separate":
-            given = {**given, "workers": 1}  # the command's default shares the cores
+            given |= {"workers": 1}  # the command's default shares the cores
         for name, value in given.items():
             words += [option_name(name), value if isinstance(value, str) else f"{value:g}"]
         return f"{shlex.join(words)}{self.store.option}"

@@ -153,32 +153,46 @@ def measured_inline(setup: SweepSetup, *, threads: int) -> InlineEngine:
         return InlineEngine(setup=setup, speeds=speeds_by_dim(setup, setup.speed), threads=threads)
 
 
-def sharing_workers(setup: SweepSetup, trials: int) -> int:
-    """Return how many trials are trained at a time where the user has not said.
+def sharing_studies(setup: SweepSetup) -> int:
+    """Return how many studies share the cores where the user has not said; 1 shares nothing.
 
-    Threads of one training wait for each other, and trainings do not. So the cores are shared out
-    over as many studies as there are, if there is enough to do. The number depends on nothing that
-    is measured, so that a machine takes the same each time; 1 on a GPU, and where a number of
-    threads was asked for.
+    Threads of one training wait for each other, and trainings do not. So a trial of each of as many
+    studies is trained at a time as there are cores, if the sweep is long enough. The number depends
+    on nothing that is measured, and not on what is trained already: a machine takes the same each
+    time, and a resumed sweep what it began with. 1 on a GPU, and where a number of threads was
+    asked for.
     """
     config = setup.config
     alone = config.method == "nested" or config.auto is not None or threads_are_set()
     if alone or not setup.on_cpu:
         return 1
     longest = int(max(bounds(config.space["epochs"])))
-    if trials * longest * setup.card.train_images < WORTH_PROCESSES:
+    trainings = config.trainings_per_dim * len(config.dims)
+    if trainings * longest * setup.card.train_images < WORTH_PROCESSES:
         return 1
-    studies = min(trials, len(config.conditions))
-    return max(1, min(training.usable_cores(), studies, setup.most_workers))
+    return max(1, min(training.usable_cores(), len(config.conditions), setup.most_workers))
 
 
-def measured_sharing(setup: SweepSetup, workers: int) -> WorkerPool:
-    """Measure a training with its share of the cores, in this process."""
-    threads = training.threads_per_worker(workers)
-    with training.computing_with(threads):
-        speeds = speeds_by_dim(setup, setup.speed)
+def measured_sharing(setup: SweepSetup, studies: int, *, trials: int) -> InlineEngine | WorkerPool:
+    """Measure in this process a training that has its share of the cores.
+
+    Parameters
+    ----------
+    studies
+        That share the cores.
+    trials
+        Trials to train: more processes than that would have nothing to do.
+    """
+    threads, workers = training.threads_per_worker(studies), min(studies, trials)
+    engine = measured_inline(setup, threads=threads)
+    if workers <= 1:
+        return engine
     return WorkerPool(
-        setup=setup, workers=workers, speeds=speeds, threads=threads, measured_together=False
+        setup=setup,
+        workers=workers,
+        speeds=engine.speeds,
+        threads=threads,
+        measured_together=False,
     )
 
 
