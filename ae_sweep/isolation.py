@@ -129,6 +129,14 @@ def threads_are_set() -> bool:
     return any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
 
 
+PRECISION_VARIABLE = "AE_SWEEP_PRECISION"
+
+
+def asked_precision() -> str:
+    """Return the name of the precision that the user asks for in place of a calibration, if any."""
+    return os.environ.get(PRECISION_VARIABLE, "")
+
+
 RAY_MODE, RAY_TOKEN, RAY_TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 """Whether Ray's processes prove to each other that they belong together, and by what."""
 

@@ -12,6 +12,7 @@ from old_store import FIXTURE, KEPT_RUN_ID, unpack
 
 import ae_sweep
 from ae_sweep import models, tracking
+from ae_sweep.config.hyperparameters import GOOD_LR_OF_RECIPE_2
 from ae_sweep.locations import Store
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def test_a_sweep_grows_and_keeps_every_point_it_had(
     assert after > before
     assert len(after - before) == wanted
     assert {trial.point.recipe for trial in trials(store, name)} == {"2"}, "that of 0.1.0"
+    grown = [trial for trial in trials(store, name) if trial.run_id in after - before]
+    assert GOOD_LR_OF_RECIPE_2 in {trial.point.hyperparameters.lr for trial in grown}
     kept = ("run_id", "test_mse", "val_mse", "lr", "epochs", "seeds", "test_mse_std")
     old, new = stored_frontier(name)["points"], frontier(cli, name, store)["points"]
     grown = {point["run_id"]: point for point in new}

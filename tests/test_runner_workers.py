@@ -235,6 +235,25 @@ def test_workers_share_the_time_of_a_plan() -> None:
     assert done.most_seconds(seconds, workers=2) == 0
 
 
+def test_the_searches_of_a_study_in_turn_take_their_time_with_any_number_of_workers() -> None:
+    config = sweep_config(dims=(2, 1024), trials=10, repeats=2, pruner="none")
+
+    def seconds(dim: int, epochs: int) -> float:
+        return {2: 30.0, 1024: 52.0}[dim] * epochs / 4
+
+    plan = sweep.make_plan(config, filled={})
+    six = config.wanted_trials  # of six configurations
+    assert plan.most_seconds(seconds, workers=2, in_turn=True) >= (six + 1) * 52
+    assert plan.most_seconds(seconds, workers=64, in_turn=True) < (six + 1) * 52 + 30
+    for workers in (1, 2, 64):
+        most = plan.most_seconds(seconds, workers=workers, in_turn=True)
+        expected = plan.expected_seconds(seconds, workers=workers, in_turn=True)
+        assert plan.most_seconds(seconds, workers=workers) <= most
+        assert plan.expected_seconds(seconds, workers=workers) <= expected <= most
+    left = sweep.make_plan(config, filled=of_conv({2: six}), repeated=of_conv({2: 2, 1024: 2}))
+    assert left.most_seconds(seconds, workers=4, in_turn=True) == six * 52
+
+
 def spec(**changes: Any) -> WorkerSpec:
     return dataclasses.replace(prepared().worker_spec(0, threads=1), **changes)
 

@@ -31,8 +31,10 @@ def whole(trial: Trial) -> float:
     return planned(trial.config.latent_dim, trial.config.hyperparameters.epochs)
 
 
-def forecast_of(plan: Plan, workers: int = 1) -> Forecast:
-    return Forecast(plan.expected_trials(planned), trial_seconds=whole, workers=workers)
+def forecast_of(plan: Plan, workers: int = 1, *, in_turn: bool = False) -> Forecast:
+    return Forecast(
+        plan.expected_trials(planned), trial_seconds=whole, workers=workers, in_turn=in_turn
+    )
 
 
 def trials_of(config: SweepConfig, rng: random.Random) -> list[tuple[Trial, int]]:
@@ -103,12 +105,14 @@ def error_at(estimates: list[tuple[float, float]], share: float) -> float:
     return abs(left - (end - now)) / (end - now)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_before_anything_has_run_it_says_what_the_plan_says(workers: int) -> None:
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_before_anything_has_run_it_says_what_the_plan_says(workers: int, in_turn: bool) -> None:
     config = sweep_config(dims=DIMS, trials=7, repeats=2, space=SPACE)
     plan = sweep.make_plan(config, filled={})
-    forecast = forecast_of(plan, workers)
-    assert forecast.seconds_left == pytest.approx(plan.expected_seconds(planned, workers=workers))
+    forecast = forecast_of(plan, workers, in_turn=in_turn)
+    expected = plan.expected_seconds(planned, workers=workers, in_turn=in_turn)
+    assert forecast.seconds_left == pytest.approx(expected)
     assert forecast.pace == 1
 
 

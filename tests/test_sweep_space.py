@@ -63,6 +63,13 @@ def test_the_good_start_is_the_nearest_lr_by_its_factor_and_all_epochs(
     assert known_good(space(lr, Range(2, 5))) == Hyperparameters(lr=expected, epochs=5)
 
 
+def test_a_sweep_of_an_older_recipe_has_its_good_start_and_its_grid() -> None:
+    both = space(Choices((1e-3, 4e-3, 1e-2)), Choices((2,)))
+    assert known_good(both, recipe="2").lr == 4e-3
+    assert [each.lr for each in all_params(both, recipe="2")] == [4e-3, 1e-3, 1e-2]
+    assert [each.lr for each in all_params(both)] == [1e-2, 1e-3, 4e-3]
+
+
 def test_all_configurations_are_listed_once_with_the_good_start_first() -> None:
     finite = space(Choices((1e-3, 4e-3)), Choices((4, 2)))
     assert all_params(finite) == [

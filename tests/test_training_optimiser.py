@@ -102,6 +102,35 @@ def test_the_recipe_of_version_0_1_0_leaves_wide_layers_to_adam() -> None:
     assert not layer.keeps_factors
 
 
+def test_a_wide_weight_that_is_used_in_another_way_is_no_silent_loss() -> None:
+    layer = FactoredLinear(300, 280)
+    optimiser = MuonAndAdam(nn.Sequential(layer), training.RECIPE)
+    (layer(torch.randn(4, 300)) @ layer.weight).sum().backward()
+    with pytest.raises(RuntimeError, match="has a gradient of its own"):
+        optimiser.step(1e-3)
+
+
+def test_a_model_that_another_optimiser_takes_over_learns_by_that_ones_recipe() -> None:
+    layer = FactoredLinear(300, 280)
+    for version in ("3", "2"):
+        optimiser = MuonAndAdam(nn.Sequential(layer), training.RECIPES[version])
+        before = layer.weight.detach().clone()
+        layer(torch.randn(4, 300)).square().sum().backward()
+        optimiser.step(1e-3)
+        assert not torch.equal(layer.weight, before)
+
+
+def test_a_wide_weight_that_layers_share_learns_by_adam() -> None:
+    one, other = FactoredLinear(300, 300), FactoredLinear(300, 300)
+    other.weight = one.weight
+    model = nn.Sequential(one, other)
+    optimiser = MuonAndAdam(model, training.RECIPE)
+    before = one.weight.detach().clone()
+    model(torch.randn(4, 300)).square().sum().backward()
+    optimiser.step(1e-3)
+    assert not torch.equal(one.weight, before)
+
+
 def test_a_wide_layers_momentum_is_kept_and_loaded() -> None:
     states = []
     for _ in range(2):

@@ -392,7 +392,7 @@ def test_the_loss_trace_of_layers_that_learn_by_factors_is_the_golden_one() -> N
     assert_trace_is_golden("loss_trace_wide.json", training.FP32, train=6e-4, latent_dim=300)
 
 
-def test_sweeps_of_version_0_1_0_are_completed_with_its_recipe_to_the_digit() -> None:
+def test_the_loss_trace_of_version_0_1_0s_recipe_is_the_golden_one() -> None:
     recipe = training.RECIPES["2"]
     assert_trace_is_golden("loss_trace_recipe_2.json", training.FP32, train=6e-4, recipe=recipe)
 

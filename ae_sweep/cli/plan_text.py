@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ae_sweep import training
-from ae_sweep.config import first_dims
+from ae_sweep.config import CURRENT_RECIPE, first_dims
 from ae_sweep.messages import counted, in_words
 from ae_sweep.runner.event_text import counted_at_most
 from ae_sweep.runner.schedule import schedule_text
@@ -39,6 +39,7 @@ def plan_lines(estimate: Estimate) -> list[str]:
             f"search   {config.space}; "
             f"sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}"
         ),
+        *_recipe_lines(config),
         *_schedule_lines(setup),
         (
             f"data     {card.name}: {card.train_images:,} training, "
@@ -99,6 +100,12 @@ def _method_lines(config: SweepConfig) -> list[str]:
     ]
 
 
+def _recipe_lines(config: SweepConfig) -> list[str]:
+    if config.recipe == CURRENT_RECIPE:
+        return []
+    return [f"recipe   {config.recipe}, with which the sweep began; a new one has {CURRENT_RECIPE}"]
+
+
 def _schedule_lines(setup: SweepSetup) -> list[str]:
     if not setup.chosen:
         return []
@@ -112,10 +119,8 @@ def _workers_lines(engine: Engine) -> list[str]:
         return [f"workers  {described}; their speed was measured together"]
     if engine.workers == 1:
         return []
-    together = getattr(engine, "measured_together", False)
     each = counted(engine.threads, "thread")
-    measured = "; their speed was measured together" if together else ""
-    return [f"workers  {engine.workers} processes of {each}, a trial in each{measured}"]
+    return [f"workers  {engine.workers} processes of {each}, a trial in each"]
 
 
 def _runs_elsewhere(store: Store) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, type[int] | type[float]] = {"int": int, "float": float}
 GOOD_LR = 8e-3
 """A learning rate that trains every latent_dim well with the recipe (docs/LOG.md)."""
+GOOD_LR_OF_RECIPE_2 = 4e-3
+"""The same of the recipe before."""
 ROW = "parameter"
 """Key of a row among the metadata of a field."""
 

@@ -58,6 +58,8 @@ class TrialConfig:
     """Seeds initial weights and the order of the images."""
     model: str = "conv"
     """A name of the model registry, with its settings if it has any: ``vae beta=0.1``."""
+    recipe: RecipeVersion = CURRENT_RECIPE
+    """How it is trained, apart from all this."""
 
     def __post_init__(self) -> None:
         if self.latent_dim < 1:

@@ -27,7 +27,8 @@ class FactoredLinear(nn.Linear):
 
     That gradient has no more directions than a batch has samples. An optimiser that can use this
     sets ``keeps_factors``, and takes the factors of each backward pass from ``factors``; the weight
-    then has no gradient. Otherwise this is torch's own layer.
+    then has no gradient, and may be used by calling the layer alone. Otherwise this is torch's own
+    layer.
     """
 
     keeps_factors = False

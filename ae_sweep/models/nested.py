@@ -160,8 +160,9 @@ def _parts(model: Autoencoder, *, name: str) -> _Parts:
 
 def _is_linear(layer: nn.Module | None) -> TypeGuard[nn.Linear]:
     # No other subclass: it may compute something else from its weight.
-    plain = type(layer) is nn.Linear or type(layer) is FactoredLinear
-    return plain and isinstance(layer, nn.Linear) and layer.bias is not None
+    if not isinstance(layer, nn.Linear) or layer.bias is None:
+        return False
+    return type(layer) in (nn.Linear, FactoredLinear)
 
 
 Structure: TypeAlias = "dict[str, object]"

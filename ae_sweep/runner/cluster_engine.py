@@ -261,7 +261,6 @@ class ClusterEngine:
             device=place.device_name,
             precision=setup.precision,
             threads=self.threads,
-            recipe=setup.recipe,
             image_memory=setup.image_memory,
         )
         if at is not None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from ae_sweep import container, data, ownership, sweep, tracking, training
 from ae_sweep.config import PARAMETERS
-from ae_sweep.errors import AeSweepError
+from ae_sweep.errors import AeSweepError, ConfigError
+from ae_sweep.isolation import PRECISION_VARIABLE
 from ae_sweep.locations import RUNNING
 from ae_sweep.messages import counted, ignore, visible
 from ae_sweep.records import Finding, Status
@@ -141,6 +142,8 @@ def _device(cache_dir: Path, announce: Callable[[str], None]) -> list[Finding]:
         )
     except AeSweepError as error:
         remedy = "train on the processor: `ae-sweep run --device cpu`"
+        if isinstance(error, ConfigError):
+            remedy = f"unset {PRECISION_VARIABLE}, or give it one of those"
         return [
             *found,
             Finding(check="precision", status=Status.STOP, what=visible(error, 600), remedy=remedy),

@@ -38,7 +38,7 @@ class Engine(Protocol):
 
     @property
     def speeds(self) -> Mapping[int, training.Speed]:
-        """Speed of one worker by latent_dim, measured while all of them were at work."""
+        """Speed of one worker by latent_dim, as it is with all of them at work."""
 
     def parameters(self) -> dict[str, str | int]:
         """Return the run parameters that affect rounding: threads and devices."""

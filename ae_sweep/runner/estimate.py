@@ -42,6 +42,8 @@ class Estimate:
     store: Store
     cluster: str | None = None
     """Address of the cluster that trains; None if this machine does."""
+    in_turn: bool = False
+    """Whether the searches of a study run one after the other."""
 
     @property
     def trials(self) -> int:
@@ -70,12 +72,16 @@ class Estimate:
     @property
     def expected_seconds(self) -> float:
         """Estimated duration with pruning."""
-        return self.plan.expected_seconds(self._trial_seconds, workers=self.engine.workers)
+        return self.plan.expected_seconds(
+            self._trial_seconds, workers=self.engine.workers, in_turn=self.in_turn
+        )
 
     @property
     def most_seconds(self) -> float:
         """Estimated duration if nothing is pruned."""
-        return self.plan.most_seconds(self._trial_seconds, workers=self.engine.workers)
+        return self.plan.most_seconds(
+            self._trial_seconds, workers=self.engine.workers, in_turn=self.in_turn
+        )
 
     @property
     def max_epochs(self) -> int:
@@ -103,6 +109,7 @@ class Estimate:
             "seed": config.seed,
             "dataset": config.dataset,
             "dataset_digest": setup.card.digest,
+            "recipe": config.recipe,
             "model": config.model,
             "models": list(config.models),
             "device": self.device,
@@ -140,6 +147,7 @@ class Estimate:
                 trial.config.latent_dim, trial.config.hyperparameters.epochs
             ),
             workers=self.engine.workers,
+            in_turn=self.in_turn,
             chosen=self.plan.config.auto is not None,
         )
 

@@ -69,7 +69,14 @@ def plan_sweep(request: SweepRequest, *, announce: Announce) -> Estimate:
         engine = factory(setup, plan.trials, announce)
         opened.pop_all()
     cluster = None if request.cluster is None else request.cluster.address
-    return Estimate(plan=plan, setup=setup, engine=engine, store=store, cluster=cluster)
+    return Estimate(
+        plan=plan,
+        setup=setup,
+        engine=engine,
+        store=store,
+        cluster=cluster,
+        in_turn=request.share_cores,
+    )
 
 
 def _checked(request: SweepRequest, setup: SweepSetup) -> SweepSetup:

@@ -8,7 +8,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import training
+from ae_sweep.errors import ConfigError
 from ae_sweep.files import make_private, read_regular, write_atomically
+from ae_sweep.isolation import PRECISION_VARIABLE, asked_precision
+from ae_sweep.messages import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +48,9 @@ def remembered_precision(
     Raises
     ------
     ConfigError
-        If the environment asks for a precision that there is none of.
+        If the environment asks for one of an unknown name.
     """
-    asked = training.asked_precision()
+    asked = chosen_precision()
     if asked is not None:
         return asked
     path = cache / FILE_NAME
@@ -60,6 +63,25 @@ def remembered_precision(
     with contextlib.suppress(OSError):
         _write(path, known | {setting: asdict(precision)})
     return precision
+
+
+def chosen_precision() -> training.Precision | None:
+    """Return the precision that the user asks for, None where it is to be calibrated.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such precision.
+    """
+    match asked_precision():
+        case "" | "auto":
+            return None
+        case "fp32" | "bf16" as name:
+            return training.Precision(name, f"{PRECISION_VARIABLE} asks for it")
+        case other:
+            raise ConfigError(
+                f"{PRECISION_VARIABLE} is {shorten(other)}; it may be fp32, bf16 or auto"
+            )
 
 
 def setting_of(hardware: str, model: str, image_shape: tuple[int, ...], batch_size: int) -> str:

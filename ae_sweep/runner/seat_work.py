@@ -114,7 +114,7 @@ def open_seat(
     if dataset is not None and hash_pixels(dataset) != pixels_sha256:
         raise DataError(f"the images that reached the node {node} are not those that were sent")
     images = place_images(spec, dataset)
-    train = partial(training.train, images=images, precision=spec.precision, recipe=spec.recipe)
+    train = partial(training.train, images=images, precision=spec.precision)
     return partial(_carry_out, spec, images, train, _parameters(spec.device, spec.threads))
 
 

@@ -58,11 +58,6 @@ class SweepSetup:
         """Whether the processor trains."""
         return self.devices == ("cpu",)
 
-    @property
-    def recipe(self) -> training.Recipe:
-        """How trials are trained, apart from their settings."""
-        return training.RECIPES[self.config.recipe]
-
     @functools.cached_property
     def images(self) -> training.DeviceImages:
         """The images on the first device, for trainings in this process."""
@@ -133,7 +128,6 @@ class SweepSetup:
             device=self.devices[number % len(self.devices)],
             precision=self.precision,
             threads=threads,
-            recipe=self.recipe,
             image_memory=self.image_memory,
             checkpoints=self.checkpoints,
         )

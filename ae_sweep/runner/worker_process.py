@@ -38,7 +38,6 @@ class WorkerSpec:
     device: str
     precision: training.Precision
     threads: int
-    recipe: training.Recipe
     image_memory: int | None = None
     """Bytes of memory that the images may take; None decides by what there is."""
     checkpoints: training.Checkpoints | None = None
@@ -65,7 +64,6 @@ def open_training(spec: WorkerSpec) -> Train:
         training.train,
         images=place_images(spec),
         precision=spec.precision,
-        recipe=spec.recipe,
         checkpoints=spec.checkpoints,
     )
 

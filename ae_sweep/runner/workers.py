@@ -59,7 +59,6 @@ class InlineEngine:
                 setup.images,
                 dims=setup.config.dims,
                 precision=setup.precision,
-                recipe=setup.recipe,
                 checkpoints=setup.checkpoints,
             )
         else:
@@ -67,7 +66,6 @@ class InlineEngine:
                 training.train,
                 images=setup.images,
                 precision=setup.precision,
-                recipe=setup.recipe,
                 checkpoints=setup.checkpoints,
             )
         computing = contextlib.ExitStack()
@@ -85,8 +83,6 @@ class WorkerPool:
     """Speed of one worker by latent_dim."""
     threads: int
     """Threads of one trial."""
-    measured_together: bool = True
-    """Whether all workers were at work when their speed was measured."""
 
     def parameters(self) -> dict[str, str | int]:
         """Return the run parameters that affect rounding: threads and devices."""
@@ -187,13 +183,7 @@ def measured_sharing(setup: SweepSetup, studies: int, *, trials: int) -> InlineE
     engine = measured_inline(setup, threads=threads)
     if workers <= 1:
         return engine
-    return WorkerPool(
-        setup=setup,
-        workers=workers,
-        speeds=engine.speeds,
-        threads=threads,
-        measured_together=False,
-    )
+    return WorkerPool(setup=setup, workers=workers, speeds=engine.speeds, threads=threads)
 
 
 def measured_pool(

@@ -341,4 +341,5 @@ class Driver:
             hyperparameters=hyperparameters,
             seed=seed,
             model=study.condition.model,
+            recipe=self._config.recipe,
         )

@@ -40,6 +40,8 @@ class Forecast:
         Returns the planned seconds of a whole trial that has begun.
     workers
         How many trials run at a time.
+    in_turn
+        Whether the searches of a study run one after the other.
     chosen
         Whether the dims are chosen while the sweep runs: one that is not expected takes the place
         of one that is and has not begun.
@@ -51,14 +53,17 @@ class Forecast:
         *,
         trial_seconds: Callable[[Trial], float],
         workers: int = 1,
+        in_turn: bool = False,
         chosen: bool = False,
     ) -> None:
+        self._in_turn = in_turn
         self._chosen = chosen
         self._waiting = {key: _Waiting(trials) for key, trials in expected.items()}
         self._trial_seconds = trial_seconds
         self._workers = workers
         self._prior = PLAN_SHARE * sum(each.seconds for each in self._waiting.values())
         self._running: dict[str, _Running] = {}
+        self._conditions: dict[str, Condition] = {}
         self._worked_seconds = self._planned_seconds = 0.0  # of trials that have ended
 
     def take(self, event: SweepEvent, *, now: float) -> None:
@@ -73,6 +78,7 @@ class Forecast:
         match event:
             case TrialStarted():
                 self._running[trial.name] = self._started(trial, now)
+                self._conditions[trial.name] = trial.config.condition
             case TrialValidated(result=result):
                 self._running[trial.name].note(
                     result, epochs=trial.config.hyperparameters.epochs, now=now
@@ -106,7 +112,19 @@ class Forecast:
             [*(each.longest for each in waiting), *(each.left_seconds for each in running)],
             default=0.0,
         )
+        if self._in_turn:
+            longest = max(longest, *self._chains(), 0.0)
         return self.pace * shared_seconds(total, longest=longest, workers=self._workers)
+
+    def _chains(self) -> list[float]:
+        """Return the planned seconds of each study's searches that are left, and of a repeat."""
+        left = dict.fromkeys((condition for condition, _ in self._waiting), 0.0)
+        for (condition, role), waiting in self._waiting.items():
+            left[condition] += waiting.seconds if role is Role.SEARCH else waiting.longest
+        for name, each in self._running.items():
+            condition = self._conditions[name]
+            left[condition] = left.get(condition, 0.0) + each.left_seconds
+        return list(left.values())
 
     def _started(self, trial: Trial, now: float) -> _Running:
         condition = trial.config.condition

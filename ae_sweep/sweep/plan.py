@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 from collections import Counter
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ class Plan:
         """Epochs if no trial is pruned and each takes the longest schedule."""
         return self.trials * self.config.space.max_epochs
 
-    def most_seconds(self, trial_seconds: TrialSeconds, *, workers: int = 1) -> float:
+    def most_seconds(
+        self, trial_seconds: TrialSeconds, *, workers: int = 1, in_turn: bool = False
+    ) -> float:
         """Estimate the longest this can take.
 
         Parameters
@@ -65,6 +68,8 @@ class Plan:
             Gives the seconds of a whole trial for a latent_dim and a number of epochs.
         workers
             How many trials run at a time, each as fast as ``trial_seconds`` says.
+        in_turn
+            Whether the searches of a study run one after the other.
         """
         costliest = _costliest(self.config.space)
         trials = [
@@ -76,18 +81,38 @@ class Plan:
         ]
         return shared_seconds(
             sum(count * seconds for count, seconds in trials),
-            longest=max((seconds for count, seconds in trials if count), default=0.0),
+            longest=max(
+                (
+                    seconds * self._chain(each, in_turn=in_turn)
+                    for (count, seconds), each in zip(trials, self.open_trials, strict=True)
+                    if count
+                ),
+                default=0.0,
+            ),
             workers=workers,
         )
 
-    def expected_seconds(self, trial_seconds: TrialSeconds, *, workers: int = 1) -> float:
+    def expected_seconds(
+        self, trial_seconds: TrialSeconds, *, workers: int = 1, in_turn: bool = False
+    ) -> float:
         """Estimate how long this takes, with pruning; never longer than ``most_seconds``."""
-        trials = [each for group in self.expected_trials(trial_seconds).values() for each in group]
-        return shared_seconds(
-            sum(each.seconds for each in trials),
-            longest=max((each.seconds for each in trials), default=0.0),
-            workers=workers,
-        )
+        groups = self.expected_trials(trial_seconds)
+        seconds = {key: [each.seconds for each in group] for key, group in groups.items()}
+        longest = max(itertools.chain.from_iterable(seconds.values()), default=0.0)
+        if in_turn:
+            chains = (
+                sum(seconds[each, Role.SEARCH]) + max(seconds[each, Role.REPEAT], default=0.0)
+                for each in self.open_trials
+            )
+            longest = max(chains, default=0.0)
+        total = sum(map(sum, seconds.values()))
+        return shared_seconds(total, longest=longest, workers=workers)
+
+    def _chain(self, condition: Condition, *, in_turn: bool) -> int:
+        """Count the trials of a condition that wait for each other."""
+        if not in_turn:
+            return 1
+        return self.open_trials[condition] + min(self.open_repeats[condition], 1)
 
     def expected_trials(
         self, trial_seconds: TrialSeconds
@@ -132,17 +157,18 @@ class Plan:
 
 
 def shared_seconds(total: float, *, longest: float, workers: int) -> float:
-    """Return when the last of some trials ends, at the latest, if no worker waits for another.
+    """Return when the last of some trials ends, at the latest, if no worker is idle without need.
 
-    The longest trial may begin last, and run while the others have nothing left to do (Graham 1966,
-    "Bounds for certain multiprocessing anomalies").
+    The longest trial, or chain of trials that wait for each other, may begin last, and run while
+    the others have nothing left to do (Graham 1966, "Bounds for certain multiprocessing
+    anomalies").
 
     Parameters
     ----------
     total
         Seconds of all trials.
     longest
-        Seconds of the longest.
+        Seconds of the longest trial or chain.
     """
     return (total - longest) / workers + longest
 

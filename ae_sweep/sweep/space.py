@@ -15,13 +15,28 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from ae_sweep.config import PARAMETERS, Choices, Hyperparameters, Range, digest
+from ae_sweep.config import (
+    CURRENT_RECIPE,
+    PARAMETERS,
+    Choices,
+    Hyperparameters,
+    Range,
+    digest,
+)
+from ae_sweep.config.hyperparameters import GOOD_LR_OF_RECIPE_2
 from ae_sweep.records import QUARTERS
 
 if TYPE_CHECKING:
     import random
 
-    from ae_sweep.config import Domain, Parameter, PrunerName, SamplerName, SearchSpace
+    from ae_sweep.config import (
+        Domain,
+        Parameter,
+        PrunerName,
+        RecipeVersion,
+        SamplerName,
+        SearchSpace,
+    )
 
 
 MAX_LISTED = 10**6
@@ -33,14 +48,19 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     return {name: _distribution(PARAMETERS[name], domain) for name, domain in space.written.items()}
 
 
-def known_good(space: SearchSpace) -> Hyperparameters:
+def known_good(space: SearchSpace, *, recipe: RecipeVersion = CURRENT_RECIPE) -> Hyperparameters:
     """Return the first trial of a study: of each parameter the value nearest to a good one."""
+    good = {name: parameter.good for name, parameter in PARAMETERS.items()}
+    if recipe == "2":
+        good["lr"] = GOOD_LR_OF_RECIPE_2
     return Hyperparameters(
-        **{name: _nearest(PARAMETERS[name], domain) for name, domain in space.domains}
+        **{name: _nearest(PARAMETERS[name], domain, good[name]) for name, domain in space.domains}
     )
 
 
-def all_params(space: SearchSpace) -> list[Hyperparameters]:
+def all_params(
+    space: SearchSpace, *, recipe: RecipeVersion = CURRENT_RECIPE
+) -> list[Hyperparameters]:
     """List every configuration of a finite space, the known good one first.
 
     A space with a continuous range, or of more than a million, has no such list: it is empty.
@@ -52,7 +72,7 @@ def all_params(space: SearchSpace) -> list[Hyperparameters]:
         Hyperparameters(**dict(zip(names, values, strict=True)))
         for values in itertools.product(*(_values(domain) for _, domain in space.domains))
     ]
-    first = known_good(space)
+    first = known_good(space, recipe=recipe)
     return [first, *(each for each in product if each != first)]
 
 
@@ -75,8 +95,7 @@ def _distribution(parameter: Parameter, domain: Domain) -> BaseDistribution:
     return FloatDistribution(domain.low, domain.high, log=log)
 
 
-def _nearest(parameter: Parameter, domain: Domain) -> Any:
-    good = parameter.good
+def _nearest(parameter: Parameter, domain: Domain, good: float) -> Any:
     if isinstance(domain, Range):
         return parameter.kind(min(max(good, domain.low), domain.high))
     if parameter.scale == "log" and good > 0 and all(value > 0 for value in domain.values):

@@ -257,8 +257,10 @@ class ConditionStudy:
             if trial.state == TrialState.FAIL or trial.number in self._lost:
                 return configuration(trial)
         if self._config.sampler == "grid":
-            return all_params(self._config.space)[slot]
-        return known_good(self._config.space) if slot == 0 else None
+            return all_params(self._config.space, recipe=self._config.recipe)[slot]
+        if slot > 0:
+            return None
+        return known_good(self._config.space, recipe=self._config.recipe)
 
     def _ask(self, slot: int, planned: Hyperparameters | None) -> Ask:
         # Enqueued even without a plan: so a trial has its slot from the first moment, whenever the

@@ -25,7 +25,6 @@ from ae_sweep.training.nested import (
 from ae_sweep.training.precision import (
     FP32,
     Precision,
-    asked_precision,
     choose_precision,
     why_no_bf16,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "Training",
     "activation_bytes",
     "alike_devices",
-    "asked_precision",
     "available_devices",
     "between",
     "check_batch",

@@ -15,7 +15,7 @@ from ae_sweep.training.checkpoints import NETWORK
 from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.loop import TrainingLoop, resumable
 from ae_sweep.training.precision import FP32, Precision
-from ae_sweep.training.recipe import RECIPE, Recipe
+from ae_sweep.training.recipe import RECIPES, Recipe
 from ae_sweep.training.trainer import Trainer, Training
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class NestedTrainings:
         *,
         dims: Sequence[int],
         precision: Precision = FP32,
-        recipe: Recipe = RECIPE,
+        recipe: Recipe | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self._images = images
@@ -113,7 +113,8 @@ class NestedTrainings:
                 config,
                 self._images,
                 precision=self._precision,
-                recipe=self._recipe,
+                # The network's wide layers learn by Adam, and so do those that are cut from it.
+                recipe=dataclasses.replace(self._recipe_of(config), wide_in_factors=False),
                 start=trunk.cut(config.latent_dim),
                 epochs=FINE_TUNING_EPOCHS,
             ),
@@ -135,6 +136,9 @@ class NestedTrainings:
             train_seconds=own.train_seconds + trunk.train_seconds / len(self._dims),
         )
 
+    def _recipe_of(self, config: TrialConfig) -> Recipe:
+        return self._recipe or RECIPES[config.recipe]
+
     def _trunk_for(self, config: TrialConfig) -> _Trunk:
         trunk = self._trunk
         if trunk is None or not trunk.serves(config):
@@ -144,7 +148,7 @@ class NestedTrainings:
                     self._images,
                     dims=self._dims,
                     precision=self._precision,
-                    recipe=self._recipe,
+                    recipe=self._recipe_of(config),
                 ),
                 self._checkpoints,
                 config=dataclasses.replace(config, latent_dim=self._dims[0]),

@@ -5,6 +5,7 @@ Shapes: R rows (outputs) and S columns (inputs times kernel taps) of a weight se
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -56,7 +57,10 @@ class MuonAndAdam:
     def __init__(self, model: nn.Module, recipe: Recipe, *, weight_decay: float = 0.0) -> None:
         self.recipe = recipe
         self.weight_decay = weight_decay
-        wide = _wide_layers(model) if recipe.wide_in_factors else ()
+        wide = list(_wide_layers(model)) if recipe.wide_in_factors else []
+        for layer in model.modules():
+            if isinstance(layer, FactoredLinear):
+                layer.keeps_factors = layer in wide
         self.matrices: list[_Matrix | _WideMatrix] = [
             *(_Matrix(weight) for weight in _muon_weights(model)),
             *(_WideMatrix(layer) for layer in wide),
@@ -174,12 +178,16 @@ class _WideMatrix:
     """
 
     def __init__(self, layer: FactoredLinear) -> None:
-        layer.keeps_factors = True
         self.weight, self._factors = layer.weight, layer.factors
         self.momentum = torch.zeros_like(self.weight)
 
     def step(self, lr: float, *, momentum: float) -> None:
-        """Step along the momentum, as long as if a batch had all directions."""
+        """Step along the momentum; the fewer directions a batch has, the further along each."""
+        if self.weight.grad is not None:
+            raise RuntimeError(
+                "the weight of a FactoredLinear has a gradient of its own: use it by calling the "
+                "layer alone, or take nn.Linear"
+            )
         if not self._factors:
             return
         left_BR, right_BS = (torch.cat(each) for each in zip(*self._factors, strict=True))
@@ -252,13 +260,12 @@ def _polynomial(gram: Tensor) -> Tensor:
 
 
 def _wide_layers(model: nn.Module) -> Iterator[FactoredLinear]:
-    for layer in model.modules():
-        if isinstance(layer, FactoredLinear) and layer.weight.requires_grad and _is_wide(layer):
+    layers = [layer for layer in model.modules() if isinstance(layer, FactoredLinear)]
+    uses = Counter(id(layer.weight) for layer in layers)
+    for layer in layers:
+        weight = layer.weight
+        if weight.requires_grad and min(weight.shape) > MAX_SHORT_SIDE and uses[id(weight)] == 1:
             yield layer
-
-
-def _is_wide(layer: nn.Linear) -> bool:
-    return min(layer.weight.shape) > MAX_SHORT_SIDE
 
 
 def _muon_weights(model: nn.Module) -> Iterator[_Weight]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ import torch
 from torch.nn.functional import mse_loss
 
 from ae_sweep import models
-from ae_sweep.errors import ConfigError
-from ae_sweep.messages import shorten
 from ae_sweep.training.failures import environment_errors
 
 if TYPE_CHECKING:
@@ -25,8 +22,6 @@ MIN_SPEEDUP = 1.1
 """By less, bfloat16 is not worth its rounding."""
 ROUNDS = 5
 LATENT_DIM = 32
-VARIABLE = "AE_SWEEP_PRECISION"
-"""Environment variable that names the precision, in place of a calibration."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +54,6 @@ def exact_convolutions() -> AbstractContextManager[None]:
 
 
 FP32 = Precision("fp32", "asked for")
-
-
-def asked_precision() -> Precision | None:
-    """Return the precision that the environment asks for, None where it is to be calibrated.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such precision.
-    """
-    name = os.environ.get(VARIABLE, "")
-    match name:
-        case "fp32" | "bf16":
-            return Precision(name, f"{VARIABLE} asks for it")
-        case "" | "auto":
-            return None
-    raise ConfigError(f"{VARIABLE} is {shorten(name)}; it may be fp32, bf16 or auto")
 
 
 @environment_errors()

@@ -16,7 +16,7 @@ from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.images import as_bytes, as_floats
 from ae_sweep.training.loop import TrainingLoop, resumable
 from ae_sweep.training.precision import FP32, Precision
-from ae_sweep.training.recipe import RECIPE, Recipe
+from ae_sweep.training.recipe import RECIPES, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ def train(
     images: DeviceImages,
     *,
     precision: Precision = FP32,
-    recipe: Recipe = RECIPE,
+    recipe: Recipe | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Training:
     """Train one autoencoder.
@@ -54,7 +54,7 @@ def train(
         Arithmetic of the training and validation passes; the test images are always measured in
         float32, as the logged model will run.
     recipe
-        What no sweep varies.
+        Instead of the configuration's.
     checkpoints
         Where to save the training from time to time, and to find it saved; None saves nothing.
 
@@ -110,7 +110,7 @@ class Trainer(TrainingLoop):
         images: DeviceImages,
         *,
         precision: Precision = FP32,
-        recipe: Recipe = RECIPE,
+        recipe: Recipe | None = None,
         start: Autoencoder | None = None,
         epochs: float | None = None,
     ) -> None:
@@ -126,7 +126,7 @@ class Trainer(TrainingLoop):
             self.model,
             epochs=epochs or config.hyperparameters.epochs,
             precision=precision,
-            recipe=recipe,
+            recipe=recipe or RECIPES[config.recipe],
         )
 
     def rebuild(self, x_BCHW: Tensor) -> TrainingPass:
