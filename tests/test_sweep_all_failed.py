@@ -30,7 +30,7 @@ def test_a_sweep_in_which_every_trial_failed_exits_with_3_and_the_reasons_and_dr
     assert done.out == ""
     *_, message, reason = done.err.strip().splitlines()
     assert message.startswith("error: none of the 2 trials has finished")
-    assert re.fullmatch(r"\s+- 2 × validation loss nan at step 1 of 2 with lr 7.5e\+17 .*", reason)
+    assert re.fullmatch(r"\s+- 2 × validation loss nan at step 1 of 2 with lr 6.67e\+17 .*", reason)
     assert not list((tmp_path / "store").rglob("frontier.*"))
     assert not (tmp_path / "store" / "running" / "dead" / "checkpoints").exists()
     told = read_runs(str(tmp_path / "store"))
