@@ -70,8 +70,9 @@ class _KeptFactors(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
         (gradient_BR,) = gradients
         x_BS, weight_RS = ctx.saved_tensors
-        ctx.keep(Factors(gradient_BR.flatten(0, -2), x_BS.flatten(0, -2)))
+        factors = Factors(gradient_BR.flatten(0, -2), x_BS.flatten(0, -2))
+        ctx.keep(factors)
         needs_x, _, needs_bias, _ = ctx.needs_input_grad
         x_gradient = (gradient_BR @ weight_RS).to(ctx.x_dtype) if needs_x else None
-        bias_gradient = gradient_BR.flatten(0, -2).float().sum(0) if needs_bias else None
+        bias_gradient = factors.output_gradients_BR.float().sum(0) if needs_bias else None
         return x_gradient, None, bias_gradient, None

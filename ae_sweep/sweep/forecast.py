@@ -63,7 +63,6 @@ class Forecast:
         self._workers = workers
         self._prior = PLAN_SHARE * sum(each.seconds for each in self._waiting.values())
         self._running: dict[str, _Running] = {}
-        self._conditions: dict[str, Condition] = {}
         self._worked_seconds = self._planned_seconds = 0.0  # of trials that have ended
 
     def take(self, event: SweepEvent, *, now: float) -> None:
@@ -78,7 +77,6 @@ class Forecast:
         match event:
             case TrialStarted():
                 self._running[trial.name] = self._started(trial, now)
-                self._conditions[trial.name] = trial.config.condition
             case TrialValidated(result=result):
                 self._running[trial.name].note(
                     result, epochs=trial.config.hyperparameters.epochs, now=now
@@ -121,9 +119,8 @@ class Forecast:
         left = dict.fromkeys((condition for condition, _ in self._waiting), 0.0)
         for (condition, role), waiting in self._waiting.items():
             left[condition] += waiting.seconds if role is Role.SEARCH else waiting.longest
-        for name, each in self._running.items():
-            condition = self._conditions[name]
-            left[condition] = left.get(condition, 0.0) + each.left_seconds
+        for each in self._running.values():
+            left[each.condition] = left.get(each.condition, 0.0) + each.left_seconds
         return list(left.values())
 
     def _started(self, trial: Trial, now: float) -> _Running:
@@ -134,6 +131,7 @@ class Forecast:
             searches.drop()  # those that wait still were found to be finished
         waiting = self._waiting.get((condition, trial.role))
         return _Running(
+            condition=condition,
             planned_seconds=self._trial_seconds(trial),
             expected_share=waiting.begin() if waiting else 1.0,
             started=now,
@@ -197,6 +195,7 @@ class _Waiting:
 class _Running:
     """A trial that runs; times are those of the caller's clock."""
 
+    condition: Condition
     planned_seconds: float
     """Of all of it, if it is not pruned."""
     expected_share: float

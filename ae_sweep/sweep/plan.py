@@ -72,21 +72,18 @@ class Plan:
             Whether the searches of a study run one after the other.
         """
         costliest = _costliest(self.config.space)
-        trials = [
-            (
-                count + self.open_repeats[each],
-                max(trial_seconds(each.latent_dim, epochs) for epochs in costliest),
-            )
+        seconds = {
+            each: max(trial_seconds(each.latent_dim, epochs) for epochs in costliest)
             for each, count in self.open_trials.items()
-        ]
+            if count + self.open_repeats[each]
+        }
         return shared_seconds(
-            sum(count * seconds for count, seconds in trials),
+            sum(
+                (self.open_trials[each] + self.open_repeats[each]) * of_one
+                for each, of_one in seconds.items()
+            ),
             longest=max(
-                (
-                    seconds * self._chain(each, in_turn=in_turn)
-                    for (count, seconds), each in zip(trials, self.open_trials, strict=True)
-                    if count
-                ),
+                (of_one * self._chain(each, in_turn=in_turn) for each, of_one in seconds.items()),
                 default=0.0,
             ),
             workers=workers,

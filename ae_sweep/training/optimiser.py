@@ -166,7 +166,7 @@ class _Matrix:
         scale = lr * max(1.0, rows / columns) ** 0.5
         self.weight.sub_(
             update.transpose(0, 1) if self.inputs_first else update,
-            alpha=min(scale, torch.finfo(torch.float32).max),  # where lr is absurd
+            alpha=_finite(scale),
         )
 
 
@@ -206,7 +206,7 @@ class _WideMatrix:
         rows, columns = self.weight.shape
         directions = min(len(left_BR) / parts, rows, columns)
         scale = lr * max(1.0, rows / columns) ** 0.5 * (min(rows, columns) / directions) ** 0.5
-        self.weight.sub_(self.momentum, alpha=min(scale, torch.finfo(torch.float32).max))
+        self.weight.sub_(self.momentum, alpha=_finite(scale))
 
 
 def orthogonalise(matrix_RS: Tensor) -> Tensor:
@@ -257,6 +257,11 @@ def _polynomial(gram: Tensor) -> Tensor:
     factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
     factor.diagonal().add_(a)
     return factor
+
+
+def _finite(scale: float) -> float:
+    """Return a step's size as float32 can hold it, where the learning rate is absurd."""
+    return min(scale, torch.finfo(torch.float32).max)
 
 
 def _wide_layers(model: nn.Module) -> Iterator[FactoredLinear]:
