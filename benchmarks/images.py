@@ -17,7 +17,7 @@ from ae_sweep.config import Hyperparameters
 from ae_sweep.data import generated
 from ae_sweep.data.split import split
 from ae_sweep.locations import cache_dir
-from ae_sweep.runner.precision_cache import chosen_precision
+from ae_sweep.runner.precision_cache import requested_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def ready_to_train(images: Images) -> tuple[training.DeviceImages, training.Prec
     """Prepare this process for training on the CPU: images in place, precision calibrated."""
     training.prepare_process()
     device = torch.device("cpu")
-    precision = chosen_precision() or training.choose_precision(
+    precision = requested_precision() or training.choose_precision(
         device, model="conv", image_shape=(1, 28, 28), batch_size=Hyperparameters.batch_size
     )
     dataset = data.load(images.dataset, cache_dir=cache_dir(), train_limit=images.train_limit)

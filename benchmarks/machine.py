@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ae_sweep import training
-from ae_sweep.runner.precision_cache import chosen_precision
+from ae_sweep.runner.precision_cache import requested_precision
 from ae_sweep.training.precision import why_no_bf16
 
 VECTORS = {
@@ -64,7 +64,7 @@ class Processor:
 def processor() -> Processor:
     """Describe the processor of this machine."""
     known: dict[str, Any] = dict(torch.cpu.get_capabilities())
-    asked = chosen_precision()
+    asked = requested_precision()
     first = _first_processor()
     return Processor(
         name=first.get("model name") or known.get("cpu_name") or platform.machine(),

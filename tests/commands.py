@@ -232,10 +232,14 @@ def run_new_python(
 
 
 @contextlib.contextmanager
-def new_python(*words: str, **changes: str) -> Iterator[subprocess.Popen[str]]:
-    """Start `python cli.py` with some words; kill it in the end."""
+def new_python(
+    *words: str,
+    command: Sequence[str] = (sys.executable, str(ROOT / "cli.py")),
+    **changes: str,
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command with some words; kill it in the end."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *words],
+        [*command, *words],
         env=environment(**changes),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -100,9 +101,10 @@ def empty_store(place: Path) -> Path:
     return support.fresh_store(place, name="store").root
 
 
-def read_until(running: Command, marker: str) -> str:
+def read_until(running: Command | subprocess.Popen[str], marker: str) -> str:
     """Read what a command reports until a line begins with a pattern."""
     said = []
+    assert running.stderr is not None
     for line in running.stderr:
         said.append(line)
         if re.match(marker, line):

@@ -21,7 +21,7 @@ from ae_sweep.config.dims import AutoDims
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import DataError
 from ae_sweep.records import Outcome, Role
-from ae_sweep.runner import engine
+from ae_sweep.runner import engine, worker_process
 from ae_sweep.runner import workers as pool
 from ae_sweep.runner.setup import SweepSetup
 from ae_sweep.runner.worker_process import WorkerSpec, open_training
@@ -188,6 +188,23 @@ def test_a_number_of_threads_that_the_user_has_set_stays(monkeypatch: pytest.Mon
     assert pool.fastest_threads(prepared(), said.append) == 1
     (line,) = said
     assert "busy: training with 1 of 2 threads is 4.0 times as fast as with all; taking 1" in line
+
+
+def test_a_sweep_of_an_old_recipe_is_timed_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[str] = []
+
+    def measure(*_: object, recipe: str, **__: object) -> training.Speed:
+        timed.append(recipe)
+        return SPEED
+
+    monkeypatch.setattr(training, "measure_speed", measure)
+    setup = prepared(config=sweep_config(recipe="2"))
+    assert setup.speed(8) == SPEED
+    measured = worker_process.measure(
+        setup.worker_spec(0, threads=1), setup.images, worker_process.Probe(8, 1)
+    )
+    assert [*measured] == [None], "it waits once for the others"
+    assert timed == ["2", "2"]
 
 
 def test_no_more_workers_are_started_than_there_are_trials(

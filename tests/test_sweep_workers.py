@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from commands import new_python
 from process_fakes import wait_until_gone
 from sweep_support import (
     CONV,
@@ -67,20 +68,41 @@ from ae_sweep.cli.app import main
 workers.WORTH_PROCESSES = 1
 main()
 """
+SHARING = (sys.executable, "-c", SHORT_SWEEPS_SHARE)
+several_cores = pytest.mark.skipif(training.usable_cores() < 2, reason="there is nothing to share")
 
 
-@pytest.mark.skipif(training.usable_cores() < 2, reason="there is nothing to share")
+@several_cores
 def test_by_default_studies_share_the_cores_and_come_to_the_same(
     process: Callable[..., Done], undisturbed_conv: Path, tmp_path: Path
 ) -> None:
-    command = (sys.executable, "-c", SHORT_SWEEPS_SHARE)
-    done = process("run", *CONV, cwd=tmp_path, command=command, changes={"OMP_NUM_THREADS": ""})
+    done = process("run", *CONV, cwd=tmp_path, command=SHARING, changes={"OMP_NUM_THREADS": ""})
     assert done.code == 0, done.err
     assert re.search(r"workers  2 processes of \d+ threads?, a trial in each\n", done.err)
     starts = [done.err.index(f"\nd={dim} trial 0: lr") for dim in (2, 4)]
     assert max(starts) < done.err.index(": epoch"), "both run before the first validates"
     if "processes of 1 thread," in done.err:
         assert stored(tmp_path / "store") == stored(undisturbed_conv)
+
+
+@several_cores
+def test_a_sweep_that_shares_the_cores_is_killed_and_resumes_sharing_them(
+    process: Callable[..., Done], undisturbed_conv: Path, tmp_path: Path
+) -> None:
+    place = ("--store", str(tmp_path / "store"))
+    with new_python("run", *CONV, *place, command=SHARING, OMP_NUM_THREADS="") as sweep:
+        said = read_until(sweep, "d=4 trial 0: epoch")
+        workers = _workers(sweep.pid)
+    assert len(workers) == 2, said
+    assert wait_until_gone(workers, 60) == []
+    resumed = process(
+        "run", "--name", "small", "--resume", *place,
+        cwd=tmp_path, command=SHARING, changes={"OMP_NUM_THREADS": ""},
+    )  # fmt: skip
+    assert resumed.code == 0, resumed.err
+    assert "workers  2 processes" in resumed.err
+    if "processes of 1 thread," in resumed.err:
+        assert stored(tmp_path / "store").filled == stored(undisturbed_conv).filled
 
 
 def _workers(pid: int) -> list[int]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from fakes import tiny_images, trial_config
 
 from ae_sweep import training
+from ae_sweep.models.factored import FactoredLinear
 from ae_sweep.training import speed
 from ae_sweep.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from ae_sweep.config import RecipeVersion
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -71,6 +76,22 @@ def test_an_epoch_is_as_long_as_its_steps_in_the_best_round(
     assert measured.validation_seconds == measured.test_seconds == pytest.approx(0.25)
     # Steps 5 to 7 are the first round: a fifth of the processor was theirs.
     assert measured.spread == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("recipe", "in_factors"), [("2", 0), ("3", 2)])
+def test_a_step_is_timed_as_the_recipe_of_the_sweep_takes_it(
+    recipe: RecipeVersion, in_factors: int
+) -> None:
+    trainer = speed.timed_trainer(
+        300,  # wider than Muon takes as a whole
+        tiny_images(),
+        model="conv",
+        precision=training.FP32,
+        batch_size=8,
+        recipe=recipe,
+    )
+    layers = [each for each in trainer.model.modules() if isinstance(each, FactoredLinear)]
+    assert sum(layer.keeps_factors for layer in layers) == in_factors
 
 
 def test_the_spread_between_two_dims_is_the_larger_one() -> None:

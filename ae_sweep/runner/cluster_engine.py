@@ -258,6 +258,7 @@ class ClusterEngine:
             data_dir=Path(at) if at is not None and not own else None,
             model=config.models[-1],
             batch_size=setup.timed_batch_size,
+            recipe=config.recipe,
             device=place.device_name,
             precision=setup.precision,
             threads=self.threads,

@@ -50,7 +50,7 @@ def remembered_precision(
     ConfigError
         If the environment asks for one of an unknown name.
     """
-    asked = chosen_precision()
+    asked = requested_precision()
     if asked is not None:
         return asked
     path = cache / FILE_NAME
@@ -65,7 +65,7 @@ def remembered_precision(
     return precision
 
 
-def chosen_precision() -> training.Precision | None:
+def requested_precision() -> training.Precision | None:
     """Return the precision that the user asks for, None where it is to be calibrated.
 
     Raises

@@ -101,6 +101,7 @@ class SweepSetup:
             model=self.config.models[-1],
             precision=self.precision,
             batch_size=self.timed_batch_size,
+            recipe=self.config.recipe,
         )
 
     @property
@@ -125,6 +126,7 @@ class SweepSetup:
             data_dir=self.data_dir,
             model=self.config.models[-1],
             batch_size=self.timed_batch_size,
+            recipe=self.config.recipe,
             device=self.devices[number % len(self.devices)],
             precision=self.precision,
             threads=threads,

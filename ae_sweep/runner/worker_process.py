@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from ae_sweep.config import ImageOptions
+    from ae_sweep.config import ImageOptions, RecipeVersion
     from ae_sweep.sweep import Train, Work
 
 
@@ -35,6 +35,8 @@ class WorkerSpec:
     """At which the speed is measured."""
     model: str
     """Whose speed is measured."""
+    recipe: RecipeVersion
+    """By which."""
     device: str
     precision: training.Precision
     threads: int
@@ -85,6 +87,7 @@ def measure(
         model=spec.model,
         precision=spec.precision,
         batch_size=spec.batch_size,
+        recipe=spec.recipe,
     )
 
 

@@ -133,6 +133,7 @@ def fastest_threads(setup: SweepSetup, announce: Callable[[str], None]) -> int:
         model=setup.config.models[-1],
         precision=setup.precision,
         batch_size=setup.timed_batch_size,
+        recipe=setup.config.recipe,
     )
     if choice.threads < most:
         announce(

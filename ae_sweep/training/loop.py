@@ -25,7 +25,7 @@ from ae_sweep.training.images import as_floats
 from ae_sweep.training.loop_state import LoopState, restore, snapshot
 from ae_sweep.training.optimiser import MuonAndAdam
 from ae_sweep.training.precision import exact_convolutions
-from ae_sweep.training.recipe import Recipe, lr_factor
+from ae_sweep.training.recipe import RECIPES, Recipe, lr_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +50,8 @@ class TrainingLoop(ABC):
         What is trained, as it is.
     epochs
         Length of the schedule, at least one step; it need not be the configuration's.
+    recipe
+        Instead of the configuration's.
     """
 
     def __init__(
@@ -60,17 +62,17 @@ class TrainingLoop(ABC):
         *,
         epochs: float,
         precision: Precision,
-        recipe: Recipe,
+        recipe: Recipe | None = None,
     ) -> None:
         self.config = config
         self.images = images
         self.precision = precision
-        self.recipe = recipe
+        self.recipe = recipe or RECIPES[config.recipe]
         self._module = model
         model.to(images.device)
         model.to(memory_format=torch.channels_last)
         self.optimiser = MuonAndAdam(
-            model, recipe, weight_decay=config.hyperparameters.weight_decay
+            model, self.recipe, weight_decay=config.hyperparameters.weight_decay
         )
         self.order = torch.Generator().manual_seed(config.seed)
         self.noise = torch.Generator(images.device).manual_seed(config.seed)

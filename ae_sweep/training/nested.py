@@ -15,7 +15,6 @@ from ae_sweep.training.checkpoints import NETWORK
 from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.loop import TrainingLoop, resumable
 from ae_sweep.training.precision import FP32, Precision
-from ae_sweep.training.recipe import RECIPES, Recipe
 from ae_sweep.training.trainer import Trainer, Training
 
 if TYPE_CHECKING:
@@ -58,14 +57,12 @@ class NestedTrainings:
         *,
         dims: Sequence[int],
         precision: Precision = FP32,
-        recipe: Recipe | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self._images = images
         self._checkpoints = checkpoints
         self._dims = tuple(dims)
         self._precision = precision
-        self._recipe = recipe
         self._trunk: _Trunk | None = None
 
     def __call__(self, config: TrialConfig) -> Training:
@@ -114,7 +111,7 @@ class NestedTrainings:
                 self._images,
                 precision=self._precision,
                 # The network's wide layers learn by Adam, and so do those that are cut from it.
-                recipe=dataclasses.replace(self._recipe_of(config), wide_in_factors=False),
+                recipe=dataclasses.replace(trunk.recipe, wide_in_factors=False),
                 start=trunk.cut(config.latent_dim),
                 epochs=FINE_TUNING_EPOCHS,
             ),
@@ -136,20 +133,11 @@ class NestedTrainings:
             train_seconds=own.train_seconds + trunk.train_seconds / len(self._dims),
         )
 
-    def _recipe_of(self, config: TrialConfig) -> Recipe:
-        return self._recipe or RECIPES[config.recipe]
-
     def _trunk_for(self, config: TrialConfig) -> _Trunk:
         trunk = self._trunk
         if trunk is None or not trunk.serves(config):
             trunk = self._trunk = resumable(
-                lambda: _Trunk(
-                    config,
-                    self._images,
-                    dims=self._dims,
-                    precision=self._precision,
-                    recipe=self._recipe_of(config),
-                ),
+                lambda: _Trunk(config, self._images, dims=self._dims, precision=self._precision),
                 self._checkpoints,
                 config=dataclasses.replace(config, latent_dim=self._dims[0]),
                 part=NETWORK,
@@ -194,7 +182,6 @@ class _Trunk(TrainingLoop):
         *,
         dims: tuple[int, ...],
         precision: Precision,
-        recipe: Recipe,
     ) -> None:
         self._network = NestedAutoencoder(
             config.model, dims=dims, image_shape=images.image_shape, seed=config.seed
@@ -205,7 +192,6 @@ class _Trunk(TrainingLoop):
             self._network,
             epochs=config.hyperparameters.epochs,
             precision=precision,
-            recipe=recipe,
         )
         self._watched = config.latent_dim
         self._draws = random.Random(config.seed)  # noqa: S311 - no secret depends on it

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from ae_sweep import models
-from ae_sweep.config import Hyperparameters, TrialConfig
+from ae_sweep.config import CURRENT_RECIPE, Hyperparameters, TrialConfig
 from ae_sweep.records import QUARTERS
 from ae_sweep.training.evaluate import mean_squared_error, rate, validation
 from ae_sweep.training.failures import environment_errors
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ae_sweep.config import RecipeVersion
     from ae_sweep.training.image_rows import ImageRows
     from ae_sweep.training.images import DeviceImages
 
@@ -82,7 +83,13 @@ class Speed:
 
 @environment_errors()
 def measure_speed(
-    latent_dim: int, images: DeviceImages, *, model: str, precision: Precision, batch_size: int
+    latent_dim: int,
+    images: DeviceImages,
+    *,
+    model: str,
+    precision: Precision,
+    batch_size: int,
+    recipe: RecipeVersion = CURRENT_RECIPE,
 ) -> Speed:
     """Time a few training steps and one evaluation batch of one latent dimension.
 
@@ -94,7 +101,12 @@ def measure_speed(
         If the GPU fails.
     """
     trainer = timed_trainer(
-        latent_dim, images, model=model, precision=precision, batch_size=batch_size
+        latent_dim,
+        images,
+        model=model,
+        precision=precision,
+        batch_size=batch_size,
+        recipe=recipe,
     )
     take_steps(trainer, WARM_UP_STEPS)
     steps = _best_of(ROUNDS, lambda: take_steps(trainer, STEPS_PER_ROUND), device=images.device)
@@ -115,13 +127,20 @@ def measure_speed(
 
 
 def timed_trainer(
-    latent_dim: int, images: DeviceImages, *, model: str, precision: Precision, batch_size: int
+    latent_dim: int,
+    images: DeviceImages,
+    *,
+    model: str,
+    precision: Precision,
+    batch_size: int,
+    recipe: RecipeVersion = CURRENT_RECIPE,
 ) -> Trainer:
     """Return a trainer whose steps are timed; its weights are thrown away."""
     config = TrialConfig(
         latent_dim=latent_dim,
         hyperparameters=Hyperparameters(lr=1e-3, epochs=1, batch_size=batch_size),
         model=model,
+        recipe=recipe,
     )
     return Trainer(config, images, precision=precision)
 

@@ -16,7 +16,6 @@ from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.images import as_bytes, as_floats
 from ae_sweep.training.loop import TrainingLoop, resumable
 from ae_sweep.training.precision import FP32, Precision
-from ae_sweep.training.recipe import RECIPES, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ae_sweep.training.checkpoint_file import Snapshot
     from ae_sweep.training.checkpoints import Checkpoints
     from ae_sweep.training.images import DeviceImages
+    from ae_sweep.training.recipe import Recipe
 
 Training = Generator[EpochResult, None, TrialResult]
 
@@ -126,7 +126,7 @@ class Trainer(TrainingLoop):
             self.model,
             epochs=epochs or config.hyperparameters.epochs,
             precision=precision,
-            recipe=recipe or RECIPES[config.recipe],
+            recipe=recipe,
         )
 
     def rebuild(self, x_BCHW: Tensor) -> TrainingPass:
