@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ae_sweep import ownership
-from ae_sweep.cluster.reach import check_reachable
 from ae_sweep.config import MEMORY_PREFIX, NAME_PATTERN, changed_options
 from ae_sweep.errors import ConfigError, DataError, NotStoredError
 from ae_sweep.locations import images_at
-from ae_sweep.messages import option_name, shorten, visible
+from ae_sweep.messages import option_name, visible
+from ae_sweep.runner.place_checks import check_alone, check_cluster
 from ae_sweep.runner.schedule import unsettled
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
@@ -189,9 +189,9 @@ def make_request(
     title = name if name is not None else new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
     if config.method == "nested":
-        _check_alone(workers, engine, cluster)
+        check_alone(workers, engine, cluster)
     if cluster is not None:
-        _check_cluster(cluster, device, engine)
+        check_cluster(cluster, device, engine)
     # A wrong setting needs no torch, MLflow or Optuna to be refused.
     from ae_sweep import sweep, tracking
 
@@ -245,48 +245,6 @@ def _check_owner(request: SweepRequest, announce: Announce) -> None:
     if found is not None and request.resume:
         has = "is given up" if found.state is ownership.State.UNKNOWN else "has ended"
         announce(f"{found}, which ran {request.config.name}, {has}; what it trained is tried again")
-
-
-def _check_cluster(cluster: ClusterConfig, device: str, engine: EngineFactory | None) -> None:
-    """Refuse what does not go with a cluster, and one that cannot be joined."""
-    if engine is not None:
-        raise ConfigError(
-            "a cluster and an engine are given, and one of them trains; leave one out"
-        )
-    if device.startswith("cuda:"):
-        raise ConfigError(
-            f"--device {shorten(device)} names a GPU of this machine, and the cluster deals its "
-            "GPUs out; give --device cuda"
-        )
-    if device == "mps":
-        raise ConfigError("--device mps is not used on a cluster; give --device auto, cpu or cuda")
-    if device == "cuda" and cluster.gpus_per_trial == 0:
-        raise ConfigError(
-            "--device cuda needs a share of a GPU, and --gpus-per-trial is 0; give one, such as "
-            "0.25"
-        )
-    check_reachable(cluster)
-
-
-def _check_alone(
-    workers: int | None, engine: EngineFactory | None, cluster: ClusterConfig | None
-) -> None:
-    """Refuse to train one network for all dims in several processes, or elsewhere."""
-    if cluster is not None:
-        raise ConfigError(
-            "--method nested trains one network in this process, and --cluster is "
-            f"{cluster.address}; leave --cluster out"
-        )
-    if engine is not None:
-        raise ConfigError(
-            "the nested method trains one network in this process, and an engine is given; leave "
-            "engine out"
-        )
-    if workers != 1:
-        raise ConfigError(
-            "--method nested trains one network in one process, and --workers is "
-            f"{'auto' if workers is None else workers}; leave --workers out"
-        )
 
 
 def dataset_text(dataset: Path | str | None) -> str | None:

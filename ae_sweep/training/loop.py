@@ -8,7 +8,7 @@ import functools
 import math
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,12 @@ from ae_sweep.training.precision import exact_convolutions
 from ae_sweep.training.recipe import RECIPES, Recipe, lr_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from ae_sweep.config import TrialConfig
     from ae_sweep.models import Autoencoder, TrainingPass
     from ae_sweep.training.checkpoint_file import Snapshot
-    from ae_sweep.training.checkpoints import Checkpoints, Keeper
+    from ae_sweep.training.checkpoints import Keeper
     from ae_sweep.training.images import DeviceImages
     from ae_sweep.training.precision import Precision
 
@@ -330,42 +330,3 @@ class TrainingLoop(ABC):
             f"{self._learning_rate(step):.3g} (peak {self.config.hyperparameters.lr:.3g}); "
             "a smaller lr trains"
         )
-
-
-Loop = TypeVar("Loop", bound=TrainingLoop)
-
-
-def resumable(
-    make: Callable[[], Loop],
-    checkpoints: Checkpoints | None,
-    *,
-    config: TrialConfig,
-    part: str = "",
-) -> Loop:
-    """Return a training that goes on from its checkpoint, if there is one that can be used.
-
-    Parameters
-    ----------
-    make
-        Makes it as it is before the first step.
-    checkpoints
-        Where it is saved from now on; None saves nothing.
-    config, part
-        By which its checkpoint is found.
-    """
-    loop = make()
-    if checkpoints is None:
-        return loop
-    keeper = checkpoints.keeper(config, part=part, numerics=loop.numerics)
-    taken = keeper.load()
-    if taken is not None:
-        try:
-            loop.restore(taken)
-            keeper.notes.append(
-                f"goes on from step {loop.step} of {loop.total_steps}, where it was interrupted"
-            )
-        except (KeyError, RuntimeError, TypeError, ValueError):
-            keeper.reject("it was written for another model")
-            loop = make()
-    loop.keeper = keeper
-    return loop

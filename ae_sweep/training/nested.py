@@ -13,8 +13,9 @@ from ae_sweep.models import NestedAutoencoder, TrainingPass
 from ae_sweep.records import QUARTERS
 from ae_sweep.training.checkpoints import NETWORK
 from ae_sweep.training.failures import environment_errors
-from ae_sweep.training.loop import TrainingLoop, resumable
+from ae_sweep.training.loop import TrainingLoop
 from ae_sweep.training.precision import FP32, Precision
+from ae_sweep.training.resuming import resumable
 from ae_sweep.training.trainer import Trainer, Training
 
 if TYPE_CHECKING:

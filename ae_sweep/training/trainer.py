@@ -14,8 +14,9 @@ from ae_sweep.records import EpochResult, Reconstructions, TrialResult
 from ae_sweep.training.evaluate import Validation, mean_squared_error, rate
 from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.images import as_bytes, as_floats
-from ae_sweep.training.loop import TrainingLoop, resumable
+from ae_sweep.training.loop import TrainingLoop
 from ae_sweep.training.precision import FP32, Precision
+from ae_sweep.training.resuming import resumable
 
 if TYPE_CHECKING:
     from torch import Tensor
