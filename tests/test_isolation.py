@@ -197,6 +197,25 @@ print(json.dumps([dict(os.environ) == before, levels]))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("line", "left_out"), [("isolate_process()", True), ("", False)])
+def test_a_process_of_our_own_leaves_what_it_imports_out_of_collections(
+    line: str, left_out: bool
+) -> None:
+    program = (
+        "import gc\n"
+        "from ae_sweep.isolation import isolate_process, paused_collector\n"
+        f"{line}\n"
+        "with paused_collector():\n"
+        "    assert not gc.isenabled()\n"
+        "    made = [[] for _ in range(10_000)]\n"
+        "print(gc.isenabled(), gc.get_freeze_count() >= len(made), gc.get_freeze_count() > 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", str(left_out), str(left_out)]
+
+
 def test_importing_the_tracking_changes_no_variable_and_no_log_level() -> None:
     """More than importing MLflow does by itself, that is: it sets the levels of its loggers."""
     with_ours, alone = (
