@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,8 @@ def simulate(
         quarter += 1
         epoch = quarter / 4 * trial.config.hyperparameters.epochs
         validated = epoch_result(quarter, 0.5)
-        validated = type(validated)(**{**vars(validated), "epoch": epoch})
+        seconds = slower * whole(trial) / trial.config.hyperparameters.epochs
+        validated = dataclasses.replace(validated, epoch=epoch, epoch_seconds=seconds)
         forecast.take(TrialValidated(trial, validated), now=now)
         running[0] = [now + slower * whole(trial) / 4, trial, last, quarter]
         if quarter == last:
@@ -185,6 +187,36 @@ def test_the_width_of_the_first_trials_does_not_pass_for_speed() -> None:
         TrialEnded(narrow, Outcome.FINISHED, result=trial_result(narrow.config)), now=whole(narrow)
     )
     assert forecast.seconds_left == pytest.approx(whole(wide))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_start_of_worker_processes_does_not_pass_for_training(workers: int) -> None:
+    config = sweep_config(dims=DIMS, trials=2, repeats=0, space=SPACE, pruner="none")
+    forecast = forecast_of(sweep.make_plan(config, filled={}), workers)
+    started, begun = trials_of(config, random.Random(0))[:workers], 60.0
+    for trial, _ in started:
+        forecast.take(TrialStarted(trial), now=0.0)
+    for trial, _ in started:
+        epochs, seconds = trial.config.hyperparameters.epochs, whole(trial)
+        validated = dataclasses.replace(
+            epoch_result(1, 0.5), epoch=epochs / 4, epoch_seconds=seconds / epochs
+        )
+        forecast.take(TrialValidated(trial, validated), now=begun + seconds / 4)
+    # One worker trains in this process, which has started: what it takes longer, it takes longer.
+    assert (forecast.pace == pytest.approx(1)) == (workers > 1)
+    trial, _ = started[0]
+    result = trial_result(trial.config)
+    forecast.take(TrialEnded(trial, Outcome.FINISHED, result=result), now=begun + whole(trial))
+    assert (forecast.pace == pytest.approx(1)) == (workers > 1)
+
+
+def test_a_trial_that_fails_before_it_trains_says_nothing_of_the_pace() -> None:
+    config = sweep_config(dims=(2, 8), trials=3, repeats=0, space=SPACE)
+    forecast = forecast_of(sweep.make_plan(config, filled={}))
+    (trial, _), *_ = trials_of(config, random.Random(0))
+    forecast.take(TrialStarted(trial), now=0.0)
+    forecast.take(TrialEnded(trial, Outcome.FAILED, reason="diverged"), now=500.0)
+    assert forecast.pace == 1
 
 
 def test_an_empty_sweep_has_nothing_left() -> None:

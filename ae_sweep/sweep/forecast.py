@@ -30,7 +30,7 @@ class Forecast:
     than one of 2, and a pruned one for what it trained. What is uncertain is the pace: real seconds
     per planned second. Its estimate is the posterior mean of a gamma-distributed pace, (prior +
     seconds worked) / (prior + planned seconds of that work), whose prior expects 1 with the weight
-    of ``PLAN_SHARE``.
+    of ``PLAN_SHARE``. The seconds in which a worker process starts are no work.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ class Forecast:
         self._workers = workers
         self._prior = PLAN_SHARE * sum(each.seconds for each in self._waiting.values())
         self._running: dict[str, _Running] = {}
+        self._starting = workers if workers > 1 else 0  # processes that have trained nothing yet
         self._worked_seconds = self._planned_seconds = 0.0  # of trials that have ended
 
     def take(self, event: SweepEvent, *, now: float) -> None:
@@ -78,17 +79,20 @@ class Forecast:
             case TrialStarted():
                 self._running[trial.name] = self._started(trial, now)
             case TrialValidated(result=result):
-                self._running[trial.name].note(
-                    result, epochs=trial.config.hyperparameters.epochs, now=now
-                )
+                running = self._running[trial.name]
+                if self._starting and running.done == 0 and not result.restored:
+                    self._starting -= 1
+                    running.started = max(running.started, now - _training_seconds(result))
+                running.note(result, epochs=trial.config.hyperparameters.epochs, now=now)
             case TrialEnded(outcome=outcome, again=again):
                 ended = self._running.pop(trial.name)
                 waiting = self._waiting.get((trial.config.condition, trial.role))
                 if again and waiting is not None:
                     waiting.put_back()
                 share = (1.0 if outcome is Outcome.FINISHED else ended.done) - ended.restored
-                self._worked_seconds += now - ended.started
-                self._planned_seconds += share * ended.planned_seconds
+                if share > 0:  # one that trained nothing says nothing of the pace
+                    self._worked_seconds += now - ended.started
+                    self._planned_seconds += share * ended.planned_seconds
 
     @property
     def pace(self) -> float:
@@ -148,6 +152,11 @@ class Forecast:
         for role in Role if free else ():
             if (waiting := self._waiting.pop((free[-1], role), None)) is not None:
                 self._waiting[condition, role] = waiting
+
+
+def _training_seconds(result: EpochResult) -> float:
+    """Return how long a trial has trained up to its first validation."""
+    return result.epoch * result.epoch_seconds
 
 
 class _Waiting:
