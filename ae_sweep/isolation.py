@@ -125,8 +125,14 @@ def unless_set(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def threads_are_set() -> bool:
-    """Return whether the user has said with how many threads torch computes."""
-    return any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+    """Return whether the user has said with how many threads torch computes.
+
+    What is no number of threads is ignored, as OpenMP ignores it; of a list, a number for each
+    nested level, the first counts.
+    """
+    texts = (os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+    firsts = (text.partition(",")[0].strip() for text in texts)
+    return any(first.isdecimal() and int(first) > 0 for first in firsts)
 
 
 PRECISION_VARIABLE = "AE_SWEEP_PRECISION"

@@ -20,7 +20,7 @@ from fakes import trial_config
 from sweep_support import SMALL
 
 from ae_sweep import isolation, sweep, tracking
-from ae_sweep.isolation import child_environment
+from ae_sweep.isolation import child_environment, threads_are_set
 from ae_sweep.sweep.worker import JobValidated
 from ae_sweep.tracking.mlflow_env import LOG_LEVELS, quiet_mlflow
 
@@ -214,6 +214,20 @@ def test_a_process_of_our_own_leaves_what_it_imports_out_of_collections(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["True", str(left_out), str(left_out)]
+
+
+@pytest.mark.parametrize(
+    ("text", "are_set"),
+    [("2", True), ("4,2", True), (" 1", True), ("", False), ("0", False), ("many", False)],
+)
+def test_threads_are_set_by_a_number_of_them(
+    monkeypatch: pytest.MonkeyPatch, text: str, are_set: bool
+) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert not threads_are_set()
+    monkeypatch.setenv("MKL_NUM_THREADS", text)
+    assert threads_are_set() == are_set
 
 
 def test_importing_the_tracking_changes_no_variable_and_no_log_level() -> None:

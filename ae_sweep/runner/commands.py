@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ae_sweep.locations import Store
@@ -17,11 +18,24 @@ def stored_commands(request: SweepRequest) -> dict[str, str]:
 
     They name the store even where it is the default one: the reader may be in any directory.
     """
-    return commands_on(request.config.name, request.store, data_dir=request.data_dir)
+    return commands_on(
+        request.config.name,
+        request.store,
+        data_dir=request.data_dir,
+        resume=request.resume_words,
+    )
 
 
-def commands_on(name: str, store: Store, *, data_dir: Path | None = None) -> dict[str, str]:
-    """Return commands on a sweep of a store by their purpose."""
+def commands_on(
+    name: str, store: Store, *, data_dir: Path | None = None, resume: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return commands on a sweep of a store by their purpose.
+
+    Parameters
+    ----------
+    resume
+        The words that complete it, where it was run as the command does not by default.
+    """
     # A tracking server is named by the reader's own environment, which --store would overrule.
     option = () if store.tracking_override is not None else ("--store", str(store.root))
     data = () if data_dir is None else ("--data-dir", str(data_dir))
@@ -33,8 +47,7 @@ def commands_on(name: str, store: Store, *, data_dir: Path | None = None) -> dic
             "Everything on one page": ("report", name, *data),
             "What the models make of test images": ("reconstruct", name, *data),
             "Complete it after an interruption, or train more": (
-                *("run", "--name", name, "--resume"),
-                *data,
+                resume or ("run", "--name", name, "--resume")
             ),
         }.items()
     }

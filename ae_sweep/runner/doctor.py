@@ -155,7 +155,10 @@ def _device(cache_dir: Path, announce: Callable[[str], None]) -> list[Finding]:
 def _threads() -> list[Finding]:
     cores, threads = container.usable_cores(), training.threads_per_worker(1)
     load = os.getloadavg()[0]
-    what = f"{counted(threads, 'thread')} for a trial, {counted(cores, 'core')}, load {load:.1f}"
+    what = (
+        f"at most {counted(threads, 'thread')} for a trial, {counted(cores, 'core')}, "
+        f"load {load:.1f}"
+    )
     if load > BUSY * cores:
         remedy = "wait for other programs to end, or expect trials to take longer than planned"
         return [Finding(check="threads", status=Status.WARN, what=what, remedy=remedy)]

@@ -95,15 +95,20 @@ class SweepRequest:
         return {name: value for name, value in given.items() if value is not None}
 
     @property
-    def resume_command(self) -> str:
-        """Return the command that completes the sweep after an interruption."""
-        words = ["ae-sweep", "run", "--name", self.config.name, "--resume"]
+    def resume_words(self) -> list[str]:
+        """Return the words behind `ae-sweep` that complete the sweep, but for the store's."""
+        words = ["run", "--name", self.config.name, "--resume"]
         given = self._not_stored
         if self.workers == 1 and not self.share_cores and self.config.method == "separate":
             given |= {"workers": 1}  # the command's default shares the cores
         for name, value in given.items():
             words += [option_name(name), value if isinstance(value, str) else f"{value:g}"]
-        return f"{shlex.join(words)}{self.store.option}"
+        return words
+
+    @property
+    def resume_command(self) -> str:
+        """Return the command that completes the sweep after an interruption."""
+        return f"{shlex.join(['ae-sweep', *self.resume_words])}{self.store.option}"
 
     @property
     def take_over_command(self) -> str:
