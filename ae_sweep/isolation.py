@@ -127,7 +127,7 @@ def unless_set(settings: Mapping[str, str]) -> Iterator[None]:
 def threads_are_set() -> bool:
     """Return whether the user has said with how many threads torch computes.
 
-    What is no number of threads is ignored, as OpenMP ignores it; of a list, a number for each
+    A value that OpenMP would reject is ignored, as it is by OpenMP; of a list, a number for each
     nested level, the first counts.
     """
     texts = (os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
