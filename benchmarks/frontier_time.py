@@ -116,7 +116,9 @@ def report(figures: Figures) -> str:
         ),
         f"Sum: {ours:.0f} s instead of {theirs:.0f} s. "
         + (f"Worse than the reference at d = {', '.join(map(str, worse))}. " if worse else "")
-        + verdict("share of the reference's time", ours / theirs, target=target, unit=""),
+        + verdict(
+            "share of the reference's time", ours / theirs, target=target, unit="", form=".3f"
+        ),
     )  # fmt: skip
 
 
