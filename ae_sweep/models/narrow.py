@@ -75,8 +75,8 @@ class _TapProducts(torch.autograd.Function):
         x_gradient_MC = shifted_KOM.t() @ taps_KOC
         # Image by image: one product with so long a sum is slower in bfloat16.
         taps_gradient_BKC = torch.bmm(
-            shifted_KOM.view(-1, batch, height * width).transpose(0, 1),
-            pixels_MC.view(batch, -1, channels),
+            shifted_KOM.view(len(taps_KOC), batch, height * width).transpose(0, 1),
+            pixels_MC.view(batch, height * width, channels),
         )
         taps_gradient_KOC = taps_gradient_BKC.sum(0).view(3, 3, -1, channels)
         return (
