@@ -196,7 +196,6 @@ print(json.dumps([dict(os.environ) == before, levels]))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("line", "left_out"), [("isolate_process()", True), ("", False)])
 def test_a_process_of_our_own_leaves_what_it_imports_out_of_collections(
     line: str, left_out: bool
@@ -230,6 +229,7 @@ def test_threads_are_set_by_a_number_of_them(
     assert threads_are_set() == are_set
 
 
+@pytest.mark.slow
 def test_importing_the_tracking_changes_no_variable_and_no_log_level() -> None:
     """More than importing MLflow does by itself, that is: it sets the levels of its loggers."""
     with_ours, alone = (
