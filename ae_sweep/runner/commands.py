@@ -47,7 +47,7 @@ def commands_on(
             "Everything on one page": ("report", name, *data),
             "What the models make of test images": ("reconstruct", name, *data),
             "Complete it after an interruption, or train more": (
-                resume or ("run", "--name", name, "--resume")
+                resume or ("run", "--name", name, "--resume", *data)
             ),
         }.items()
     }

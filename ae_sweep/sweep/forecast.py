@@ -82,7 +82,8 @@ class Forecast:
                 running = self._running[trial.name]
                 if self._starting and running.done == 0 and not result.restored:
                     self._starting -= 1
-                    running.started = max(running.started, now - _training_seconds(result))
+                    trained_seconds = result.epoch * result.epoch_seconds
+                    running.started = max(running.started, now - trained_seconds)
                 running.note(result, epochs=trial.config.hyperparameters.epochs, now=now)
             case TrialEnded(outcome=outcome, again=again):
                 ended = self._running.pop(trial.name)
@@ -152,11 +153,6 @@ class Forecast:
         for role in Role if free else ():
             if (waiting := self._waiting.pop((free[-1], role), None)) is not None:
                 self._waiting[condition, role] = waiting
-
-
-def _training_seconds(result: EpochResult) -> float:
-    """Return how long a trial has trained up to its first validation."""
-    return result.epoch * result.epoch_seconds
 
 
 class _Waiting:
