@@ -236,8 +236,7 @@ def test_the_precision_is_checked_at_both_ends_of_the_batch_sizes(
 ) -> None:
     made, asked = prepared(tmp_path, monkeypatch, batch_size=Range(16, 256))
     assert asked == ["16", "256"]
-    assert made.timed_batch_size == 16
-    assert made.worker_spec(0, threads=1).batch_size == 16
+    assert made.timed_config(8).hyperparameters.batch_size == 16
     _, asked = prepared(tmp_path, monkeypatch)
     assert asked == ["128"]
 

@@ -31,12 +31,14 @@ from ae_sweep.sweep.worker import JobFinished
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from ae_sweep.config import TrialConfig
     from ae_sweep.sweep import Worker
 
 SPEED = training.Speed(epoch_seconds=1.0, validation_seconds=0.1, test_seconds=0.1)
 
 
 ONE_POINT = SearchSpace(lr=Choices((4e-3,)), epochs=Choices((4,)))
+SMALL_BATCHES = SearchSpace(lr=Choices((4e-3,)), epochs=Choices((4,)), batch_size=Choices((16, 64)))
 
 
 def prepared(**changes: Any) -> SweepSetup:
@@ -190,21 +192,29 @@ def test_a_number_of_threads_that_the_user_has_set_stays(monkeypatch: pytest.Mon
     assert "busy: training with 1 of 2 threads is 4.0 times as fast as with all; taking 1" in line
 
 
-def test_a_sweep_of_an_old_recipe_is_timed_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    timed: list[str] = []
+def test_a_sweep_of_an_old_recipe_is_timed_by_that_in_this_process_and_in_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed: list[TrialConfig] = []
+    setup = prepared(config=sweep_config(recipe="2", space=SMALL_BATCHES))
 
-    def measure(*_: object, recipe: str, **__: object) -> training.Speed:
-        timed.append(recipe)
+    def measure(config: TrialConfig, *_: object, **__: object) -> training.Speed:
+        timed.append(config)
         return SPEED
 
+    def run_together(children: list[object], probe: worker_process.Probe) -> list[training.Speed]:
+        spec = setup.worker_spec(0, threads=probe.threads)
+        measured = worker_process.measure(spec, setup.images, probe)
+        assert [*measured] == [None], "it waits once for the others"
+        return [SPEED] * len(children)
+
     monkeypatch.setattr(training, "measure_speed", measure)
-    setup = prepared(config=sweep_config(recipe="2"))
+    monkeypatch.setattr(sweep, "run_together", run_together)
     assert setup.speed(8) == SPEED
-    measured = worker_process.measure(
-        setup.worker_spec(0, threads=1), setup.images, worker_process.Probe(8, 1)
-    )
-    assert [*measured] == [None], "it waits once for the others"
-    assert timed == ["2", "2"]
+    with pool._Probes(setup, threads=1) as probes:
+        assert probes.speeds(8, 2) == [SPEED, SPEED]
+    assert timed == [setup.timed_config(8)] * 2
+    assert (timed[0].recipe, timed[0].hyperparameters.batch_size) == ("2", 16)
 
 
 def test_no_more_workers_are_started_than_there_are_trials(

@@ -188,7 +188,7 @@ def test_measuring_leaves_the_model_in_its_mode_and_its_statistics_alone(mode: b
 
 def test_measured_times_are_positive() -> None:
     speed = training.measure_speed(
-        2, tiny_images(), model="conv", precision=training.FP32, batch_size=16
+        trial_config(batch_size=16), tiny_images(), precision=training.FP32
     )
     assert min(speed.epoch_seconds, speed.validation_seconds, speed.test_seconds) > 0
     assert speed.spread >= 0

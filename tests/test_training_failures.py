@@ -189,7 +189,7 @@ def test_a_measurement_without_memory_is_an_error_of_the_environment(
     monkeypatch.setattr("ae_sweep.training.precision.why_no_bf16", lambda _device: None)
     measures: dict[str, Callable[[], object]] = {
         "speed": lambda: training.measure_speed(
-            2, tiny_images(), model="huge", precision=training.FP32, batch_size=8
+            trial_config(model="huge", batch_size=8), tiny_images(), precision=training.FP32
         ),
         "precision": lambda: training.choose_precision(
             torch.device("cpu"), model="huge", image_shape=(1, 8, 8), batch_size=8

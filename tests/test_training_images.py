@@ -221,7 +221,7 @@ def test_a_nested_training_is_the_same_wherever_the_images_are(tmp_path: Path) -
 
 def test_streamed_images_are_timed_like_others(tmp_path: Path) -> None:
     images = training.place(dataset_in_files(tmp_path), CPU, most_bytes=1)
-    speed = training.measure_speed(2, images, model="conv", precision=training.FP32, batch_size=16)
+    speed = training.measure_speed(trial_config(batch_size=16), images, precision=training.FP32)
     assert speed.epoch_seconds > 0
     assert speed.test_seconds > 0
 

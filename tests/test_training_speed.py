@@ -69,9 +69,7 @@ def test_an_epoch_is_as_long_as_its_steps_in_the_best_round(
     monkeypatch.setattr(Trainer, "take_step", lambda _self: (machine.do(), torch.zeros(()))[1])
     for evaluation in ("validation", "_measure_test"):
         monkeypatch.setattr(speed, evaluation, lambda *_, **__: machine.do())
-    measured = training.measure_speed(
-        2, images, model="conv", precision=training.FP32, batch_size=128
-    )
+    measured = training.measure_speed(trial_config(batch_size=128), images, precision=training.FP32)
     assert measured.epoch_seconds == pytest.approx(10 * 0.25)
     assert measured.validation_seconds == measured.test_seconds == pytest.approx(0.25)
     # Steps 5 to 7 are the first round: a fifth of the processor was theirs.
@@ -79,18 +77,19 @@ def test_an_epoch_is_as_long_as_its_steps_in_the_best_round(
 
 
 @pytest.mark.parametrize(("recipe", "in_factors"), [("2", 0), ("3", 2)])
-def test_a_step_is_timed_as_the_recipe_of_the_sweep_takes_it(
-    recipe: RecipeVersion, in_factors: int
+def test_steps_are_those_of_the_recipe_that_the_training_names(
+    monkeypatch: pytest.MonkeyPatch, recipe: RecipeVersion, in_factors: int
 ) -> None:
-    trainer = speed.timed_trainer(
-        300,  # wider than Muon takes as a whole
-        tiny_images(),
-        model="conv",
-        precision=training.FP32,
-        batch_size=8,
+    config = trial_config(
+        latent_dim=300,  # wider than Muon takes as a whole
         recipe=recipe,
+        batch_size=8,
     )
-    layers = [each for each in trainer.model.modules() if isinstance(each, FactoredLinear)]
+    timed: list[Trainer] = []
+    take = Trainer.take_step
+    monkeypatch.setattr(Trainer, "take_step", lambda self: (timed.append(self), take(self))[1])
+    training.measure_speed(config, tiny_images(), precision=training.FP32)
+    layers = [each for each in timed[0].model.modules() if isinstance(each, FactoredLinear)]
     assert sum(layer.keeps_factors for layer in layers) == in_factors
 
 
@@ -107,9 +106,7 @@ def test_the_spread_between_two_dims_is_the_larger_one() -> None:
 def test_an_epoch_takes_about_as_long_as_was_measured() -> None:
     images = tiny_images(train=1_280, side=28)
     config = trial_config(latent_dim=8)
-    measured = training.measure_speed(
-        8, images, model="conv", precision=training.FP32, batch_size=128
-    )
+    measured = training.measure_speed(config, images, precision=training.FP32)
     trainer = Trainer(config, images)
     trainer.train_until(4)
     started = time.thread_time()

@@ -234,8 +234,9 @@ class ClusterEngine:
     def _slowest(self, dim: int) -> training.Speed:
         place = self.place
         place.seats = [seat for seat in place.seats if not seat.gone] or [self._new_seat()]
+        probe = Probe(self.setup.timed_config(dim), self.threads)
         measured: list[training.Speed] = ask_together(
-            place.connection, place.seats, Probe(dim, self.threads), announce=self.announce
+            place.connection, place.seats, probe, announce=self.announce
         )
         return max(measured, key=lambda speed: speed.epoch_seconds)
 
@@ -256,9 +257,6 @@ class ClusterEngine:
             train_limit=config.train_limit,
             cache_dir=None,
             data_dir=Path(at) if at is not None and not own else None,
-            model=config.models[-1],
-            batch_size=setup.timed_batch_size,
-            recipe=config.recipe,
             device=place.device_name,
             precision=setup.precision,
             threads=self.threads,

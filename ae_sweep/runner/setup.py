@@ -9,7 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ae_sweep import data, models, training
-from ae_sweep.config import IMAGE_OPTIONS, PARAMETERS, ImageOptions, bounds
+from ae_sweep.config import (
+    IMAGE_OPTIONS,
+    PARAMETERS,
+    Hyperparameters,
+    ImageOptions,
+    TrialConfig,
+    bounds,
+)
 from ae_sweep.errors import ConfigError, DataError
 from ae_sweep.locations import cache_dir
 from ae_sweep.runner.place import ThisMachine
@@ -95,19 +102,20 @@ class SweepSetup:
 
     def speed(self, dim: int) -> training.Speed:
         """Time a few training steps in this process."""
-        return training.measure_speed(
-            dim,
-            self.images,
+        return training.measure_speed(self.timed_config(dim), self.images, precision=self.precision)
+
+    def timed_config(self, dim: int) -> TrialConfig:
+        """Return the training whose steps are timed for a dim.
+
+        Of the smallest batch size of the sweep, with which an epoch takes longest.
+        """
+        smallest = int(min(bounds(self.config.space["batch_size"])))
+        return TrialConfig(
+            latent_dim=dim,
+            hyperparameters=Hyperparameters(lr=1e-3, epochs=1, batch_size=smallest),
             model=self.config.models[-1],
-            precision=self.precision,
-            batch_size=self.timed_batch_size,
             recipe=self.config.recipe,
         )
-
-    @property
-    def timed_batch_size(self) -> int:
-        """The smallest batch size of the sweep, with which an epoch takes longest."""
-        return int(min(bounds(self.config.space["batch_size"])))
 
     def worker_spec(self, number: int, *, threads: int) -> WorkerSpec:
         """Return all that a worker process needs.
@@ -124,9 +132,6 @@ class SweepSetup:
             train_limit=self.config.train_limit,
             cache_dir=cache_dir(),
             data_dir=self.data_dir,
-            model=self.config.models[-1],
-            batch_size=self.timed_batch_size,
-            recipe=self.config.recipe,
             device=self.devices[number % len(self.devices)],
             precision=self.precision,
             threads=threads,

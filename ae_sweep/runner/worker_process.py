@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from ae_sweep.config import ImageOptions, RecipeVersion
+    from ae_sweep.config import ImageOptions, TrialConfig
     from ae_sweep.sweep import Train, Work
 
 
@@ -31,12 +31,6 @@ class WorkerSpec:
     cache_dir: Path | None
     """None is the user cache of where the process runs."""
     data_dir: Path | None
-    batch_size: int
-    """At which the speed is measured."""
-    model: str
-    """Whose speed is measured."""
-    recipe: RecipeVersion
-    """By which."""
     device: str
     precision: training.Precision
     threads: int
@@ -50,7 +44,8 @@ class WorkerSpec:
 class Probe:
     """A measurement to be made."""
 
-    latent_dim: int
+    config: TrialConfig
+    """Whose steps are timed."""
     threads: int
 
 
@@ -81,14 +76,7 @@ def measure(
     """Time a few steps, at the same time as all others that measure."""
     training.use_threads(probe.threads)
     yield  # until all that measure at once are here
-    return training.measure_speed(
-        probe.latent_dim,
-        images,
-        model=spec.model,
-        precision=spec.precision,
-        batch_size=spec.batch_size,
-        recipe=spec.recipe,
-    )
+    return training.measure_speed(probe.config, images, precision=spec.precision)
 
 
 def place_images(

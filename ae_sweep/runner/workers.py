@@ -128,12 +128,7 @@ def fastest_threads(setup: SweepSetup, announce: Callable[[str], None]) -> int:
         return most
     dims = setup.config.dims
     choice = training.fastest_threads(
-        dims[len(dims) // 2],
-        setup.images,
-        model=setup.config.models[-1],
-        precision=setup.precision,
-        batch_size=setup.timed_batch_size,
-        recipe=setup.config.recipe,
+        setup.timed_config(dims[len(dims) // 2]), setup.images, precision=setup.precision
     )
     if choice.threads < most:
         announce(
@@ -245,7 +240,8 @@ class _Probes(contextlib.ExitStack):
             child = sweep.Child(partial(open_probe, spec))
             self.callback(child.kill)
             self._children.append(child)
-        return sweep.run_together(self._children[:workers], Probe(dim, threads))
+        probe = Probe(self._setup.timed_config(dim), threads)
+        return sweep.run_together(self._children[:workers], probe)
 
     def slowest(self, dim: int, workers: int) -> training.Speed:
         """Return the slowest of them.

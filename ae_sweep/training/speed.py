@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from ae_sweep import models
-from ae_sweep.config import CURRENT_RECIPE, Hyperparameters, TrialConfig
 from ae_sweep.records import QUARTERS
 from ae_sweep.training.evaluate import mean_squared_error, rate, validation
 from ae_sweep.training.failures import environment_errors
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ae_sweep.config import RecipeVersion
+    from ae_sweep.config import TrialConfig
     from ae_sweep.training.image_rows import ImageRows
     from ae_sweep.training.images import DeviceImages
 
@@ -82,16 +81,13 @@ class Speed:
 
 
 @environment_errors()
-def measure_speed(
-    latent_dim: int,
-    images: DeviceImages,
-    *,
-    model: str,
-    precision: Precision,
-    batch_size: int,
-    recipe: RecipeVersion = CURRENT_RECIPE,
-) -> Speed:
-    """Time a few training steps and one evaluation batch of one latent dimension.
+def measure_speed(config: TrialConfig, images: DeviceImages, *, precision: Precision) -> Speed:
+    """Time a few training steps and one evaluation batch of a training.
+
+    Parameters
+    ----------
+    config
+        The training; what it learns is thrown away.
 
     Raises
     ------
@@ -100,14 +96,7 @@ def measure_speed(
     DeviceLostError
         If the GPU fails.
     """
-    trainer = timed_trainer(
-        latent_dim,
-        images,
-        model=model,
-        precision=precision,
-        batch_size=batch_size,
-        recipe=recipe,
-    )
+    trainer = Trainer(config, images, precision=precision)
     take_steps(trainer, WARM_UP_STEPS)
     steps = _best_of(ROUNDS, lambda: take_steps(trainer, STEPS_PER_ROUND), device=images.device)
     return Speed(
@@ -124,25 +113,6 @@ def measure_speed(
         ),
         spread=max(steps.slowest_seconds / steps.best_seconds - 1, 0.0),
     )
-
-
-def timed_trainer(
-    latent_dim: int,
-    images: DeviceImages,
-    *,
-    model: str,
-    precision: Precision,
-    batch_size: int,
-    recipe: RecipeVersion = CURRENT_RECIPE,
-) -> Trainer:
-    """Return a trainer whose steps are timed; its weights are thrown away."""
-    config = TrialConfig(
-        latent_dim=latent_dim,
-        hyperparameters=Hyperparameters(lr=1e-3, epochs=1, batch_size=batch_size),
-        model=model,
-        recipe=recipe,
-    )
-    return Trainer(config, images, precision=precision)
 
 
 def training_bytes(model: str, *, latent_dim: int, image_shape: models.ImageShape) -> int:

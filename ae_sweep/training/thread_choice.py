@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ae_sweep.config import CURRENT_RECIPE
 from ae_sweep.training.failures import environment_errors
-from ae_sweep.training.speed import STEPS_PER_ROUND, take_steps, timed_trainer
+from ae_sweep.training.speed import STEPS_PER_ROUND, take_steps
+from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ae_sweep.config import RecipeVersion
+    from ae_sweep.config import TrialConfig
     from ae_sweep.training.images import DeviceImages
     from ae_sweep.training.precision import Precision
 
@@ -51,29 +51,21 @@ class ThreadChoice:
 
 @environment_errors()
 def fastest_threads(
-    latent_dim: int,
-    images: DeviceImages,
-    *,
-    model: str,
-    precision: Precision,
-    batch_size: int,
-    recipe: RecipeVersion = CURRENT_RECIPE,
+    config: TrialConfig, images: DeviceImages, *, precision: Precision
 ) -> ThreadChoice:
-    """Choose from all threads of torch and fewer by training steps of one latent dimension.
+    """Choose from all threads of torch and fewer by some steps of a training.
+
+    Parameters
+    ----------
+    config
+        The training; what it learns is thrown away.
 
     Raises
     ------
     TrainingFailedError
         If there is not enough memory, or a library of torch fails.
     """
-    trainer = timed_trainer(
-        latent_dim,
-        images,
-        model=model,
-        precision=precision,
-        batch_size=batch_size,
-        recipe=recipe,
-    )
+    trainer = Trainer(config, images, precision=precision)
     return choose_threads(torch.get_num_threads(), lambda: take_steps(trainer, STEPS_PER_ROUND))
 
 
