@@ -143,6 +143,14 @@ def asked_precision() -> str:
     return os.environ.get(PRECISION_VARIABLE, "")
 
 
+KERNELS_VARIABLE = "AE_SWEEP_KERNELS"
+
+
+def asked_kernels() -> str:
+    """Return what the user says of kernels that are compiled here, if anything."""
+    return os.environ.get(KERNELS_VARIABLE, "")
+
+
 RAY_MODE, RAY_TOKEN, RAY_TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 """Whether Ray's processes prove to each other that they belong together, and by what."""
 

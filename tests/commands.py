@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 FOREIGN_VARIABLES = (
-    "AE_SWEEP_DEBUG", "AE_SWEEP_PRECISION", "COLUMNS", "FORCE_COLOR", "MLFLOW_TRACKING_URI",
-    "NO_COLOR", "TTY_COMPATIBLE",
+    "AE_SWEEP_DEBUG", "AE_SWEEP_KERNELS", "AE_SWEEP_PRECISION", "COLUMNS", "FORCE_COLOR",
+    "MLFLOW_TRACKING_URI", "NO_COLOR", "TTY_COMPATIBLE",
 )  # fmt: skip
 """Variables of the developer's own that would change what is tested."""
 READ_AT_START = ("LANG", "LC_", "MKL_", "MPL", "OMP_", "PYTHON")

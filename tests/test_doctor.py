@@ -19,6 +19,7 @@ import tracking_support as support
 
 import ae_sweep
 from ae_sweep import container, ownership, process_identity, training
+from ae_sweep.kernels import choice, library
 from ae_sweep.locations import Store
 from ae_sweep.runner import doctor
 from ae_sweep.sweep.storage import open_storage
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKS = {
-    "versions", "telemetry", "device", "precision", "threads", "memory", "store",
-    "temporary files", "runs", "studies", "data sets", "terminal",
+    "versions", "telemetry", "device", "kernels", "precision", "threads", "memory",
+    "store", "temporary files", "runs", "studies", "data sets", "terminal",
 }  # fmt: skip
 
 
@@ -52,6 +53,20 @@ def ask(cli: Callable[..., Any]) -> Callable[..., Any]:
         return done.code, found
 
     return run
+
+
+def test_a_wrong_word_about_kernels_stops_a_sweep(
+    ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AE_SWEEP_KERNELS", "fast")
+    monkeypatch.setattr(training.device, "kernels", choice.kernels.__wrapped__)
+    monkeypatch.setattr(choice, "library", library.library.__wrapped__)
+    code, found = ask()
+    assert (code, found["kernels"]["what"]) == (
+        3,
+        "AE_SWEEP_KERNELS is 'fast'; it may be on or off",
+    )
+    assert found["kernels"]["remedy"] == "unset AE_SWEEP_KERNELS, or give it one of those"
 
 
 def test_all_is_well_on_an_idle_machine_without_a_store(

@@ -12,6 +12,7 @@ from torch import nn
 
 from ae_sweep import models
 from ae_sweep.errors import ConfigError
+from ae_sweep.models.normalised import BatchNormReLU2d
 from ae_sweep.training import training_bytes
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_each_doubling_of_the_sides_adds_a_halving_and_the_decoder_mirrors_it(
     seen: dict[str, list[tuple[int, ...]]] = {"encoder": [], "decoder": []}
     for name, part in (("encoder", model.encoder), ("decoder", model.decoder)):
         for layer in part:
-            if isinstance(layer, nn.ReLU):
+            if isinstance(layer, BatchNormReLU2d):
                 layer.register_forward_hook(
                     lambda _layer, _inputs, y, name=name: seen[name].append(tuple(y.shape[1:]))
                 )

@@ -1,6 +1,7 @@
 """The networks: one file each, a registry, and how they are stored and served."""
 
 from ae_sweep.models.autoencoder import Autoencoder, ImageShape, TrainingPass
+from ae_sweep.models.layer_kernels import use_kernels
 from ae_sweep.models.nested import NestedAutoencoder, check_nested
 from ae_sweep.models.registry import (
     build,
@@ -26,4 +27,5 @@ __all__ = [
     "names",
     "parameter_count",
     "to_bytes",
+    "use_kernels",
 ]

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ae_sweep.container import usable_cores
 from ae_sweep.models.narrow import NarrowConv2d
+from ae_sweep.models.normalised import BatchNormReLU2d
 from ae_sweep.threads import in_threads
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _fused(layers: list[nn.Module]) -> list[nn.Module]:
             fuse: Any = fuse_conv_bn_eval
             joined = fuse(before, layer, transpose=transpose)
             found[-1] = joined.to(memory_format=torch.channels_last)
+            if type(layer) is BatchNormReLU2d:
+                found.append(nn.ReLU(inplace=True))
         elif type(layer) is NarrowConv2d and layer.out_channels == 1:
             by_taps = copy.copy(layer)
             by_taps.always_by_taps = True
@@ -109,7 +112,8 @@ def _fused(layers: list[nn.Module]) -> list[nn.Module]:
 
 
 def _is_fixed_norm(layer: nn.Module) -> bool:
-    return type(layer) is nn.BatchNorm2d and not layer.training and layer.track_running_stats
+    is_norm = type(layer) is nn.BatchNorm2d or type(layer) is BatchNormReLU2d
+    return is_norm and not layer.training and bool(layer.track_running_stats)
 
 
 def coding_batch(network: Autoencoder) -> int:

@@ -14,6 +14,7 @@ from ae_sweep.errors import ConfigError
 from ae_sweep.models.autoencoder import Autoencoder, ImageShape
 from ae_sweep.models.factored import FactoredLinear
 from ae_sweep.models.narrow import NarrowConv2d
+from ae_sweep.models.normalised import BatchNormReLU2d
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,7 +87,7 @@ def conv_decoder(*, inputs: int, image_shape: ImageShape) -> nn.Sequential:
     core = _core(sizes)
     return nn.Sequential(
         FactoredLinear(inputs, math.prod(core)),
-        nn.Unflatten(1, core),
+        _Unflatten(1, core),
         *_layers(
             _transposed_convolution(channels_in, channels_out, size=size)
             for (channels_in, channels_out), size in zip(
@@ -159,7 +160,8 @@ def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d, channels: int) -> l
     # training step.
     if convolution.bias is not None:
         convolution.bias.requires_grad_(False)
-    return [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+    # The layer that does nothing keeps the numbers of the others, which stored weights go by.
+    return [convolution, BatchNormReLU2d(channels), nn.Identity()]
 
 
 class _Flatten(nn.Flatten):
@@ -170,6 +172,14 @@ class _Flatten(nn.Flatten):
         if x_BCHW.requires_grad:
             x_BCHW.register_hook(_to_channels_last)
         return super().forward(x_BCHW)
+
+
+class _Unflatten(nn.Unflatten):
+    """Unflattens to B×C×H×W features in the layout that convolutions would change them to."""
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Unflatten the channels, height and width."""
+        return super().forward(x_BF).contiguous(memory_format=torch.channels_last)
 
 
 def _to_channels_last(gradient_BCHW: Tensor) -> Tensor:

@@ -12,17 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from ae_sweep.models.layer_kernels import KernelLayer
+
 TAPS = tuple((row, column) for row in range(3) for column in range(3))
 """Kernel positions, in the order of a kernel's elements."""
 
 
-class NarrowConv2d(nn.Conv2d):
+class NarrowConv2d(KernelLayer, nn.Conv2d):
     """A 3×3 convolution with stride 1 and padding 1, for few channels out.
 
     Processors compute 16 output channels at a time, and with one channel most of that is wasted.
     So training on a CPU multiplies all pixels with all nine taps at once and adds up the shifted
-    results, the same sum in another order: three times as fast forward and backward.
-    Elsewhere, and for inference, it is torch's own convolution, unless ``always_by_taps``.
+    results, the same sum in another order: three times as fast forward and backward, and faster
+    again by kernels, where there are any. Elsewhere, and for inference, it is torch's own
+    convolution, unless ``always_by_taps``.
     """
 
     always_by_taps = False
@@ -35,7 +38,12 @@ class NarrowConv2d(nn.Conv2d):
         by_taps = torch.is_grad_enabled() or self.always_by_taps
         if x_BCHW.device.type != "cpu" or not by_taps:
             return super().forward(x_BCHW)
-        y_BOHW: Tensor = _TapProducts.apply(x_BCHW, self.weight.to(x_BCHW.dtype))
+        y_BOHW: Tensor
+        kernels = self.kernels if self.training and self.out_channels == 1 else None
+        if kernels is not None and kernels.take(x_BCHW):
+            y_BOHW = kernels.narrow_conv(x_BCHW, self.weight)
+        else:
+            y_BOHW = _TapProducts.apply(x_BCHW, self.weight.to(x_BCHW.dtype))
         return y_BOHW if self.bias is None else y_BOHW + self.bias[:, None, None]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ae_sweep import container, data, ownership, sweep, tracking, training
 from ae_sweep.config import PARAMETERS
 from ae_sweep.errors import AeSweepError, ConfigError
-from ae_sweep.isolation import PRECISION_VARIABLE
+from ae_sweep.isolation import KERNELS_VARIABLE, PRECISION_VARIABLE
 from ae_sweep.locations import RUNNING
 from ae_sweep.messages import counted, ignore, visible
 from ae_sweep.records import Finding, Status
@@ -116,7 +116,6 @@ def _versions() -> list[Finding]:
 
 def _device(cache_dir: Path, announce: Callable[[str], None]) -> list[Finding]:
     device = training.resolve_device("auto")
-    training.prepare_process()
     found = [
         Finding(
             check="device",
@@ -125,6 +124,23 @@ def _device(cache_dir: Path, announce: Callable[[str], None]) -> list[Finding]:
             f"{', '.join(training.available_devices())}",
         )
     ]
+    try:
+        training.prepare_process()
+    except ConfigError as error:
+        remedy = f"unset {KERNELS_VARIABLE}, or give it one of those"
+        return [
+            *found,
+            Finding(check="kernels", status=Status.STOP, what=visible(error), remedy=remedy),
+        ]
+    kernels = training.kernels_on(device)
+    if kernels is not None:
+        what = kernels.what if kernels.used else f"those of torch: {kernels.what}"
+        found.append(Finding(check="kernels", status=Status.OK, what=what))
+    return [*found, _precision(cache_dir, announce)]
+
+
+def _precision(cache_dir: Path, announce: Callable[[str], None]) -> Finding:
+    device = training.resolve_device("auto")
     batch_size = int(PARAMETERS["batch_size"].default)
     calibrate = partial(
         training.choose_precision,
@@ -144,12 +160,10 @@ def _device(cache_dir: Path, announce: Callable[[str], None]) -> list[Finding]:
         remedy = "train on the processor: `ae-sweep run --device cpu`"
         if isinstance(error, ConfigError):
             remedy = f"unset {PRECISION_VARIABLE}, or give it one of those"
-        return [
-            *found,
-            Finding(check="precision", status=Status.STOP, what=visible(error, 600), remedy=remedy),
-        ]
+        what = visible(error, 600)
+        return Finding(check="precision", status=Status.STOP, what=what, remedy=remedy)
     what = f"{precision.name}: {precision.reason}"
-    return [*found, Finding(check="precision", status=Status.OK, what=what)]
+    return Finding(check="precision", status=Status.OK, what=what)
 
 
 def _threads() -> list[Finding]:

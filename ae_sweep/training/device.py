@@ -11,6 +11,7 @@ import torch
 from ae_sweep import container
 from ae_sweep.container import usable_cores, usable_memory_bytes
 from ae_sweep.errors import ConfigError, DeviceError
+from ae_sweep.kernels import Kernels, kernels
 from ae_sweep.messages import shorten
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -87,7 +88,22 @@ def torch_version() -> str:
 def hardware(device: torch.device) -> str:
     """Name all that the speed and the rounding of a device depend on, in one line."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return f"{device.type} {name} threads={torch.get_num_threads()} torch={torch.__version__}"
+    own = kernels_on(device)
+    return (
+        f"{device.type} {name} threads={torch.get_num_threads()} torch={torch.__version__}"
+        f"{'' if own is None else f' kernels={own.version}'}"
+    )
+
+
+def kernels_on(device: torch.device) -> Kernels | None:
+    """Return the kernels for trainings on a device, None where torch's functions do all.
+
+    Raises
+    ------
+    ConfigError
+        If the environment asks for something else than using them or not.
+    """
+    return kernels() if device.type == "cpu" else None
 
 
 def threads_per_worker(workers: int, *, most: int | None = None) -> int:
@@ -125,10 +141,18 @@ def prepare_process() -> None:
 
     torch begins with a thread for each of the machine's cores. Where a container may use fewer,
     that many threads would stop each other.
+
+    The kernels are compiled, the first time on a machine in a second.
+
+    Raises
+    ------
+    ConfigError
+        If the environment asks for something else than using them or not.
     """
     torch.set_flush_denormal(True)
     if container.cpu_quota() is not None and torch.get_num_threads() > usable_cores():
         torch.set_num_threads(usable_cores())
+    kernels()
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

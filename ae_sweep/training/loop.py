@@ -17,9 +17,10 @@ from ae_sweep import interruption
 from ae_sweep.analysis.distortion import psnr_db
 from ae_sweep.errors import TrainingDivergedError
 from ae_sweep.interruption import Interrupted
+from ae_sweep.models import use_kernels
 from ae_sweep.records import QUARTERS, EpochResult
 from ae_sweep.training.checkpoints import numerics_of
-from ae_sweep.training.device import hardware
+from ae_sweep.training.device import hardware, kernels_on
 from ae_sweep.training.evaluate import Validation, validation
 from ae_sweep.training.images import as_floats
 from ae_sweep.training.loop_state import LoopState, restore, snapshot
@@ -71,6 +72,7 @@ class TrainingLoop(ABC):
         self._module = model
         model.to(images.device)
         model.to(memory_format=torch.channels_last)
+        use_kernels(model, kernels_on(images.device))
         self.optimiser = MuonAndAdam(
             model, self.recipe, weight_decay=config.hyperparameters.weight_decay
         )

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from ae_sweep import models
+from ae_sweep.training.device import kernels_on
 from ae_sweep.training.failures import environment_errors
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def choose_precision(
     x_BCHW = torch.rand((batch_size, *image_shape), generator=torch.Generator().manual_seed(0))
     network = models.build(model, latent_dim=LATENT_DIM, image_shape=image_shape)
     network = network.to(device).to(memory_format=torch.channels_last)
+    models.use_kernels(network, kernels_on(device))
     x_BCHW = x_BCHW.to(device).contiguous(memory_format=torch.channels_last)
     error = _gradient_error(network, x_BCHW)
     if not error <= MAX_GRADIENT_ERROR:

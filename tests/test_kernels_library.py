@@ -1,0 +1,172 @@
+"""The kernels are compiled once, kept, and done without where they cannot be had."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from ae_sweep import training
+from ae_sweep.errors import ConfigError
+from ae_sweep.kernels import choice, library
+from ae_sweep.kernels.choice import kernels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Forget what is loaded, and give the cache a directory of its own."""
+    monkeypatch.setattr(library, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.delenv("AE_SWEEP_KERNELS", raising=False)
+    library.library.cache_clear()
+    kernels.cache_clear()
+    yield
+    library.library.cache_clear()
+    kernels.cache_clear()
+
+
+@pytest.fixture
+def compiled() -> Path:
+    """The file of kernels that were just compiled."""
+    found = kernels()
+    if not found.used:
+        pytest.skip(found.what)
+    (file,) = (library.cache_dir() / "kernels").iterdir()
+    library.library.cache_clear()
+    return file
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("compiled again")
+
+
+def compiler(folder: Path, script: str) -> str:
+    file = folder / "c++"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    return str(file)
+
+
+def test_they_are_compiled_once_for_all_processes(
+    compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = library.library().version
+    assert compiled.name == f"{before}.so"
+    assert stat.S_IMODE(compiled.stat().st_mode) & 0o077 == 0
+    library.library.cache_clear()
+    monkeypatch.setattr(library, "_compile", refuse)
+    again = library.library()
+    assert (again.version, again.handle is None) == (before, False)
+
+
+@pytest.mark.parametrize("changed", ["source", "flags", "processor"])
+def test_another_source_processor_or_compiler_has_a_file_of_its_own(
+    compiled: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: str
+) -> None:
+    match changed:
+        case "source":
+            source = tmp_path / "kernels.cpp"
+            source.write_text(library.SOURCE.read_text() + "\n")
+            monkeypatch.setattr(library, "SOURCE", source)
+        case "flags":
+            monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-DOTHER"))
+        case _:
+            monkeypatch.setattr(library, "_processor", lambda: "another")
+    assert library.library().version not in ("", compiled.stem)
+    assert len(list(compiled.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"no library", b"\x7fELF"])
+def test_a_damaged_file_is_compiled_again(
+    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    # At another path: the system has loaded what is at the first.
+    monkeypatch.setattr(library, "cache_dir", lambda: tmp_path / "other")
+    damaged = tmp_path / "other" / "kernels" / compiled.name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(content)
+    assert library.library().handle is not None
+    assert damaged.stat().st_size == compiled.stat().st_size
+
+
+def test_a_file_of_another_user_is_not_loaded(
+    compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(library, "_compile", lambda *_: seen.append(1))
+    monkeypatch.setattr(library.os, "getuid", lambda: 12_345)
+    library.library()
+    assert seen
+
+
+def test_without_a_cache_they_are_compiled_by_each_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernels().used:
+        pytest.skip(kernels().what)
+    library.library.cache_clear()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(library, "cache_dir", lambda: tmp_path / "file" / "cache")
+    assert library.library().handle is not None
+
+
+def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library.shutil, "which", lambda _: None)
+    found = kernels()
+    assert (found.used, found.what) == (False, "there is no C++ compiler here")
+    assert not found.take(torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last))
+    assert "kernels=none" in training.hardware(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("[ $1 = --version ] && echo fake && exit; echo 'x.cpp:1: error: broken' >&2; exit 1",
+         "fails: x.cpp:1: error: broken"),
+        ("kill -9 $$", "fails"),
+        ("[ $1 = --version ] && echo fake; exit 0", "cannot be compiled or loaded"),
+        ("sleep 60", "cannot be compiled or loaded"),
+    ],
+    ids=["an error", "killed", "nothing written", "hangs"],
+)  # fmt: skip
+def test_a_compiler_that_fails_leaves_it_to_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    path = compiler(tmp_path, script)
+    monkeypatch.setattr(library.shutil, "which", lambda _: path)
+    monkeypatch.setattr(library, "MOST_SECONDS", 0.5)
+    found = kernels()
+    assert (found.used, found.version) == (False, "none")
+    assert why in found.what
+
+
+def test_kernels_that_compute_something_else_are_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if library.library().handle is None:
+        pytest.skip(library.library().what)
+    monkeypatch.setattr(choice, "to_bf16", lambda x: -x)
+    found = kernels()
+    assert not found.used
+    assert "off by 200.0% here" in found.what
+
+
+def test_the_environment_turns_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AE_SWEEP_KERNELS", "off")
+    assert (kernels().used, kernels().what) == (False, "AE_SWEEP_KERNELS turns them off")
+
+
+def test_anything_else_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AE_SWEEP_KERNELS", "fast")
+    with pytest.raises(ConfigError, match="AE_SWEEP_KERNELS is 'fast'; it may be on or off"):
+        kernels()
+
+
+def test_a_checkpoint_and_a_calibration_know_the_kernels() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("meta")
+    assert f"kernels={kernels().version}" in training.hardware(cpu)
+    assert "kernels" not in training.hardware(gpu)
