@@ -189,25 +189,68 @@ def test_the_width_of_the_first_trials_does_not_pass_for_speed() -> None:
     assert forecast.seconds_left == pytest.approx(whole(wide))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_start_of_worker_processes_does_not_pass_for_training(workers: int) -> None:
+def validated(trial: Trial, *, quarter: int, restored: bool = False) -> TrialValidated:
+    epochs, seconds = trial.config.hyperparameters.epochs, whole(trial)
+    result = dataclasses.replace(
+        epoch_result(quarter, 0.5), epoch=quarter / 4 * epochs, epoch_seconds=seconds / epochs,
+        restored=restored,
+    )  # fmt: skip
+    return TrialValidated(trial, result)
+
+
+def first_trials(count: int, *, workers: int) -> tuple[Forecast, list[Trial]]:
+    """Begin some trials of a long sweep at 0."""
     config = sweep_config(dims=DIMS, trials=2, repeats=0, space=SPACE, pruner="none")
     forecast = forecast_of(sweep.make_plan(config, filled={}), workers)
-    started, begun = trials_of(config, random.Random(0))[:workers], 60.0
-    for trial, _ in started:
+    begun = [trial for trial, _ in trials_of(config, random.Random(0))[:count]]
+    for trial in begun:
         forecast.take(TrialStarted(trial), now=0.0)
-    for trial, _ in started:
-        epochs, seconds = trial.config.hyperparameters.epochs, whole(trial)
-        validated = dataclasses.replace(
-            epoch_result(1, 0.5), epoch=epochs / 4, epoch_seconds=seconds / epochs
-        )
-        forecast.take(TrialValidated(trial, validated), now=begun + seconds / 4)
+    return forecast, begun
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_start_of_worker_processes_does_not_pass_for_training(workers: int) -> None:
+    forecast, trials = first_trials(workers, workers=workers)
+    begun = 60.0
+    for trial in trials:
+        forecast.take(validated(trial, quarter=1), now=begun + whole(trial) / 4)
     # One worker trains in this process, which has started: what it takes longer, it takes longer.
     assert (forecast.pace == pytest.approx(1)) == (workers > 1)
-    trial, _ = started[0]
-    result = trial_result(trial.config)
-    forecast.take(TrialEnded(trial, Outcome.FINISHED, result=result), now=begun + whole(trial))
+    result = trial_result(trials[0].config)
+    ended = TrialEnded(trials[0], Outcome.FINISHED, result=result)
+    forecast.take(ended, now=begun + whole(trials[0]))
     assert (forecast.pace == pytest.approx(1)) == (workers > 1)
+
+
+def test_a_slow_start_of_one_process_does_not_pass_for_training_either() -> None:
+    """The other process has validated two trials by then."""
+    forecast, (slow, quick) = first_trials(2, workers=2)
+    now = whole(quick)
+    forecast.take(validated(quick, quarter=4), now=now)
+    forecast.take(TrialEnded(quick, Outcome.FINISHED, result=trial_result(quick.config)), now=now)
+    again = dataclasses.replace(quick, name="the next")
+    forecast.take(TrialStarted(again), now=now)
+    forecast.take(validated(again, quarter=2), now=now + whole(again) / 2)
+    forecast.take(validated(slow, quarter=1), now=600.0 + whole(slow) / 4)
+    assert forecast.pace == pytest.approx(1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loading_a_checkpoint_does_not_pass_for_training(workers: int) -> None:
+    forecast, trials = first_trials(workers, workers=workers)
+    for trial in trials:
+        forecast.take(validated(trial, quarter=2, restored=True), now=60.0)
+    assert forecast.pace == 1
+    for trial in trials:
+        forecast.take(validated(trial, quarter=3), now=60.0 + whole(trial) / 4)
+    assert forecast.pace == pytest.approx(1)
+
+
+def test_the_silence_of_a_trial_that_hangs_does_not_pass_for_training() -> None:
+    forecast, (trial,) = first_trials(1, workers=1)
+    forecast.take(validated(trial, quarter=1), now=whole(trial) / 4)
+    forecast.take(TrialEnded(trial, Outcome.FAILED, reason="no sign of life"), now=3_600.0)
+    assert forecast.pace == pytest.approx(1)
 
 
 def test_a_trial_that_fails_before_it_trains_says_nothing_of_the_pace() -> None:

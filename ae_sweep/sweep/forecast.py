@@ -30,7 +30,8 @@ class Forecast:
     than one of 2, and a pruned one for what it trained. What is uncertain is the pace: real seconds
     per planned second. Its estimate is the posterior mean of a gamma-distributed pace, (prior +
     seconds worked) / (prior + planned seconds of that work), whose prior expects 1 with the weight
-    of ``PLAN_SHARE``. The seconds in which a worker process starts are no work.
+    of ``PLAN_SHARE``. Seconds in which a worker process starts, a checkpoint is loaded or a trial
+    hangs until it is given up are no work.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class Forecast:
         self._workers = workers
         self._prior = PLAN_SHARE * sum(each.seconds for each in self._waiting.values())
         self._running: dict[str, _Running] = {}
-        self._starting = workers if workers > 1 else 0  # processes that have trained nothing yet
+        self._new_processes = workers if workers > 1 else 0  # that have been given no trial yet
         self._worked_seconds = self._planned_seconds = 0.0  # of trials that have ended
 
     def take(self, event: SweepEvent, *, now: float) -> None:
@@ -79,12 +80,8 @@ class Forecast:
             case TrialStarted():
                 self._running[trial.name] = self._started(trial, now)
             case TrialValidated(result=result):
-                running = self._running[trial.name]
-                if self._starting and running.done == 0 and not result.restored:
-                    self._starting -= 1
-                    trained_seconds = result.epoch * result.epoch_seconds
-                    running.started = max(running.started, now - trained_seconds)
-                running.note(result, epochs=trial.config.hyperparameters.epochs, now=now)
+                epochs = trial.config.hyperparameters.epochs
+                self._running[trial.name].note(result, epochs=epochs, now=now)
             case TrialEnded(outcome=outcome, again=again):
                 ended = self._running.pop(trial.name)
                 waiting = self._waiting.get((trial.config.condition, trial.role))
@@ -92,7 +89,8 @@ class Forecast:
                     waiting.put_back()
                 share = (1.0 if outcome is Outcome.FINISHED else ended.done) - ended.restored
                 if share > 0:  # one that trained nothing says nothing of the pace
-                    self._worked_seconds += now - ended.started
+                    end = ended.noted if outcome is Outcome.FAILED else now
+                    self._worked_seconds += end - ended.started
                     self._planned_seconds += share * ended.planned_seconds
 
     @property
@@ -135,12 +133,15 @@ class Forecast:
         if trial.role is Role.REPEAT and (searches := self._waiting.get((condition, Role.SEARCH))):
             searches.drop()  # those that wait still were found to be finished
         waiting = self._waiting.get((condition, trial.role))
+        in_new_process = self._new_processes > 0
+        self._new_processes -= in_new_process
         return _Running(
             condition=condition,
             planned_seconds=self._trial_seconds(trial),
             expected_share=waiting.begin() if waiting else 1.0,
             started=now,
             noted=now,
+            in_new_process=in_new_process,
         )
 
     def _take_a_place(self, condition: Condition) -> None:
@@ -207,6 +208,8 @@ class _Running:
     started: float
     noted: float
     """When ``done`` was measured."""
+    in_new_process: bool = False
+    """Whether it may have waited for its process to start, until its first validation."""
     done: float = 0.0
     """Share of its schedule that was trained."""
     restored: float = 0.0
@@ -219,6 +222,12 @@ class _Running:
 
     def note(self, result: EpochResult, *, epochs: int, now: float) -> None:
         """Note how far it is; fine-tuning behind the schedule's end is not part of it."""
+        if result.restored:
+            self.started = now
+        elif self.in_new_process:
+            # The seconds of that validation are left out with those of the start.
+            self.started = max(self.started, now - result.epoch * result.epoch_seconds)
+        self.in_new_process = False
         share = result.epoch / epochs
         if share < 1 or result.quarter is not None:
             self.done, self.noted = min(share, 1.0), now
