@@ -5,10 +5,10 @@ writers and come back as records. MLflow is imported with this package, which ta
 import it inside a command.
 """
 
-from ae_sweep.isolation import mlflow_settings, paused_collector
+from ae_sweep.isolation import lasting_imports, mlflow_settings
 
 # MLflow decides on its telemetry while it is imported.
-with mlflow_settings, paused_collector():
+with mlflow_settings, lasting_imports():
     from ae_sweep.tracking.addresses import run_url, sweep_url, view_url
     from ae_sweep.tracking.adoption import Adoption, adopt
     from ae_sweep.tracking.archive import (

@@ -12,7 +12,7 @@ from mlflow.entities import ViewType
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from ae_sweep.errors import StoreError
-from ae_sweep.isolation import paused_collector
+from ae_sweep.isolation import lasting_imports
 from ae_sweep.messages import shorten
 from ae_sweep.tracking import database, names
 from ae_sweep.tracking.artifact_place import ArtifactPlace
@@ -138,7 +138,7 @@ def _connect(store: Store, place: str, found: ReadableFile | None = None) -> Mlf
     if found is not None and not found.is_writable:
         uri = database.reading_uri(found)
     try:
-        with paused_collector():  # the first one of a database imports SQLAlchemy
+        with lasting_imports():  # the first one of a database imports SQLAlchemy
             return MlflowClient(tracking_uri=uri)
     except Exception as error:
         if "schema" in first_line(error).lower():
