@@ -13,7 +13,6 @@ from ae_sweep import data, training
 from ae_sweep.errors import ConfigError
 from ae_sweep.locations import open_at
 from ae_sweep.runner import setup
-from ae_sweep.runner.commands import stored_commands
 from ae_sweep.runner.request import make_request
 from ae_sweep.training import images as placing
 from ae_sweep.training.image_rows import StreamedRows
@@ -44,14 +43,6 @@ def test_the_limit_is_carried_by_the_command_that_completes_a_sweep(tmp_path: Pa
     assert plain.image_bytes is None
     assert "--image-memory" not in plain.resume_command
     assert plain.config == limited.config, "where images are is no part of a sweep's identity"
-
-
-def test_the_description_of_a_run_has_the_same_command(tmp_path: Path) -> None:
-    limited = request(tmp_path, 0.25)
-    assert limited.resume_command in stored_commands(limited).values()
-    shared = dataclasses.replace(request(tmp_path, None), share_cores=True)
-    assert "--workers 1 " in f"{request(tmp_path, None).resume_command} "
-    assert "--workers" not in " ".join(stored_commands(shared).values())
 
 
 @pytest.mark.usefixtures("no_probe")

@@ -252,7 +252,8 @@ def _write(
     trials: list[ArchivedTrial],
     studies: list[Any],
 ) -> None:
-    writer = runs.archive_writer(name, commands=commands_on(name, store))
+    resume = ("run", "--name", name, "--resume")
+    writer = runs.archive_writer(name, commands=commands_on(name, store, resume=resume))
     if writer.discard_remains():
         sweep.delete_studies(store.optuna_path, name)
     _refuse_stored(name, store)

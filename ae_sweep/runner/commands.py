@@ -22,19 +22,19 @@ def stored_commands(request: SweepRequest) -> dict[str, str]:
         request.config.name,
         request.store,
         data_dir=request.data_dir,
-        resume=request.resume_words,
+        resume=request.resume_arguments,
     )
 
 
 def commands_on(
-    name: str, store: Store, *, data_dir: Path | None = None, resume: Sequence[str] = ()
+    name: str, store: Store, *, resume: Sequence[str], data_dir: Path | None = None
 ) -> dict[str, str]:
     """Return commands on a sweep of a store by their purpose.
 
     Parameters
     ----------
     resume
-        The words that complete it, where it was run as the command does not by default.
+        The arguments that complete it, without ``--store``.
     """
     # A tracking server is named by the reader's own environment, which --store would overrule.
     option = () if store.tracking_override is not None else ("--store", str(store.root))
@@ -46,8 +46,6 @@ def commands_on(
             "Every trial": ("show", name),
             "Everything on one page": ("report", name, *data),
             "What the models make of test images": ("reconstruct", name, *data),
-            "Complete it after an interruption, or train more": (
-                resume or ("run", "--name", name, "--resume", *data)
-            ),
+            "Complete it after an interruption, or train more": resume,
         }.items()
     }

@@ -1,4 +1,4 @@
-"""What a sweep's method, cluster, engine, device and workers say of each other."""
+"""Checks that a sweep's method, cluster, engine, device and workers are compatible."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_cluster(cluster: ClusterConfig, device: str, engine: EngineFactory | N
     check_reachable(cluster)
 
 
-def check_alone(
+def check_nested_place(
     workers: int | None, engine: EngineFactory | None, cluster: ClusterConfig | None
 ) -> None:
     """Refuse to train one network for all dims in several processes, or elsewhere.
@@ -50,7 +50,7 @@ def check_alone(
     Raises
     ------
     ConfigError
-        With what is to be left out.
+        With the option to leave out.
     """
     if cluster is not None:
         raise ConfigError(

@@ -16,7 +16,7 @@ from ae_sweep.config import MEMORY_PREFIX, NAME_PATTERN, changed_options
 from ae_sweep.errors import ConfigError, DataError, NotStoredError
 from ae_sweep.locations import images_at
 from ae_sweep.messages import option_name, visible
-from ae_sweep.runner.place_checks import check_alone, check_cluster
+from ae_sweep.runner.place_checks import check_cluster, check_nested_place
 from ae_sweep.runner.schedule import unsettled
 from ae_sweep.runner.settings import DEFAULTS, make_config, stored_settings
 
@@ -95,8 +95,8 @@ class SweepRequest:
         return {name: value for name, value in given.items() if value is not None}
 
     @property
-    def resume_words(self) -> list[str]:
-        """Return the words behind `ae-sweep` that complete the sweep, but for the store's."""
+    def resume_arguments(self) -> list[str]:
+        """Return the arguments of `ae-sweep` that complete the sweep, without ``--store``."""
         words = ["run", "--name", self.config.name, "--resume"]
         given = self._not_stored
         if self.workers == 1 and not self.share_cores and self.config.method == "separate":
@@ -108,7 +108,7 @@ class SweepRequest:
     @property
     def resume_command(self) -> str:
         """Return the command that completes the sweep after an interruption."""
-        return f"{shlex.join(['ae-sweep', *self.resume_words])}{self.store.option}"
+        return f"{shlex.join(['ae-sweep', *self.resume_arguments])}{self.store.option}"
 
     @property
     def take_over_command(self) -> str:
@@ -194,7 +194,7 @@ def make_request(
     title = name if name is not None else new_name(dataset or DEFAULTS["dataset"], now)
     config = make_config(title, given, stored, announce=announce)
     if config.method == "nested":
-        check_alone(workers, engine, cluster)
+        check_nested_place(workers, engine, cluster)
     if cluster is not None:
         check_cluster(cluster, device, engine)
     # A wrong setting needs no torch, MLflow or Optuna to be refused.

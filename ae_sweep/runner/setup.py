@@ -107,7 +107,8 @@ class SweepSetup:
     def timed_config(self, dim: int) -> TrialConfig:
         """Return the training whose steps are timed for a dim.
 
-        Of the smallest batch size of the sweep, with which an epoch takes longest.
+        It has the smallest batch size of the sweep, with which an epoch takes longest, and the last
+        of its models: models of a sweep differ in settings alone.
         """
         smallest = int(min(bounds(self.config.space["batch_size"])))
         return TrialConfig(
