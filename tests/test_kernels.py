@@ -95,7 +95,7 @@ def test_batch_norm_with_relu_is_that_of_torch_in_double_precision(
     exact_norm.load_state_dict(layer.state_dict())
     use_kernels(layer, ours)
     x = features(shape, dtype)
-    assert ours.take(x)
+    assert ours.take(x, layer.weight)
     exact_x = x.detach().double().requires_grad_()
     got = step(layer, layer, x)
     expected = step(nn.Sequential(exact_norm, nn.ReLU()), exact_norm, exact_x)
@@ -246,7 +246,16 @@ def test_special_numbers_are_rounded_as_torch_does(ours: Kernels) -> None:
     ids=["channels", "layout", "double", "one pixel", "none", "no image", "meta"],
 )
 def test_other_features_are_left_to_torch(ours: Kernels, refused: Tensor) -> None:
-    assert not ours.take(refused)
+    assert not ours.take(refused, torch.ones(32))
+
+
+def test_weights_of_another_type_are_left_to_torch(ours: Kernels) -> None:
+    x = features((2, 32, 4, 4), torch.bfloat16)
+    assert ours.take(x, torch.ones(32))
+    assert not ours.take(x, torch.ones(32, dtype=torch.bfloat16))
+    layers = nn.Sequential(layer_of(32), NarrowConv2d(32, 1)).bfloat16()
+    use_kernels(layers, ours)
+    assert layers(x).isfinite().all()
 
 
 def test_layers_without_kernels_and_all_inference_are_torchs() -> None:

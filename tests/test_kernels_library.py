@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,12 +34,12 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def compiled() -> Path:
+def compiled(tmp_path: Path) -> Path:
     """The file of kernels that were just compiled."""
     found = kernels()
     if not found.used:
         pytest.skip(found.what)
-    (file,) = (library.cache_dir() / "kernels").iterdir()
+    (file,) = (tmp_path / "cache" / "kernels").iterdir()
     library.library.cache_clear()
     return file
 
@@ -80,27 +84,62 @@ def test_another_source_processor_or_compiler_has_a_file_of_its_own(
     assert len(list(compiled.parent.iterdir())) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"no library", b"\x7fELF"])
-def test_a_damaged_file_is_compiled_again(
-    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
-    # At another path: the system has loaded what is at the first.
-    monkeypatch.setattr(library, "cache_dir", lambda: tmp_path / "other")
+def test_damaged_files_are_compiled_again(compiled: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "other" / "kernels" / compiled.name
     damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(content)
-    assert library.library().handle is not None
+    # In a new process: this one has them, and the system loads nothing twice.
+    program = (
+        "import pathlib, sys\n"
+        "from ae_sweep.kernels import library\n"
+        "library.cache_dir = lambda: pathlib.Path(sys.argv[1])\n"
+        "for content in (b'', b'no library', b'\\x7fELF'):\n"
+        "    pathlib.Path(sys.argv[2]).write_bytes(content)\n"
+        "    assert library._load_kept(pathlib.Path(sys.argv[2])) is None\n"
+        "print(library.library().what)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "other"), str(damaged)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("compiled by"), done
     assert damaged.stat().st_size == compiled.stat().st_size
 
 
-def test_a_file_of_another_user_is_not_loaded(
-    compiled: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", ["owner", "group", "others", "a link"])
+def test_a_file_that_others_can_have_written_is_not_loaded(
+    compiled: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    seen = []
-    monkeypatch.setattr(library, "_compile", lambda *_: seen.append(1))
-    monkeypatch.setattr(library.os, "getuid", lambda: 12_345)
-    library.library()
-    assert seen
+    match change:
+        case "owner":
+            monkeypatch.setattr(os, "getuid", lambda: 12_345)
+        case "group" | "others":
+            compiled.chmod(0o620 if change == "group" else 0o602)
+        case _:
+            compiled.unlink()
+            compiled.symlink_to("/dev/zero")
+    monkeypatch.setattr(library, "_compile", refuse)
+    with pytest.raises(AssertionError, match="compiled again"):
+        library.library()
+
+
+def test_a_compiler_is_not_taken_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, "touch called")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", ".")
+    assert kernels().what == "there is no C++ compiler here"
+    assert not (tmp_path / "called").exists()
+
+
+def test_the_compiler_reads_no_file_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cmath").write_text("#error read")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CPLUS_INCLUDE_PATH", ".")
+    if not kernels().used:
+        pytest.skip(kernels().what)
 
 
 def test_without_a_cache_they_are_compiled_by_each_process(
@@ -115,10 +154,11 @@ def test_without_a_cache_they_are_compiled_by_each_process(
 
 
 def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     found = kernels()
     assert (found.used, found.what) == (False, "there is no C++ compiler here")
-    assert not found.take(torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last))
+    x_BCHW = torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last)
+    assert not found.take(x_BCHW, torch.ones(32))
     assert "kernels=none" in training.hardware(torch.device("cpu"))
 
 
@@ -137,7 +177,7 @@ def test_a_compiler_that_fails_leaves_it_to_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
     path = compiler(tmp_path, script)
-    monkeypatch.setattr(library.shutil, "which", lambda _: path)
+    monkeypatch.setattr(shutil, "which", lambda _: path)
     monkeypatch.setattr(library, "MOST_SECONDS", 0.5)
     found = kernels()
     assert (found.used, found.version) == (False, "none")

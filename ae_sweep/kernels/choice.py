@@ -31,14 +31,15 @@ class Kernels:
     version: str
     """Changes with what their rounding depends on; ``none`` where torch computes instead."""
 
-    def take(self, x_BCHW: Tensor) -> bool:
-        """Return whether they compute with features.
+    def take(self, x_BCHW: Tensor, weight: Tensor) -> bool:
+        """Return whether they compute with features and a layer's weight.
 
         They take float32 or bfloat16 on a CPU in ``channels_last`` layout, with a multiple of 32
-        channels and more than one pixel in all.
+        channels and more than one pixel in all, and weights of float32.
         """
         return (
             self.used
+            and (weight.device.type, weight.dtype) == ("cpu", torch.float32)
             and x_BCHW.device.type == "cpu"
             and x_BCHW.dtype in NAMES
             and x_BCHW.ndim == 4

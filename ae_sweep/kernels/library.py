@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ae_sweep.errors import ConfigError
-from ae_sweep.files import make_private, write_atomically
+from ae_sweep.files import make_private, open_regular, write_atomically
 from ae_sweep.isolation import KERNELS_VARIABLE, asked_kernels
 from ae_sweep.locations import cache_dir
 from ae_sweep.messages import shorten, visible
@@ -29,6 +31,7 @@ FLAGS = (
 X86_FLAGS = ("-mprefer-vector-width=512",)
 """Where a processor has such vectors, compilers take half of one by themselves."""
 MOST_SECONDS = 120.0
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 PROCESSOR_LINES = ("model name", "flags", "CPU part", "Features")
 """Of /proc/cpuinfo, on which the machine code depends."""
 
@@ -85,11 +88,13 @@ def library() -> Library:
             raise ConfigError(f"{KERNELS_VARIABLE} is {shorten(other)}; it may be on or off")
     if sys.platform != "linux":
         return _none("they are for Linux")
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    found = filter(None, map(shutil.which, COMPILERS))
+    # A relative PATH may lead to a program of that name in the working directory.
+    compiler = next(filter(os.path.isabs, found), None)
     if compiler is None:
         return _none("there is no C++ compiler here")
     try:
-        name = _output([compiler, "--version"]).partition("\n")[0]
+        name = _output([compiler, "--version"], place="/").partition("\n")[0]
         version = _version(name)
         path = cache_dir() / "kernels" / f"{version}.so"
         handle = _load_kept(path)
@@ -124,28 +129,37 @@ def _processor() -> str:
 
 
 def _load_kept(path: Path) -> ctypes.CDLL | None:
-    """Load what an earlier process compiled, if it is whole and nobody else's."""
+    """Load what an earlier process compiled, if it is whole and nobody else can have written it."""
     try:
-        if path.stat().st_uid != os.getuid():
-            return None
-        return _load(path)
+        with open_regular(path) as file:
+            found = os.fstat(file.fileno())
+            if found.st_uid != os.getuid() or found.st_mode & OTHERS_MAY_WRITE:
+                return None
+            # By its descriptor: the name may be given to another file meanwhile.
+            return _load(Path(f"/proc/self/fd/{file.fileno()}"))
     except (OSError, AttributeError):
         return None
 
 
 def _compile(compiler: str, path: Path) -> ctypes.CDLL:
+    """Compile the kernels, keep them under ``path`` if that can be written, and load them.
+
+    Raises
+    ------
+    OSError, subprocess.SubprocessError
+        If that fails.
+    """
     with tempfile.TemporaryDirectory(prefix="ae-sweep-") as folder:
         compiled, linked = Path(folder, "kernels.o"), Path(folder, "kernels.so")
-        _output([compiler, *_flags(), "-c", str(SOURCE), "-o", str(compiled)])
+        _output([compiler, *_flags(), "-c", str(SOURCE), "-o", str(compiled)], place=folder)
         # Linked without -fopenmp: a second runtime of OpenMP would have threads of its own, and
         # torch's makes its symbols global.
-        _output([compiler, "-shared", str(compiled), "-o", str(linked)])
-        try:
+        _output([compiler, "-shared", str(compiled), "-o", str(linked)], place=folder)
+        with contextlib.suppress(OSError):  # it is compiled again the next time
             make_private(path.parent)
             write_atomically(path, linked.read_bytes())
-        except OSError:  # it is compiled again the next time
-            return _load(linked)
-        return _load(path)
+        kept = _load_kept(path)  # temporary files may not be executed in some places
+        return _load(linked) if kept is None else kept
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -156,8 +170,10 @@ def _load(path: Path) -> ctypes.CDLL:
     return handle
 
 
-def _output(command: list[str]) -> str:
+def _output(command: list[str], *, place: str) -> str:
+    """Run a compiler in a directory: a variable of its may have it read files of that."""
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, errors="replace", timeout=MOST_SECONDS
-    )
+        command, check=True, capture_output=True, text=True, errors="replace", cwd=place,
+        stdin=subprocess.DEVNULL, timeout=MOST_SECONDS,
+    )  # fmt: skip
     return done.stdout

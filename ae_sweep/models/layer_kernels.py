@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class LayerKernels(Protocol):
     """Functions that compute what torch's do, faster, each with its gradient."""
 
-    def take(self, x_BCHW: Tensor) -> bool:
-        """Return whether the functions compute with these features."""
+    def take(self, x_BCHW: Tensor, weight: Tensor) -> bool:
+        """Return whether the functions compute with these features and a layer's weight."""
 
     def batch_norm_relu(
         self,

@@ -40,7 +40,7 @@ class NarrowConv2d(KernelLayer, nn.Conv2d):
             return super().forward(x_BCHW)
         y_BOHW: Tensor
         kernels = self.kernels if self.training and self.out_channels == 1 else None
-        if kernels is not None and kernels.take(x_BCHW):
+        if kernels is not None and kernels.take(x_BCHW, self.weight):
             y_BOHW = kernels.narrow_conv(x_BCHW, self.weight)
         else:
             y_BOHW = _TapProducts.apply(x_BCHW, self.weight.to(x_BCHW.dtype))
