@@ -295,9 +295,10 @@ def lasting_imports() -> Iterator[None]:
     """
     if _own_process:
         gc.collect()  # what is garbage by now would never be freed
+    before = len(sys.modules)
     with paused_collector():
         yield
-        if _own_process:
+        if _own_process and len(sys.modules) > before:
             gc.freeze()
 
 

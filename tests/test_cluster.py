@@ -20,6 +20,8 @@ from commands import ROOT, run_new_python
 from ray_cluster import wait_until
 from store_reader import read_runs, trials_of
 
+from ae_sweep import training
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -112,12 +114,13 @@ def test_a_node_that_joins_is_used(shared: Cluster) -> None:
         assert len(shared.seats()) == 1
         shared.start_node()
         check_whole(shared, "joins", driver.done(), trials=6)
-    nodes = {run["params"]["node"] for run in trials_of(runs(shared, "joins"), "finished")}
-    assert len(nodes) == 2
+    trials = trials_of(runs(shared, "joins"), "finished")
+    assert len({run["params"]["node"] for run in trials}) == 2
+    assert {run["params"]["kernels"] for run in trials} == {training.kernels_version("cpu")}
 
 
 def test_trials_on_two_nodes_equal_those_of_two_workers(two: Cluster) -> None:
-    done = two.run(*S, *on(two, "nodes"))
+    done = two.run(*S, *on(two, "nodes"), AE_SWEEP_KERNELS="off")
     check_whole(two, "nodes", done, trials=4)
     trials = trials_of(runs(two, "nodes"), "finished")
     assert len({trial["params"]["node"] for trial in trials}) == 2, "both have trained"
@@ -125,8 +128,11 @@ def test_trials_on_two_nodes_equal_those_of_two_workers(two: Cluster) -> None:
         assert trial["params"]["device"] == "cpu"
         assert trial["params"]["threads"] == "1"
         assert "1 thread" in trial["params"]["device_name"]
+        assert trial["params"]["kernels"] == "none", "nodes hear of the driver's variable"
     two.store("workers")
-    local = two.run(*S, "--workers", "2", "--name", "workers", "--store", "workers")
+    local = two.run(
+        *S, "--workers", "2", "--name", "workers", "--store", "workers", AE_SWEEP_KERNELS="off"
+    )
     assert local.code == 0, local.err
     assert measured_mses(two, "nodes") == measured_mses(two, "workers"), "to the last digit"
     assert "node" not in trials_of(runs(two, "workers"), "finished")[0]["params"]

@@ -5,6 +5,8 @@ Shapes: B batch, C channels, H height, W width, O channels out (one), K sides of
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -108,40 +110,87 @@ def test_batch_norm_with_relu_is_that_of_torch_in_double_precision(
     assert int(layer.num_batches_tracked) == 1
 
 
-def test_a_gradient_that_another_holds_is_not_overwritten(ours: Kernels) -> None:
+class _Kept(torch.autograd.Function):
+    """Keeps the gradient that it returns."""
+
+    @staticmethod
+    def forward(ctx, y):
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        if not hasattr(ctx, "kept"):
+            ctx.kept = gradient.clone()
+        return ctx.kept
+
+
+def test_a_gradient_that_others_may_see_is_not_overwritten(ours: Kernels) -> None:
     layer, plain = layer_of(32), layer_of(32)
     use_kernels(layer, ours)
-    gradients = []
-    for each in (plain, layer):
+    seen: dict[nn.Module, list[Tensor]] = {plain: [], layer: []}
+    for each, found in seen.items():
         x, beside = features((2, 32, 4, 4), torch.float32), features((2, 32, 4, 4), torch.float32)
-        (each(x) + beside).square().sum().backward()
-        gradients.append((x.grad, beside.grad))
-    for one, other in zip(*gradients, strict=True):
+        y = each(x)
+        y.register_hook(found.append)
+        (y + beside).square().sum().backward()
+        found.extend((x.grad, beside.grad))
+        kept = _Kept.apply(each(x)).sum()
+        for _ in range(2):
+            found.extend(torch.autograd.grad(kept, x, retain_graph=True))
+    for one, other in zip(seen[plain], seen[layer], strict=True):
         assert torch.allclose(one, other, atol=1e-4)
-    x = features((2, 32, 4, 4), torch.float32)
-    direction = torch.randn(x.shape).contiguous(memory_format=torch.channels_last)
-    kept = direction.clone()
-    layer(x).backward(direction)
-    assert torch.equal(direction, kept)
-    y = layer(features((2, 32, 4, 4), torch.float32))
-    y.retain_grad()
-    conv2d(y, torch.ones(1, 32, 1, 1)).sum().backward()
-    assert torch.equal(y.grad, torch.ones_like(y))
 
 
-def test_a_gradient_that_nobody_holds_is_overwritten(
-    ours: Kernels, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("used_once", [True, False])
+def test_a_gradient_is_overwritten_only_where_that_was_allowed(
+    ours: Kernels, used_once: bool
 ) -> None:
-    layer = layer_of(32)
+    layer = BatchNormReLU2d(32, used_once=used_once)
     use_kernels(layer, ours)
     y = layer(features((2, 32, 4, 4), torch.float32))
-    made = []
-    empty_like = torch.empty_like
-    monkeypatch.setattr(
-        torch, "empty_like", lambda x, **options: made.append(x.ndim) or empty_like(x, **options)
-    )
+    gradients: list[Tensor] = []
+    y.register_hook(gradients.append)
     conv2d(y, torch.ones(1, 32, 1, 1)).sum().backward()
-    assert 4 not in made
+    assert torch.equal(gradients[0], torch.ones_like(y)) == (not used_once)
+
+
+def test_the_wrong_number_of_channels_is_an_error_of_torch(ours: Kernels) -> None:
+    layer = layer_of(32)
+    use_kernels(layer, ours)
+    with pytest.raises(RuntimeError, match="running_mean should contain 64 elements"):
+        layer(features((2, 64, 4, 4), torch.float32))
+
+
+def test_what_is_default_elsewhere_changes_nothing(
+    ours: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for dtype, device in ((torch.float32, "cpu"), (torch.float64, "meta")):
+        layers = nn.Sequential(layer_of(32), NarrowConv2d(32, 1))
+        layers[1].weight.data.fill_(0.5)
+        layers[1].bias.data.fill_(0.1)
+        use_kernels(layers, ours)
+        x = features((2, 32, 4, 4), torch.float32)
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device(device):
+                y = layers(x)
+                y.sum().backward()
+        finally:
+            torch.set_default_dtype(before)
+        results.append((y, x.grad, layers[1].weight.grad))
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_copy_trains_without_the_kernels_of_this_machine(ours: Kernels) -> None:
+    layer = layer_of(32)
+    use_kernels(layer, ours)
+    copied = pickle.loads(pickle.dumps(layer))
+    assert (layer.kernels, copied.kernels, copy.deepcopy(layer).kernels) == (ours, None, None)
+    x = features((2, 32, 4, 4), torch.float32).detach()
+    assert torch.allclose(copied(x), layer(x), atol=1e-5)
 
 
 def test_the_variance_of_features_with_a_large_mean_is_not_lost(ours: Kernels) -> None:
@@ -189,7 +238,9 @@ def test_what_is_not_finite_is_not_hidden(ours: Kernels, dtype: torch.dtype, val
 
 @TYPES
 @pytest.mark.parametrize(
-    "shape", [(3, 32, 28, 28), (2, 64, 7, 5), (1, 32, 1, 1), (2, 32, 1, 9), (1, 96, 6, 1)], ids=str
+    "shape",
+    [(3, 32, 28, 28), (2, 64, 7, 5), (1, 32, 1, 1), (2, 32, 1, 9), (1, 96, 6, 2), (2, 32, 3, 7)],
+    ids=str,
 )
 def test_a_narrow_convolution_is_that_of_torch_in_double_precision(
     ours: Kernels, shape: tuple[int, ...], dtype: torch.dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -128,18 +129,19 @@ def test_a_compiler_is_not_taken_from_the_working_directory(
     compiler(tmp_path, "touch called")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", ".")
-    assert kernels().what == "there is no C++ compiler here"
+    assert kernels().what == "they need Linux and g++"
     assert not (tmp_path / "called").exists()
 
 
+@pytest.mark.usefixtures("compiled")
 def test_the_compiler_reads_no_file_of_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cmath").write_text("#error read")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CPLUS_INCLUDE_PATH", ".")
-    if not kernels().used:
-        pytest.skip(kernels().what)
+    monkeypatch.setattr(library, "cache_dir", lambda: tmp_path / "other")
+    assert kernels().used, kernels().what
 
 
 def test_without_a_cache_they_are_compiled_by_each_process(
@@ -156,7 +158,7 @@ def test_without_a_cache_they_are_compiled_by_each_process(
 def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     found = kernels()
-    assert (found.used, found.what) == (False, "there is no C++ compiler here")
+    assert (found.used, found.what) == (False, "they need Linux and g++")
     x_BCHW = torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last)
     assert not found.take(x_BCHW, torch.ones(32))
     assert "kernels=none" in training.hardware(torch.device("cpu"))
@@ -169,9 +171,10 @@ def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch) -> N
          "fails: x.cpp:1: error: broken"),
         ("kill -9 $$", "fails"),
         ("[ $1 = --version ] && echo fake; exit 0", "cannot be compiled or loaded"),
+        ("echo Debian clang version 14", "Debian clang version 14 has an OpenMP of its own"),
         ("sleep 60", "cannot be compiled or loaded"),
     ],
-    ids=["an error", "killed", "nothing written", "hangs"],
+    ids=["an error", "killed", "nothing written", "clang", "hangs"],
 )  # fmt: skip
 def test_a_compiler_that_fails_leaves_it_to_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
@@ -184,15 +187,46 @@ def test_a_compiler_that_fails_leaves_it_to_torch(
     assert why in found.what
 
 
+@pytest.mark.parametrize(("factor", "said"), [(-1.0, "200.0%"), (float("nan"), "nan%")])
 def test_kernels_that_compute_something_else_are_not_used(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, factor: float, said: str
 ) -> None:
     if library.library().handle is None:
         pytest.skip(library.library().what)
-    monkeypatch.setattr(choice, "to_bf16", lambda x: -x)
+    monkeypatch.setattr(choice, "to_bf16", lambda x: factor * x)
     found = kernels()
     assert not found.used
-    assert "off by 200.0% here" in found.what
+    assert f"off by {said} here" in found.what
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that kind")
+@pytest.mark.parametrize("processor", ["x86-64", "haswell"])
+def test_they_agree_with_torch_for_processors_with_shorter_vectors(
+    monkeypatch: pytest.MonkeyPatch, processor: str
+) -> None:
+    if "avx2" not in library._processor():
+        pytest.skip("no AVX2 here")
+    flags = tuple(each.replace("native", processor) for each in library.FLAGS)
+    monkeypatch.setattr(library, "FLAGS", flags)
+    if library.library().handle is None:
+        pytest.skip(library.library().what)
+    assert kernels().used, kernels().what
+
+
+def test_the_check_starts_no_threads_that_a_forked_process_would_lack() -> None:
+    program = (
+        "import os, torch\n"
+        "from ae_sweep.kernels import kernels\n"
+        "torch.set_num_threads(2)\n"
+        "kernels()\n"
+        "assert torch.get_num_threads() == 2\n"
+        "if not os.fork():\n"
+        "    torch.ones(1_000_000).add_(1)\n"
+        "    os._exit(0)\n"
+        "os.wait()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert done.returncode == 0
 
 
 def test_the_environment_turns_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,4 +243,4 @@ def test_anything_else_in_the_environment_is_refused(monkeypatch: pytest.MonkeyP
 def test_a_checkpoint_and_a_calibration_know_the_kernels() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("meta")
     assert f"kernels={kernels().version}" in training.hardware(cpu)
-    assert "kernels" not in training.hardware(gpu)
+    assert "kernels=none" in training.hardware(gpu)

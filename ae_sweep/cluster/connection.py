@@ -95,9 +95,12 @@ class Connection:
 
     def start(self, size: SeatSize) -> Any:
         """Start an actor, which needs room of a size; the actor ends with this process."""
+        asked = isolation.asked_kernels()
         actor = self.ray.remote(Seat).options(
             num_cpus=size.cpus,
             num_gpus=size.gpus,
+            # Nodes have variables of their own, and this one decides about rounding.
+            runtime_env={"env_vars": {isolation.KERNELS_VARIABLE: asked}} if asked else None,
             max_restarts=0,
             max_task_retries=0,
             scheduling_strategy="SPREAD",

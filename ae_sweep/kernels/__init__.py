@@ -1,7 +1,7 @@
-"""Own kernels for training on a CPU: what takes its time beside convolutions, in fewer passes.
+"""Functions in C++ for training on a CPU: BatchNorm with ReLU, narrow convolutions, rounding.
 
-They are compiled on the user's machine, if that has a C++ compiler. torch computes the same without
-them, slower.
+They are compiled on the user's machine, if that has g++. torch computes the same without them, but
+slower.
 """
 
 from ae_sweep.kernels.choice import Kernels, kernels

@@ -32,8 +32,11 @@ def batch_norm_relu(
     running_variance_C: Tensor,
     momentum: float,
     eps: float,
+    overwrite_gradient: bool = False,
 ) -> Tensor:
     """Normalise each channel over a batch (Ioffe and Szegedy 2015, arXiv:1502.03167), then ReLU.
+
+    It has no second derivative.
 
     Parameters
     ----------
@@ -41,15 +44,21 @@ def batch_norm_relu(
         Features that `Kernels.take` accepts.
     running_mean_C, running_variance_C
         Moved towards those of the batch by a share of ``momentum``, in place.
+    overwrite_gradient
+        Whether the gradient of the result may be overwritten by that of ``x_BCHW``: nobody else may
+        see it, neither a second term of a sum nor a hook.
     """
     y_BCHW: Tensor = _BatchNormReLU.apply(
-        x_BCHW, weight_C, bias_C, running_mean_C, running_variance_C, momentum, eps
-    )
+        x_BCHW, weight_C, bias_C, running_mean_C, running_variance_C, momentum, eps,
+        overwrite_gradient,
+    )  # fmt: skip
     return y_BCHW
 
 
 def narrow_conv(x_BCHW: Tensor, weight_OCKK: Tensor) -> Tensor:
     """Convolve with a 3×3 kernel, stride 1 and padding 1, to one channel of float32.
+
+    It has no second derivative.
 
     Parameters
     ----------
@@ -78,7 +87,9 @@ class _BatchNormReLU(torch.autograd.Function):
         running_variance_C: Tensor,
         momentum: float,
         eps: float,
+        overwrite_gradient: bool,
     ) -> Tensor:
+        ctx.overwrite_gradient = overwrite_gradient
         y_BCHW = torch.empty_like(x_BCHW)
         mean_C, inverse_deviation_C = torch.empty_like(weight_C), torch.empty_like(weight_C)
         channels = x_BCHW.shape[1]
@@ -96,9 +107,8 @@ class _BatchNormReLU(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_BCHW, weight_C, bias_C, mean_C, inverse_deviation_C = ctx.saved_tensors
         gradient_BCHW = gradients[0].contiguous(memory_format=torch.channels_last)
-        # In memory that is in the cache already: a thirtieth of a step.
-        is_ours = _has_one_holder(gradient_BCHW)
-        x_gradient_BCHW = gradient_BCHW if is_ours else torch.empty_like(x_BCHW)
+        # The gradient's memory is in the cache already: that saves a thirtieth of a step.
+        x_gradient_BCHW = gradient_BCHW if ctx.overwrite_gradient else torch.empty_like(x_BCHW)
         weight_gradient_C, bias_gradient_C = torch.empty_like(weight_C), torch.empty_like(weight_C)
         channels = x_BCHW.shape[1]
         _kernel("batch_norm_relu_backward", x_BCHW.dtype)(
@@ -106,7 +116,7 @@ class _BatchNormReLU(torch.autograd.Function):
             channels, _at(weight_C), _at(bias_C), _at(mean_C), _at(inverse_deviation_C),
             _at(weight_gradient_C), _at(bias_gradient_C), torch.get_num_threads(),
         )  # fmt: skip
-        return x_gradient_BCHW, weight_gradient_C, bias_gradient_C, None, None, None, None
+        return x_gradient_BCHW, weight_gradient_C, bias_gradient_C, None, None, None, None, None
 
 
 class _NarrowConv(torch.autograd.Function):
@@ -114,9 +124,9 @@ class _NarrowConv(torch.autograd.Function):
     def forward(ctx: Any, x_BCHW: Tensor, weight_OCKK: Tensor) -> Tensor:
         batch, channels, height, width = x_BCHW.shape
         taps_KC = weight_OCKK.permute(2, 3, 0, 1).reshape(TAPS, channels).contiguous()
-        taps_CP = torch.zeros(channels, PRODUCTS)
+        taps_CP = taps_KC.new_zeros(channels, PRODUCTS)
         taps_CP[:, :TAPS] = taps_KC.T
-        y_BOHW = torch.empty(batch, 1, height, width)
+        y_BOHW = taps_KC.new_empty(batch, 1, height, width)
         _kernel("narrow_conv_forward", x_BCHW.dtype)(
             _at(x_BCHW), _at(taps_CP), _at(y_BOHW), batch, height, width, channels,
             torch.get_num_threads(),
@@ -136,20 +146,6 @@ class _NarrowConv(torch.autograd.Function):
             _at(taps_gradient_KC), batch, height, width, channels, torch.get_num_threads(),
         )  # fmt: skip
         return x_gradient_BCHW, taps_gradient_KC.view(3, 3, 1, channels).permute(2, 3, 0, 1)
-
-
-def _has_one_holder(gradient: Tensor) -> bool:
-    """Return whether a gradient was made for the caller alone, who may overwrite it.
-
-    Autograd passes the same tensor to both terms of a sum, and may have been given the user's own.
-    """
-    uses: Any = getattr(gradient, "_use_count", None)
-    storage_uses: Any = getattr(torch._C, "_storage_Use_Count", None)  # noqa: SLF001
-    if uses is None or storage_uses is None:  # torch does not promise to have them
-        return False
-    # The second holder of the memory is the one that was made just now to ask.
-    held_once = uses() == 1 and storage_uses(gradient.untyped_storage()._cdata) == 2  # noqa: SLF001
-    return bool(held_once)
 
 
 def _kernel(name: str, dtype: torch.dtype) -> Callable[..., None]:

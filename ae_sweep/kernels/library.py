@@ -23,7 +23,8 @@ from ae_sweep.locations import cache_dir
 from ae_sweep.messages import shorten, visible
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
-COMPILERS = ("c++", "g++", "clang++")
+COMPILERS = ("g++", "c++")
+"""GCC, whose OpenMP is torch's."""
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-fPIC", "-fopenmp", "-fno-math-errno",
     "-fno-trapping-math", "-ffp-contract=fast",
@@ -77,24 +78,25 @@ def library() -> Library:
     Raises
     ------
     ConfigError
-        If the environment asks for something else than using them or not.
+        If ``AE_SWEEP_KERNELS`` is neither on nor off.
     """
-    match asked_kernels():
-        case "" | "on":
-            pass
-        case "off":
-            return _none(f"{KERNELS_VARIABLE} turns them off")
-        case other:
-            raise ConfigError(f"{KERNELS_VARIABLE} is {shorten(other)}; it may be on or off")
-    if sys.platform != "linux":
-        return _none("they are for Linux")
-    found = filter(None, map(shutil.which, COMPILERS))
+    if asked_kernels() not in ("", "on", "off"):
+        raise ConfigError(f"{KERNELS_VARIABLE} is {shorten(asked_kernels())}; it may be on or off")
+    if asked_kernels() == "off":
+        return _none(f"{KERNELS_VARIABLE} turns them off")
     # A relative PATH may lead to a program of that name in the working directory.
-    compiler = next(filter(os.path.isabs, found), None)
-    if compiler is None:
-        return _none("there is no C++ compiler here")
+    compilers = [
+        found
+        for each in COMPILERS
+        if (found := shutil.which(each)) is not None and Path(found).is_absolute()
+    ]
+    if sys.platform != "linux" or not compilers:
+        return _none("they need Linux and g++")
+    compiler = compilers[0]
     try:
         name = _output([compiler, "--version"], place="/").partition("\n")[0]
+        if "clang" in name.lower():
+            return _none(f"{visible(name, 80)} has an OpenMP of its own; g++ has torch's")
         version = _version(name)
         path = cache_dir() / "kernels" / f"{version}.so"
         handle = _load_kept(path)
@@ -113,7 +115,7 @@ def _none(why: str) -> Library:
 
 
 def _version(compiler_name: str) -> str:
-    parts = [compiler_name, *_flags(), _processor(), SOURCE.read_text()]
+    parts = [compiler_name, *_flags(), _processor(), SOURCE.read_text(encoding="utf-8")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -171,7 +173,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 def _output(command: list[str], *, place: str) -> str:
-    """Run a compiler in a directory: a variable of its may have it read files of that."""
+    """Run a compiler in a directory, from which some environment variables have it read files."""
     done = subprocess.run(
         command, check=True, capture_output=True, text=True, errors="replace", cwd=place,
         stdin=subprocess.DEVNULL, timeout=MOST_SECONDS,

@@ -161,7 +161,7 @@ def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d, channels: int) -> l
     if convolution.bias is not None:
         convolution.bias.requires_grad_(False)
     # The layer that does nothing keeps the numbers of the others, which stored weights go by.
-    return [convolution, BatchNormReLU2d(channels), nn.Identity()]
+    return [convolution, BatchNormReLU2d(channels, used_once=True), nn.Identity()]
 
 
 class _Flatten(nn.Flatten):

@@ -5,7 +5,7 @@ Shapes: B batch, C channels, H height, W width, O channels out, K sides of a con
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -30,6 +30,7 @@ class LayerKernels(Protocol):
         running_variance_C: Tensor,
         momentum: float,
         eps: float,
+        overwrite_gradient: bool,
     ) -> Tensor:
         """Normalise over the batch, and set what is negative to 0."""
 
@@ -44,6 +45,10 @@ class KernelLayer(nn.Module):
     """A layer that uses such kernels in training, if it has been given any."""
 
     kernels: LayerKernels | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the kernels of this machine out of copies and pickles."""
+        return {name: value for name, value in self.__dict__.items() if name != "kernels"}
 
 
 def use_kernels(model: nn.Module, kernels: LayerKernels | None) -> None:

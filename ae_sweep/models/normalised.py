@@ -17,7 +17,22 @@ if TYPE_CHECKING:
 
 
 class BatchNormReLU2d(KernelLayer, nn.BatchNorm2d):
-    """BatchNorm, followed by ReLU: torch's two layers, or in training the kernel for both."""
+    """BatchNorm, followed by ReLU: torch's two layers, or in training the kernel for both.
+
+    By the kernel it has no second derivative.
+
+    Parameters
+    ----------
+    channels
+        C.
+    used_once
+        Promises that one layer alone uses the result, and that nothing else sees its gradient: the
+        kernel then overwrites that. A residual connection breaks the promise, as does a hook.
+    """
+
+    def __init__(self, channels: int, *, used_once: bool = False) -> None:
+        super().__init__(channels)
+        self.used_once = used_once
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Normalise each channel, and set what is negative to 0."""
@@ -29,6 +44,7 @@ class BatchNormReLU2d(KernelLayer, nn.BatchNorm2d):
             or self.momentum is None
             or self.kernels is None
             or not self.training
+            or x_BCHW.shape[1:2] != self.weight.shape  # torch says what is wrong
             or not self.kernels.take(x_BCHW, self.weight)
         ):
             return relu_(super().forward(x_BCHW))
@@ -41,4 +57,5 @@ class BatchNormReLU2d(KernelLayer, nn.BatchNorm2d):
             running_variance_C=variance_C,
             momentum=self.momentum,
             eps=self.eps,
+            overwrite_gradient=self.used_once,
         )

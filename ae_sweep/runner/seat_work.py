@@ -149,6 +149,7 @@ def _parameters(device: str, threads: int) -> dict[str, str | int]:
         "device": device,
         "device_name": training.describe_device(device, threads=threads),
         "threads": threads,
+        "kernels": training.kernels_version(device),
         "node_torch_version": training.torch_version(),
     }
 

@@ -114,6 +114,7 @@ def _parameters(devices: Sequence[str], threads: int) -> dict[str, str | int]:
         "threads": threads,
         "device": " ".join(devices),
         "device_name": ", ".join(described),
+        "kernels": training.kernels_version(devices[0]),
     }
 
 

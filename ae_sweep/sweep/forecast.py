@@ -30,8 +30,8 @@ class Forecast:
     than one of 2, and a pruned one for what it trained. What is uncertain is the pace: real seconds
     per planned second. Its estimate is the posterior mean of a gamma-distributed pace, (prior +
     seconds worked) / (prior + planned seconds of that work), whose prior expects 1 with the weight
-    of ``PLAN_SHARE``. Seconds in which a worker process starts, a checkpoint is loaded or a trial
-    hangs until it is given up are no work.
+    of ``PLAN_SHARE``. Seconds in which the first process of each worker starts, a checkpoint is
+    loaded, or a trial hangs until it is given up are no work.
 
     Parameters
     ----------

@@ -88,10 +88,9 @@ def torch_version() -> str:
 def hardware(device: torch.device) -> str:
     """Name all that the speed and the rounding of a device depend on, in one line."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    own = kernels_on(device)
     return (
-        f"{device.type} {name} threads={torch.get_num_threads()} torch={torch.__version__}"
-        f"{'' if own is None else f' kernels={own.version}'}"
+        f"{device.type} {name} threads={torch.get_num_threads()} torch={torch.__version__} "
+        f"kernels={kernels_version(device)}"
     )
 
 
@@ -101,9 +100,15 @@ def kernels_on(device: torch.device) -> Kernels | None:
     Raises
     ------
     ConfigError
-        If the environment asks for something else than using them or not.
+        If ``AE_SWEEP_KERNELS`` is neither on nor off.
     """
     return kernels() if device.type == "cpu" else None
+
+
+def kernels_version(device: torch.device | str) -> str:
+    """Return which kernels trainings on a device use, ``none`` where torch's functions do all."""
+    found = kernels_on(torch.device(device))
+    return "none" if found is None else found.version
 
 
 def threads_per_worker(workers: int, *, most: int | None = None) -> int:
@@ -147,7 +152,7 @@ def prepare_process() -> None:
     Raises
     ------
     ConfigError
-        If the environment asks for something else than using them or not.
+        If ``AE_SWEEP_KERNELS`` is neither on nor off.
     """
     torch.set_flush_denormal(True)
     if container.cpu_quota() is not None and torch.get_num_threads() > usable_cores():
