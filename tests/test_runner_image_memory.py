@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from request_support import request
 
 import ae_sweep
 from ae_sweep import data, training
 from ae_sweep.errors import ConfigError
-from ae_sweep.locations import open_at
 from ae_sweep.runner import setup
-from ae_sweep.runner.request import make_request
 from ae_sweep.training import images as placing
 from ae_sweep.training.image_rows import StreamedRows
 
@@ -24,22 +22,11 @@ if TYPE_CHECKING:
     from conftest import Done
 
 
-def request(tmp_path: Path, image_memory: float | None) -> Any:
-    return make_request(
-        "own",
-        {"dataset": "shapes", "dims": "2"},
-        store=open_at(tmp_path / "store"),
-        now=time.localtime(),
-        announce=lambda _line: None,
-        image_memory=image_memory,
-    )
-
-
 def test_the_limit_is_carried_by_the_command_that_completes_a_sweep(tmp_path: Path) -> None:
-    limited = request(tmp_path, 0.25)
+    limited = request(tmp_path, image_memory=0.25)
     assert limited.image_bytes == 250_000_000
     assert "--resume --image-memory 0.25" in limited.resume_command
-    plain = request(tmp_path, None)
+    plain = request(tmp_path, image_memory=None)
     assert plain.image_bytes is None
     assert "--image-memory" not in plain.resume_command
     assert plain.config == limited.config, "where images are is no part of a sweep's identity"
@@ -60,7 +47,7 @@ def test_a_sweep_streams_images_that_are_larger_than_its_limit(tmp_path: Path) -
 @pytest.mark.parametrize("gigabytes", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_limit_that_is_no_memory_is_refused(tmp_path: Path, gigabytes: float) -> None:
     with pytest.raises(ConfigError, match=r"image-memory must be a number of GB above 0, such as"):
-        request(tmp_path, gigabytes)
+        request(tmp_path, image_memory=gigabytes)
 
 
 def test_the_command_refuses_a_limit_that_is_no_number(cli: Callable[..., Done]) -> None:
@@ -83,7 +70,7 @@ def test_workers_need_memory_for_the_images_of_each(
 
     def prepared(**settings: Any) -> Any:
         return setup.prepare(
-            request(tmp_path, None).config,
+            request(tmp_path, image_memory=None).config,
             data_dir=None,
             device_name="cpu",
             announce=lambda _line: None,
