@@ -74,8 +74,9 @@ def test_another_source_processor_or_compiler_has_a_file_of_its_own(
 ) -> None:
     match changed:
         case "source":
-            source = tmp_path / "kernels.cpp"
-            source.write_text(library.SOURCE.read_text() + "\n")
+            source = shutil.copytree(library.SOURCE, tmp_path / "source")
+            with (source / "numbers.h").open("a") as file:
+                file.write("// another\n")
             monkeypatch.setattr(library, "SOURCE", source)
         case "flags":
             monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-DOTHER"))

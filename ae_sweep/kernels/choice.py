@@ -17,7 +17,7 @@ from ae_sweep.kernels.functions import NAMES, batch_norm_relu, narrow_conv, to_b
 from ae_sweep.kernels.library import library
 
 TILE = 32
-"""Channels that a kernel computes at once (kernels.cpp)."""
+"""Channels that a kernel computes at once (source/numbers.h)."""
 MAX_ERROR = 0.02
 """Allowed distance from torch's results, relative to their norm; bfloat16 has 8 bits."""
 

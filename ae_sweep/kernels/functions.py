@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TAPS = 9
 PRODUCTS = 16
-"""Of a pixel with the taps, filled up (kernels.cpp)."""
+"""Of a pixel with the taps, filled up (source/narrow_conv.h)."""
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 

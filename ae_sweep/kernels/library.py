@@ -22,7 +22,7 @@ from ae_sweep.isolation import KERNELS_VARIABLE, asked_kernels
 from ae_sweep.locations import cache_dir
 from ae_sweep.messages import shorten, visible
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCE = Path(__file__).with_name("source")
 COMPILERS = ("g++", "c++")
 """GCC, whose OpenMP is torch's."""
 FLAGS = (
@@ -47,7 +47,7 @@ _SIGNATURES = {
     "narrow_conv_backward": (*(_POINTER,) * 5, *(_INDEX,) * 4, _INT),
     "to_bf16": (*(_POINTER,) * 2, _INDEX, _INT),
 }  # fmt: skip
-"""Types of the parameters in kernels.cpp."""
+"""Types of the parameters in source/kernels.cpp."""
 _FUNCTIONS = {
     **{
         f"{name}_{way}_{kind}": f"{name}_{way}"
@@ -115,7 +115,8 @@ def _none(why: str) -> Library:
 
 
 def _version(compiler_name: str) -> str:
-    parts = [compiler_name, *_flags(), _processor(), SOURCE.read_text(encoding="utf-8")]
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCE.glob("*.[ch]*"))]
+    parts = [compiler_name, *_flags(), _processor(), *sources]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -153,7 +154,10 @@ def _compile(compiler: str, path: Path) -> ctypes.CDLL:
     """
     with tempfile.TemporaryDirectory(prefix="ae-sweep-") as folder:
         compiled, linked = Path(folder, "kernels.o"), Path(folder, "kernels.so")
-        _output([compiler, *_flags(), "-c", str(SOURCE), "-o", str(compiled)], place=folder)
+        _output(
+            [compiler, *_flags(), "-c", str(SOURCE / "kernels.cpp"), "-o", str(compiled)],
+            place=folder,
+        )
         # Linked without -fopenmp: a second runtime of OpenMP would have threads of its own, and
         # torch's makes its symbols global.
         _output([compiler, "-shared", str(compiled), "-o", str(linked)], place=folder)
