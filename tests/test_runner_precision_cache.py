@@ -70,6 +70,20 @@ def test_each_setting_is_measured_for_itself(calibrate, tmp_path: Path) -> None:
     assert calibrate.made == 2
 
 
+def test_of_two_processes_that_measure_at_once_the_first_answer_is_kept(tmp_path: Path) -> None:
+    def answer(setting: str, found: training.Precision) -> training.Precision:
+        return remembered_precision(setting, lambda: found, cache=tmp_path, announce=print)
+
+    def while_others_do() -> training.Precision:
+        answer("here", BF16)
+        answer("there", BF16)
+        return training.FP32
+
+    assert remembered_precision("here", while_others_do, cache=tmp_path, announce=print) == BF16
+    for setting in ("here", "there"):
+        assert answer(setting, training.FP32) == BF16
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\udcff"])
 def test_a_damaged_memory_is_written_anew(calibrate, tmp_path: Path, content: str) -> None:
     (tmp_path / FILE_NAME).write_text(content, encoding="utf-8", errors="surrogateescape")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,38 @@ def test_a_gradient_in_bf16_is_close_to_but_not_equal_to_the_exact_one() -> None
     x_BCHW = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert 0 < precisions._gradient_error(network, x_BCHW) < precisions.MAX_GRADIENT_ERROR
     assert precisions._speedup(network, x_BCHW) > 0
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_choice_is_made_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_bf16(monkeypatch, error=0.02)
+    seen = []
+    for part, found in (("_gradient_error", 0.02), ("_speedup", 1.7)):
+        monkeypatch.setattr(
+            precisions, part, lambda *_, found=found: seen.append(torch.get_num_threads()) or found
+        )
+    assert choose().name == "bf16"
+    assert seen == [1, 1]
+    assert torch.get_num_threads() == 2
+    names = {training.hardware(CPU)}
+    torch.set_num_threads(1)
+    assert names == {training.hardware(CPU)}, "it is kept for any number of threads"
+
+
+def test_time_that_a_processor_gave_to_others_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gradient = precisions._gradient
+
+    def held_up(network: Any, x_BCHW: torch.Tensor, precision: training.Precision) -> torch.Tensor:
+        if precision.name == "bf16":
+            time.sleep(0.05)
+        return gradient(network, x_BCHW, training.FP32)
+
+    monkeypatch.setattr(precisions, "_gradient", held_up)
+    network = models.build("conv", latent_dim=32, image_shape=(1, 8, 8))
+    x_BCHW = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert precisions._speedup(network, x_BCHW) > 0.3, "by the clock it is below 0.1"
 
 
 def test_images_are_placed_as_bytes_with_two_pictures_of_each_class() -> None:

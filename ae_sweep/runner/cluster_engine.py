@@ -66,7 +66,7 @@ class ClusterPlace:
 
     @property
     def hardware(self) -> str:
-        """All that speed and rounding of that device depend on."""
+        """What speed and rounding of that device depend on, but threads."""
         return self.facts.hardware
 
     @property

@@ -25,7 +25,7 @@ class Place(Protocol):
 
     @property
     def hardware(self) -> str:
-        """All that speed and rounding of the first device depend on."""
+        """What speed and rounding of the first device depend on, but threads."""
 
     @property
     def parameters(self) -> Mapping[str, str | int]:
@@ -73,7 +73,7 @@ class ThisMachine:
 
     @property
     def hardware(self) -> str:
-        """All that speed and rounding of the first device depend on."""
+        """What speed and rounding of the first device depend on, but threads."""
         return training.hardware(self._device)
 
     def choose_precision(

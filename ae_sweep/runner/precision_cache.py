@@ -54,12 +54,15 @@ def remembered_precision(
     if asked is not None:
         return asked
     path = cache / FILE_NAME
-    known = _read(path)
-    entry = known.get(setting)
-    if isinstance(entry, dict) and entry.get("name") in ("fp32", "bf16"):
-        return training.Precision(entry["name"], str(entry.get("reason")))
+    kept = _kept(_read(path), setting)
+    if kept is not None:
+        return kept
     announce("measuring once which precision is right and fastest here")
     precision = calibrate()
+    known = _read(path)  # again: another process may have kept its answer meanwhile
+    kept = _kept(known, setting)
+    if kept is not None:
+        return kept
     with contextlib.suppress(OSError):
         _write(path, known | {setting: asdict(precision)})
     return precision
@@ -87,6 +90,13 @@ def requested_precision() -> training.Precision | None:
 def setting_of(hardware: str, model: str, image_shape: tuple[int, ...], batch_size: int) -> str:
     """Name all that a calibration depends on; ``hardware`` is what `training.hardware` returns."""
     return f"{hardware} {model} {image_shape} batch={batch_size}"
+
+
+def _kept(known: dict[str, Any], setting: str) -> training.Precision | None:
+    entry = known.get(setting)
+    if isinstance(entry, dict) and entry.get("name") in ("fp32", "bf16"):
+        return training.Precision(entry["name"], str(entry.get("reason")))
+    return None
 
 
 def _read(path: Path) -> dict[str, Any]:

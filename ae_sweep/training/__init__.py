@@ -5,6 +5,7 @@ from ae_sweep.training.checkpoints import Checkpoints
 from ae_sweep.training.device import (
     alike_devices,
     available_devices,
+    computing_with,
     describe_device,
     hardware,
     kernels_on,
@@ -39,7 +40,7 @@ from ae_sweep.training.speed import (
     measure_speed,
     training_bytes,
 )
-from ae_sweep.training.thread_choice import ThreadChoice, computing_with, fastest_threads
+from ae_sweep.training.thread_choice import ThreadChoice, fastest_threads
 from ae_sweep.training.trainer import Training, train
 
 __all__ = [

@@ -200,9 +200,13 @@ class Keeper:
         return note
 
 
-def numerics_of(*, precision: str, hardware: str, steps: int) -> dict[str, str]:
+def numerics_of(*, precision: str, hardware: str, threads: int, steps: int) -> dict[str, str]:
     """Return what decides a training's last digits, by its name in messages."""
-    return {"arithmetic": precision, "machine": hardware, "schedule": f"{steps} steps"}
+    return {
+        "arithmetic": precision,
+        "machine": f"{hardware} threads={threads}",
+        "schedule": f"{steps} steps",
+    }
 
 
 def _cannot_save(folder: Path, error: OSError) -> StoreError:

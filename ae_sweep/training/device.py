@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import platform
 import re
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +15,9 @@ from ae_sweep.container import usable_cores, usable_memory_bytes
 from ae_sweep.errors import ConfigError, DeviceError
 from ae_sweep.kernels import Kernels, kernels
 from ae_sweep.messages import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's names for two of mallopt's parameters (malloc.h)."""
@@ -86,12 +91,9 @@ def torch_version() -> str:
 
 
 def hardware(device: torch.device) -> str:
-    """Name all that the speed and the rounding of a device depend on, in one line."""
+    """Name what the speed and the rounding of a device depend on, but threads, in one line."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return (
-        f"{device.type} {name} threads={torch.get_num_threads()} torch={torch.__version__} "
-        f"kernels={kernels_version(device)}"
-    )
+    return f"{device.type} {name} torch={torch.__version__} kernels={kernels_version(device)}"
 
 
 def kernels_on(device: torch.device) -> Kernels | None:
@@ -128,6 +130,17 @@ def threads_per_worker(workers: int, *, most: int | None = None) -> int:
 def use_threads(threads: int) -> None:
     """Have torch compute with this many threads in this process."""
     torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def computing_with(threads: int) -> Iterator[None]:
+    """Have torch compute with this many threads for the length of a block."""
+    before = torch.get_num_threads()
+    use_threads(threads)
+    try:
+        yield
+    finally:
+        use_threads(before)
 
 
 def memory_bytes(device: torch.device) -> int:

@@ -294,6 +294,7 @@ class TrainingLoop(ABC):
         return numerics_of(
             precision=self.precision.name,
             hardware=hardware(self.images.device),
+            threads=torch.get_num_threads(),
             steps=self.total_steps,
         )
 

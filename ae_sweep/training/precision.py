@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from ae_sweep import models
-from ae_sweep.training.device import kernels_on
+from ae_sweep.training.device import computing_with, kernels_on
 from ae_sweep.training.failures import environment_errors
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 MAX_GRADIENT_ERROR = 0.1
 """Allowed distance of the bfloat16 gradient from the float32 one, relative to its norm."""
-MIN_SPEEDUP = 1.1
-"""By less, bfloat16 is not worth its rounding."""
+MIN_SPEEDUP = 1.25
+"""By less, bfloat16 is not worth its rounding: with more threads it may gain nothing."""
 ROUNDS = 5
 LATENT_DIM = 32
 
@@ -65,8 +65,10 @@ def choose_precision(
 
     On the model's real shapes, one gradient in bfloat16 is compared with the same in float32, since
     torch releases have had wrong bfloat16 convolutions on some processors; then both are timed, in
-    turns. A second timing may come out otherwise: whoever wants a machine always to choose the same
-    keeps the answer.
+    turns. On a CPU one thread computes, and the time is that which a processor gave it: the answer
+    depends neither on what else the machine does nor on how many threads will train (docs/LOG.md,
+    2026-11-28). A second timing may still come out otherwise: whoever wants a machine always to
+    choose the same keeps the answer.
 
     Raises
     ------
@@ -83,10 +85,11 @@ def choose_precision(
     network = network.to(device).to(memory_format=torch.channels_last)
     models.use_kernels(network, kernels_on(device))
     x_BCHW = x_BCHW.to(device).contiguous(memory_format=torch.channels_last)
-    error = _gradient_error(network, x_BCHW)
-    if not error <= MAX_GRADIENT_ERROR:
-        return Precision("fp32", f"bf16 gradients are off by {error:.1%} here")
-    speedup = _speedup(network, x_BCHW)
+    with computing_with(threads=1):
+        error = _gradient_error(network, x_BCHW)
+        if not error <= MAX_GRADIENT_ERROR:
+            return Precision("fp32", f"bf16 gradients are off by {error:.1%} here")
+        speedup = _speedup(network, x_BCHW)
     if speedup < MIN_SPEEDUP:
         return Precision("fp32", f"bf16 is {speedup:.2f} times as fast here: not worth it")
     return Precision(
@@ -112,12 +115,13 @@ def _gradient_error(network: models.Autoencoder, x_BCHW: torch.Tensor) -> float:
 
 
 def _speedup(network: models.Autoencoder, x_BCHW: torch.Tensor) -> float:
+    clock = time.thread_time if x_BCHW.device.type == "cpu" else time.perf_counter
     seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(ROUNDS):
         for precision in (Precision("fp32", ""), Precision("bf16", "")):
-            started = time.perf_counter()
+            started = clock()
             _gradient(network, x_BCHW, precision).norm().item()  # waits for a GPU
-            seconds[precision.name].append(time.perf_counter() - started)
+            seconds[precision.name].append(clock() - started)
     return statistics.median(seconds["fp32"]) / statistics.median(seconds["bf16"])
 
 

@@ -8,7 +8,6 @@ and the others spin: on two cores, two threads then train at a quarter of the sp
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import time
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ae_sweep.training.device import computing_with
 from ae_sweep.training.failures import environment_errors
 from ae_sweep.training.speed import STEPS_PER_ROUND, take_steps
 from ae_sweep.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from ae_sweep.config import TrialConfig
     from ae_sweep.training.images import DeviceImages
@@ -110,14 +110,3 @@ def choose_threads(
     fastest = min(counts, key=lambda threads: seconds[threads])
     worth = seconds[most] >= WORTH * seconds[fastest]
     return ThreadChoice(threads=fastest if worth else most, seconds=seconds)
-
-
-@contextlib.contextmanager
-def computing_with(threads: int) -> Iterator[None]:
-    """Have torch compute with this many threads for the length of a block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
