@@ -166,6 +166,33 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def open_own(path: Path) -> BinaryIO:
+    """Open a regular file that nobody but this user can have put there or changed, on POSIX.
+
+    Neither it nor its directory may be a link, be another's, or be writable for others.
+
+    Raises
+    ------
+    OSError
+        If it is not so, or cannot be opened.
+    """
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _check_own(os.fstat(directory))
+        _check_regular(os.stat(path.name, dir_fd=directory, follow_symlinks=False))
+        descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | _AT_ONCE, dir_fd=directory)
+    finally:
+        os.close(directory)
+    try:
+        found = os.fstat(descriptor)
+        _check_regular(found)
+        _check_own(found)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
 def read_regular(path: Path, *, most_bytes: int | None = None) -> bytes:
     """Return the content of a regular file.
 
@@ -186,6 +213,11 @@ def read_regular(path: Path, *, most_bytes: int | None = None) -> bytes:
 def _check_regular(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def _check_own(found: os.stat_result) -> None:
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise OSError(errno.EPERM, "others can have written it")
 
 
 def publish(finished: Path, path: Path) -> bool:

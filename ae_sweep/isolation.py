@@ -154,6 +154,38 @@ def asked_kernels() -> str:
     return os.environ.get(KERNELS_VARIABLE, "")
 
 
+def leave_kernels_out() -> None:
+    """Have this process, and those that it starts, train without them, whatever the user says."""
+    os.environ[KERNELS_VARIABLE] = "off"
+
+
+COMPILER_SETTINGS = (
+    "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "LIBRARY_PATH",
+    "COMPILER_PATH", "GCC_EXEC_PREFIX", "GCC_COMPARE_DEBUG", "DEPENDENCIES_OUTPUT",
+    "SUNPRO_DEPENDENCIES", "SOURCE_DATE_EPOCH", "LD_RUN_PATH",
+)  # fmt: skip
+"""Variables that have GCC read or write other files (its manual, section "Environment
+Variables Affecting GCC")."""
+
+
+def absolute_search_path() -> str:
+    """Return where programs are looked for, without what depends on the working directory."""
+    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(each for each in entries if Path(each).is_absolute())
+
+
+def compiler_environment(*, temporary: str) -> dict[str, str]:
+    """Return the environment in which a compiler depends on nothing of the user's projects.
+
+    Parameters
+    ----------
+    temporary
+        Directory of its temporary files.
+    """
+    left = {name: value for name, value in os.environ.items() if name not in COMPILER_SETTINGS}
+    return left | {"PATH": absolute_search_path(), "LC_ALL": "C", "TMPDIR": temporary}
+
+
 RAY_MODE, RAY_TOKEN, RAY_TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 """Whether Ray's processes prove to each other that they belong together, and by what."""
 

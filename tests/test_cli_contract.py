@@ -170,6 +170,23 @@ def test_a_bug_is_told_as_one_with_exit_code_1(
     assert len(done.err) < 600
 
 
+def test_a_lack_of_memory_is_no_bug(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ae_sweep import tracking
+
+    def take_memory(*_: object) -> None:
+        raise MemoryError("Unable to allocate 96.0 MiB")
+
+    monkeypatch.setattr(tracking, "open_for_reading", take_memory)
+    done = cli("list")
+    assert done.code == 3
+    assert done.err == (
+        "error: there is not enough memory: Unable to allocate 96.0 MiB; smaller images or fewer "
+        "--workers need less\n"
+    )
+
+
 def test_ctrl_c_ends_a_command_with_130(
     cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,6 +204,23 @@ def test_the_variance_of_features_with_a_large_mean_is_not_lost(ours: Kernels) -
 
 
 @TYPES
+@pytest.mark.parametrize("size", [1e17, 1e19, 1e30])
+def test_squares_may_be_beyond_a_float(ours: Kernels, dtype: torch.dtype, size: float) -> None:
+    layer = layer_of(64)
+    exact = nn.BatchNorm2d(64).double()
+    exact.load_state_dict(layer.state_dict())
+    use_kernels(layer, ours)
+    x = (features((8, 64, 14, 14), torch.float32).detach() * size).to(dtype).requires_grad_()
+    exact_x = x.detach().double().requires_grad_()
+    y, expected = layer(x), torch.relu(exact(exact_x))
+    for each in (y, expected):
+        (each * torch.linspace(0, 1, 14)).sum().backward()
+    assert error(y, expected) < TOLERANCE[dtype]
+    assert error(layer.weight.grad, exact.weight.grad) < 10 * TOLERANCE[dtype]
+    assert x.grad.isfinite().all()
+
+
+@TYPES
 def test_results_do_not_depend_on_the_number_of_threads(
     ours: Kernels, two_threads: None, dtype: torch.dtype
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from process_fakes import wait_until_gone
 
 from ae_sweep import training
 from ae_sweep.errors import ConfigError
@@ -94,31 +95,46 @@ def test_damaged_files_are_compiled_again(compiled: Path, tmp_path: Path) -> Non
         "import pathlib, sys\n"
         "from ae_sweep.kernels import library\n"
         "library.cache_dir = lambda: pathlib.Path(sys.argv[1])\n"
-        "for content in (b'', b'no library', b'\\x7fELF'):\n"
+        "whole = pathlib.Path(sys.argv[3]).read_bytes()\n"
+        "cut = [whole[:len(whole) * part // 5] for part in range(1, 5)]\n"
+        "page = whole[:8192] + bytes(4096) + whole[12288:]\n"
+        "bit = whole[:20000] + bytes([whole[20000] ^ 1]) + whole[20001:]\n"
+        "for content in (b'', b'no library', b'\\x7fELF', *cut, whole[:-1], page, bit):\n"
         "    pathlib.Path(sys.argv[2]).write_bytes(content)\n"
         "    assert library._load_kept(pathlib.Path(sys.argv[2])) is None\n"
         "print(library.library().what)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "other"), str(damaged)],
+        [sys.executable, "-c", program, str(tmp_path / "other"), str(damaged), str(compiled)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.startswith("compiled by"), done
     assert damaged.stat().st_size == compiled.stat().st_size
 
 
-@pytest.mark.parametrize("change", ["owner", "group", "others", "a link"])
+@pytest.mark.parametrize(
+    "change",
+    ["owner", "group", "others", "a link", "a device", "a directory for others", "a linked one"],
+)
 def test_a_file_that_others_can_have_written_is_not_loaded(
-    compiled: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     match change:
         case "owner":
             monkeypatch.setattr(os, "getuid", lambda: 12_345)
         case "group" | "others":
             compiled.chmod(0o620 if change == "group" else 0o602)
-        case _:
+        case "a link":
+            compiled.rename(tmp_path / "mine")
+            compiled.symlink_to(tmp_path / "mine")
+        case "a device":
             compiled.unlink()
             compiled.symlink_to("/dev/zero")
+        case "a directory for others":
+            compiled.parent.chmod(0o770)
+        case _:
+            compiled.parent.rename(tmp_path / "mine")
+            compiled.parent.symlink_to(tmp_path / "mine")
     monkeypatch.setattr(library, "_compile", refuse)
     with pytest.raises(AssertionError, match="compiled again"):
         library.library()
@@ -129,8 +145,13 @@ def test_a_compiler_is_not_taken_from_the_working_directory(
 ) -> None:
     compiler(tmp_path, "touch called")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", ".")
-    assert kernels().what == "they need Linux and g++"
+    there = os.environ["PATH"]
+    found = kernels()
+    for path, what in ((".", "ae-sweep's own need Linux and g++"), (f".::{there}", found.what)):
+        library.library.cache_clear()
+        kernels.cache_clear()
+        monkeypatch.setenv("PATH", path)
+        assert kernels().what == what
     assert not (tmp_path / "called").exists()
 
 
@@ -140,9 +161,26 @@ def test_the_compiler_reads_no_file_of_the_working_directory(
 ) -> None:
     (tmp_path / "cmath").write_text("#error read")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CPLUS_INCLUDE_PATH", ".")
+    for name in ("CPATH", "CPLUS_INCLUDE_PATH", "GCC_EXEC_PREFIX"):
+        monkeypatch.setenv(name, f".:{tmp_path}")
+    monkeypatch.setenv("DEPENDENCIES_OUTPUT", str(tmp_path / "written"))
     monkeypatch.setattr(library, "cache_dir", lambda: tmp_path / "other")
+    kernels.cache_clear()
     assert kernels().used, kernels().what
+    assert (tmp_path / "other").exists(), "they were compiled again"
+    assert not (tmp_path / "written").exists()
+
+
+def test_a_compiler_that_hangs_is_ended_with_the_programs_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, f"sleep 60 & echo $! > {tmp_path}/started; wait")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(library, "COMPILERS", ("c++",))
+    monkeypatch.setattr(library, "MOST_SECONDS", 1.0)
+    assert not kernels().used
+    started = int((tmp_path / "started").read_text())
+    assert wait_until_gone([started], 10) == []
 
 
 def test_without_a_cache_they_are_compiled_by_each_process(
@@ -154,12 +192,23 @@ def test_without_a_cache_they_are_compiled_by_each_process(
     (tmp_path / "file").touch()
     monkeypatch.setattr(library, "cache_dir", lambda: tmp_path / "file" / "cache")
     assert library.library().handle is not None
+    assert f"; by each process anew, since {tmp_path}/file/cache" in library.library().what
+
+
+def test_without_memory_torchs_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not kernels().used:
+        pytest.skip(kernels().what)
+    x_BCHW = torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last)
+    # Memory is taken for each thread, before they start.
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2**30)
+    with pytest.raises(torch.OutOfMemoryError, match="no memory for the kernel narrow_conv"):
+        kernels().narrow_conv(x_BCHW, torch.ones(1, 32, 3, 3))
 
 
 def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setenv("PATH", "")
     found = kernels()
-    assert (found.used, found.what) == (False, "they need Linux and g++")
+    assert (found.used, found.what) == (False, "ae-sweep's own need Linux and g++")
     x_BCHW = torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last)
     assert not found.take(x_BCHW, torch.ones(32))
     assert "kernels=none" in training.hardware(torch.device("cpu"))
@@ -170,18 +219,20 @@ def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("[ $1 = --version ] && echo fake && exit; echo 'x.cpp:1: error: broken' >&2; exit 1",
          "fails: x.cpp:1: error: broken"),
-        ("kill -9 $$", "fails"),
+        ("kill -9 $$", "c++ fails: signal 9 ended it"),
+        ("[ $1 = --version ] && echo fake && exit; exit 3", "c++ fails: exit status 3"),
         ("[ $1 = --version ] && echo fake; exit 0", "cannot be compiled or loaded"),
         ("echo Debian clang version 14", "Debian clang version 14 has an OpenMP of its own"),
-        ("sleep 60", "cannot be compiled or loaded"),
+        ("sleep 60", "c++ took more than 0.5 s"),
     ],
-    ids=["an error", "killed", "nothing written", "clang", "hangs"],
+    ids=["an error", "killed", "a status", "nothing written", "clang", "hangs"],
 )  # fmt: skip
 def test_a_compiler_that_fails_leaves_it_to_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
-    path = compiler(tmp_path, script)
-    monkeypatch.setattr(shutil, "which", lambda _: path)
+    compiler(tmp_path, script)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(library, "COMPILERS", ("c++",))
     monkeypatch.setattr(library, "MOST_SECONDS", 0.5)
     found = kernels()
     assert (found.used, found.version) == (False, "none")

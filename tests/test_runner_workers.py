@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from ae_sweep.cli import progress
 from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.config.dims import AutoDims
 from ae_sweep.config.parsing import parse_workers
-from ae_sweep.errors import DataError
+from ae_sweep.errors import DataError, DeviceError
 from ae_sweep.records import Outcome, Role
 from ae_sweep.runner import engine, worker_process
 from ae_sweep.runner import workers as pool
@@ -288,6 +289,24 @@ def spec(**changes: Any) -> WorkerSpec:
 def test_a_process_refuses_images_that_are_not_those_of_the_sweep() -> None:
     with pytest.raises(DataError, match=r"shapes has changed .* not 0123"):
         open_training(spec(digest="0123"))
+
+
+def test_a_process_that_cannot_use_the_kernels_of_the_sweep_is_refused() -> None:
+    with pytest.raises(DeviceError, match=r"cannot use the kernels that the sweep uses: .*=off"):
+        open_training(spec(kernels="0123456789abcdef"))
+
+
+def test_a_process_of_a_sweep_without_kernels_compiles_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AE_SWEEP_KERNELS", "on")
+    seen = []
+    monkeypatch.setattr(
+        training, "prepare_process", lambda: seen.append(os.environ["AE_SWEEP_KERNELS"])
+    )
+    monkeypatch.setattr(training, "kernels_on", lambda _: None)
+    open_training(spec(kernels="none"))
+    assert seen == ["off"]
 
 
 def results(worker: Worker) -> dict[int, list[Any]]:

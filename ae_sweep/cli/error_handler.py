@@ -13,7 +13,7 @@ import typer
 
 from ae_sweep.cli.closed_output import EXIT_CLOSED, discard_closed, is_closed
 from ae_sweep.cli.console import say
-from ae_sweep.errors import AeSweepError, StoreError
+from ae_sweep.errors import AeSweepError, DeviceError, StoreError
 from ae_sweep.messages import redacted, visible
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         say(f"error: there is no room to write: {error.strerror}; free some, then run it again")
         return StoreError.exit_code
+    if isinstance(error, MemoryError):
+        say(
+            f"error: there is not enough memory: {visible(error)}; smaller images or fewer "
+            "--workers need less"
+        )
+        return DeviceError.exit_code
     # In one line: torch's messages hold pages of stack frames.
     say(
         f"error: this is a bug in ae-sweep: {type(error).__name__}: {visible(error)}; "

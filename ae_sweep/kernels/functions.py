@@ -153,8 +153,13 @@ def _kernel(name: str, dtype: torch.dtype) -> Callable[..., None]:
 
 
 def _function(name: str) -> Callable[..., None]:
-    function: Callable[..., None] = getattr(library().handle, name)
-    return function
+    function: Callable[..., int] = getattr(library().handle, name)
+
+    def call(*arguments: float) -> None:
+        if function(*arguments):
+            raise torch.OutOfMemoryError(f"no memory for the kernel {name}")
+
+    return call
 
 
 def _at(tensor: Tensor) -> int:

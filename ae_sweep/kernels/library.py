@@ -9,7 +9,7 @@ import hashlib
 import os
 import platform
 import shutil
-import stat
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,8 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ae_sweep.errors import ConfigError
-from ae_sweep.files import make_private, open_regular, write_atomically
-from ae_sweep.isolation import KERNELS_VARIABLE, asked_kernels
+from ae_sweep.files import make_private, open_own, write_atomically
+from ae_sweep.isolation import (
+    KERNELS_VARIABLE,
+    absolute_search_path,
+    asked_kernels,
+    compiler_environment,
+)
 from ae_sweep.locations import cache_dir
 from ae_sweep.messages import shorten, visible
 
@@ -31,8 +36,8 @@ FLAGS = (
 )  # fmt: skip
 X86_FLAGS = ("-mprefer-vector-width=512",)
 """Where a processor has such vectors, compilers take half of one by themselves."""
-MOST_SECONDS = 120.0
-OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+MOST_SECONDS = 60.0
+DIGEST_BYTES = 32
 PROCESSOR_LINES = ("model name", "flags", "CPU part", "Features")
 """Of /proc/cpuinfo, on which the machine code depends."""
 
@@ -84,34 +89,53 @@ def library() -> Library:
         raise ConfigError(f"{KERNELS_VARIABLE} is {shorten(asked_kernels())}; it may be on or off")
     if asked_kernels() == "off":
         return _none(f"{KERNELS_VARIABLE} turns them off")
-    # A relative PATH may lead to a program of that name in the working directory.
-    compilers = [
-        found
-        for each in COMPILERS
-        if (found := shutil.which(each)) is not None and Path(found).is_absolute()
-    ]
-    if sys.platform != "linux" or not compilers:
-        return _none("they need Linux and g++")
-    compiler = compilers[0]
     try:
-        name = _output([compiler, "--version"], place="/").partition("\n")[0]
-        if "clang" in name.lower():
-            return _none(f"{visible(name, 80)} has an OpenMP of its own; g++ has torch's")
-        version = _version(name)
-        path = cache_dir() / "kernels" / f"{version}.so"
-        handle = _load_kept(path)
-        if handle is None:
-            handle = _compile(compiler, path)
+        return _load_or_compile(*_compiler())
+    except _UnavailableError as error:
+        why = str(error)
     except subprocess.CalledProcessError as error:
         lines = [line for line in str(error.stderr).splitlines() if "error" in line]
-        return _none(f"{compiler} fails: {visible(lines[0] if lines else error, 200)}")
-    except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        return _none(f"they cannot be compiled or loaded: {visible(error, 200)}")
-    return Library(handle=handle, what=f"compiled by {visible(name, 80)}", version=version)
+        code = error.returncode
+        ended = f"signal {-code} ended it" if code < 0 else f"exit status {code}"
+        why = f"{error.cmd[0]} fails: {visible(lines[0], 200) if lines else ended}"
+    except subprocess.TimeoutExpired as error:
+        why = f"{error.cmd[0]} took more than {MOST_SECONDS:g} s"
+    except (OSError, AttributeError) as error:
+        why = f"they cannot be compiled or loaded: {visible(error, 200)}"
+    return _none(why)
 
 
 def _none(why: str) -> Library:
     return Library(handle=None, what=why, version="")
+
+
+class _UnavailableError(Exception):
+    """There are no kernels here, and why."""
+
+
+def _compiler() -> tuple[str, str]:
+    """Return the path of a compiler that will do, and its name and version."""
+    # A relative PATH may lead to a program of that name in the working directory.
+    places = absolute_search_path()
+    path = next(filter(None, (shutil.which(each, path=places) for each in COMPILERS)), None)
+    if sys.platform != "linux" or path is None:
+        raise _UnavailableError("ae-sweep's own need Linux and g++")
+    name = visible(_output([path, "--version"], place="/").partition("\n")[0], 80)
+    if "clang" in name.lower():
+        raise _UnavailableError(f"{name} has an OpenMP of its own; g++ has torch's")
+    return path, name
+
+
+def _load_or_compile(compiler: str, compiler_name: str) -> Library:
+    version = _version(compiler_name)
+    path = cache_dir() / "kernels" / f"{version}.so"
+    what = f"compiled by {compiler_name or compiler}"
+    handle = _load_kept(path)
+    if handle is None:
+        handle, is_kept = _compile(compiler, path)
+        if not is_kept:
+            what += f"; by each process anew, since {path.parent} cannot keep them"
+    return Library(handle=handle, what=what, version=version)
 
 
 def _version(compiler_name: str) -> str:
@@ -134,9 +158,9 @@ def _processor() -> str:
 def _load_kept(path: Path) -> ctypes.CDLL | None:
     """Load what an earlier process compiled, if it is whole and nobody else can have written it."""
     try:
-        with open_regular(path) as file:
-            found = os.fstat(file.fileno())
-            if found.st_uid != os.getuid() or found.st_mode & OTHERS_MAY_WRITE:
+        with open_own(path) as file:
+            content = file.read()
+            if _digest(content[:-DIGEST_BYTES]) != content[-DIGEST_BYTES:]:
                 return None
             # By its descriptor: the name may be given to another file meanwhile.
             return _load(Path(f"/proc/self/fd/{file.fileno()}"))
@@ -144,8 +168,12 @@ def _load_kept(path: Path) -> ctypes.CDLL | None:
         return None
 
 
-def _compile(compiler: str, path: Path) -> ctypes.CDLL:
-    """Compile the kernels, keep them under ``path`` if that can be written, and load them.
+def _compile(compiler: str, path: Path) -> tuple[ctypes.CDLL, bool]:
+    """Compile the kernels, keep them under ``path`` if possible, and load them.
+
+    Returns
+    -------
+    The library, and whether the next process finds it under ``path``.
 
     Raises
     ------
@@ -161,25 +189,47 @@ def _compile(compiler: str, path: Path) -> ctypes.CDLL:
         # Linked without -fopenmp: a second runtime of OpenMP would have threads of its own, and
         # torch's makes its symbols global.
         _output([compiler, "-shared", str(compiled), "-o", str(linked)], place=folder)
-        with contextlib.suppress(OSError):  # it is compiled again the next time
+        content = linked.read_bytes()
+        with contextlib.suppress(OSError):
             make_private(path.parent)
-            write_atomically(path, linked.read_bytes())
+            # Whatever follows the library does not matter to who loads it.
+            write_atomically(path, content + _digest(content))
         kept = _load_kept(path)  # temporary files may not be executed in some places
-        return _load(linked) if kept is None else kept
+        return (_load(linked), False) if kept is None else (kept, True)
+
+
+def _digest(content: bytes) -> bytes:
+    """Return what a damaged library does not have, which would end a process by a signal."""
+    return hashlib.sha256(content).digest()
 
 
 def _load(path: Path) -> ctypes.CDLL:
     handle = ctypes.CDLL(str(path))
     for name, signature in _FUNCTIONS.items():
         function = getattr(handle, name)
-        function.argtypes, function.restype = _SIGNATURES[signature], None
+        function.argtypes, function.restype = _SIGNATURES[signature], _INT
     return handle
 
 
 def _output(command: list[str], *, place: str) -> str:
-    """Run a compiler in a directory, from which some environment variables have it read files."""
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, errors="replace", cwd=place,
-        stdin=subprocess.DEVNULL, timeout=MOST_SECONDS,
-    )  # fmt: skip
-    return done.stdout
+    """Run a compiler in a directory, and in an environment that has it read no file of others.
+
+    Raises
+    ------
+    OSError, subprocess.SubprocessError
+        If it fails, or takes longer than ``MOST_SECONDS``.
+    """
+    with subprocess.Popen(
+        command, cwd=place, env=compiler_environment(temporary=place), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+        start_new_session=True,
+    ) as compiler:  # fmt: skip
+        try:
+            output, errors = compiler.communicate(timeout=MOST_SECONDS)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(compiler.pid, signal.SIGKILL)  # and the programs that it has started
+            raise
+    if compiler.returncode != 0:
+        raise subprocess.CalledProcessError(compiler.returncode, command, output, errors)
+    return output

@@ -18,6 +18,7 @@ from ae_sweep.config import (
     bounds,
 )
 from ae_sweep.errors import ConfigError, DataError
+from ae_sweep.isolation import asked_kernels
 from ae_sweep.locations import cache_dir
 from ae_sweep.runner.place import ThisMachine
 from ae_sweep.runner.precision_cache import remembered_precision, setting_of
@@ -136,6 +137,7 @@ class SweepSetup:
             device=self.devices[number % len(self.devices)],
             precision=self.precision,
             threads=threads,
+            kernels=training.kernels_version(self.devices[0]),
             image_memory=self.image_memory,
             checkpoints=self.checkpoints,
         )
@@ -191,6 +193,8 @@ def prepare(
     if config.method == "nested":
         models.check_nested(config.model, dims=config.dims, image_shape=dataset.card.image_shape)
     training.prepare_process()
+    if isinstance(place, ThisMachine):
+        _announce_missing_kernels(place.devices[0], announce)
     precision = _precision(config, place, dataset.card, announce=announce)
     return SweepSetup(
         config=config,
@@ -226,6 +230,12 @@ def with_stored_options(setup: SweepSetup, stored: Mapping[str, str]) -> SweepSe
         return setup
     config = dataclasses.replace(setup.config, images=options)
     return dataclasses.replace(setup, config=config, dataset=dataset)
+
+
+def _announce_missing_kernels(device: str, announce: Callable[[str], None]) -> None:
+    kernels = training.kernels_on(training.resolve_device(device))
+    if kernels is not None and not kernels.used and asked_kernels() != "off":
+        announce(f"training with torch's kernels, which takes longer: {kernels.what}")
 
 
 def _precision(

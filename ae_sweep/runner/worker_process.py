@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ae_sweep import data, training
-from ae_sweep.errors import DataError
+from ae_sweep.errors import DataError, DeviceError
+from ae_sweep.isolation import KERNELS_VARIABLE, leave_kernels_out
 from ae_sweep.locations import cache_dir
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class WorkerSpec:
     device: str
     precision: training.Precision
     threads: int
+    kernels: str | None = None
+    """Version of the kernels that it has to use, ``none`` for torch's functions; None leaves it to
+    the machine."""
     image_memory: int | None = None
     """Bytes of memory that the images may take; None decides by what there is."""
     checkpoints: training.Checkpoints | None = None
@@ -93,9 +97,11 @@ def place_images(
     ------
     DataError
         If they are not what they were when the sweep began.
+    DeviceError
+        If this process cannot use the kernels that the sweep uses.
     """
     training.use_threads(spec.threads)
-    training.prepare_process()
+    _prepare_process(spec)
     if dataset is None:
         dataset = data.load(
             spec.dataset,
@@ -112,3 +118,15 @@ def place_images(
     return training.place(
         dataset, training.resolve_device(spec.device), most_bytes=spec.image_memory
     )
+
+
+def _prepare_process(spec: WorkerSpec) -> None:
+    if spec.kernels == "none":
+        leave_kernels_out()
+    training.prepare_process()
+    kernels = training.kernels_on(training.resolve_device(spec.device))
+    if kernels is not None and spec.kernels not in (None, kernels.version):
+        raise DeviceError(
+            f"a worker process cannot use the kernels that the sweep uses: {kernels.what}; "
+            f"with {KERNELS_VARIABLE}=off it trains without"
+        )

@@ -74,6 +74,8 @@ BlockSums moments(const T* x, const Blocks& blocks, Index channels, int threads)
 
 struct Moments {
   double mean, squares;
+
+  bool finite() const { return std::isfinite(mean) && std::isfinite(squares); }
 };
 
 // Joins the blocks' means and sums of squares (Chan, Golub and LeVeque 1983).
@@ -86,6 +88,20 @@ Moments join(const BlockSums& sums, const Blocks& blocks, Index channels, Index 
     const double difference = sums.first[block * channels + channel] - all.mean;
     all.squares += sums.second[block * channels + channel] +
                    static_cast<double>(blocks.size(block)) * difference * difference;
+  }
+  return all;
+}
+
+// The same where squares are beyond a float; slow, and for what is not finite itself in vain.
+template <typename T>
+Moments moments_in_double(const T* x, Index pixels, Index channels, Index channel) {
+  Moments all = {0, 0};
+  for (Index pixel = 0; pixel < pixels; ++pixel)
+    all.mean += static_cast<double>(load(x[pixel * channels + channel]));
+  all.mean /= static_cast<double>(pixels);
+  for (Index pixel = 0; pixel < pixels; ++pixel) {
+    const double difference = load(x[pixel * channels + channel]) - all.mean;
+    all.squares += difference * difference;
   }
   return all;
 }
@@ -116,7 +132,8 @@ void batch_norm_relu_forward(const T* x, T* y, Index pixels, Normalisation norm,
   const Blocks blocks(pixels, norm.channels);
   const BlockSums sums = moments(x, blocks, norm.channels, threads);
   for (Index c = 0; c < norm.channels; ++c) {
-    const Moments all = join(sums, blocks, norm.channels, c);
+    Moments all = join(sums, blocks, norm.channels, c);
+    if (!all.finite()) all = moments_in_double(x, pixels, norm.channels, c);
     const double variance = all.squares / static_cast<double>(pixels);
     const double unbiased = all.squares / static_cast<double>(pixels - 1);
     norm.mean[c] = static_cast<float>(all.mean);

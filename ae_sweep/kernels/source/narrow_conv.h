@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <omp.h>
+
 #include <vector>
 
 #include "numbers.h"
@@ -62,10 +64,13 @@ template <typename T>
 void narrow_conv_forward(const T* x, const float* taps, float* y, Images images, int threads) {
   constexpr Index VECTORS = PRODUCTS / LANES, GROUP = 4;
   const Index channels = images.channels, stride = images.width + 2;
+  // Of the pixels around an image, too, where they stay zero.
+  const Index product_count = (images.height + 2) * stride * PRODUCTS;
+  std::vector<float> all_products(threads * product_count), all_pixels(threads * GROUP * channels);
 #pragma omp parallel num_threads(threads)
   {
-    // Of the pixels around an image, too, where they stay zero.
-    std::vector<float> products((images.height + 2) * stride * PRODUCTS), pixels(GROUP * channels);
+    float* const products = &all_products[omp_get_thread_num() * product_count];
+    float* const pixels = &all_pixels[omp_get_thread_num() * GROUP * channels];
 #pragma omp for schedule(static)
     for (Index image = 0; image < images.count; ++image) {
       for (Index row = 0; row <= images.height; ++row) {
@@ -112,9 +117,10 @@ void narrow_conv_backward(const float* y_gradient, const T* x, const float* taps
   constexpr Index VECTORS = LANES == 16 ? 2 : 1;
   const Index channels = images.channels, area = images.area(), stride = images.width + 2;
   std::vector<float> sums(images.count * TAPS * channels);
+  std::vector<float> all_padded(threads * (images.height + 2) * stride);
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<float> padded((images.height + 2) * stride);
+    float* const padded = &all_padded[omp_get_thread_num() * (images.height + 2) * stride];
 #pragma omp for schedule(static)
     for (Index image = 0; image < images.count; ++image) {
       for (Index row = 0; row < images.height; ++row)
