@@ -5,7 +5,17 @@ Each has an exit code of the command line. They are raised low and caught once, 
 
 from __future__ import annotations
 
+import errno
+import re
 from typing import ClassVar
+
+NO_MEMORY = re.compile(
+    r"out of memory"  # CUDA, HIP, XPU and MPS
+    r"|can't allocate memory|not enough memory: you tried to allocate"  # on a CPU: Linux, Windows
+    r"|std::bad_alloc"
+    r"|_ALLOC_FAILED|_ALLOCATION_FAILED"  # cuDNN, cuBLAS and their like
+)
+"""In messages of torch."""
 
 
 class AeSweepError(Exception):
@@ -97,3 +107,14 @@ class TrainingFailedError(AeSweepError):
     """
 
     exit_code: ClassVar[int] = 3
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Return whether Python, the system or torch says with an error that there is no memory.
+
+    torch raises a RuntimeError for that, as it does for most else.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    is_torchs = isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+    return isinstance(error, MemoryError) or is_torchs

@@ -166,6 +166,17 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def check_own(directory: Path) -> None:
+    """Check that nobody but this user can have put files in a directory, on POSIX.
+
+    Raises
+    ------
+    OSError
+        If it is a link, another's or writable for others.
+    """
+    _check_own(directory.lstat())
+
+
 def open_own(path: Path) -> BinaryIO:
     """Open a regular file that nobody but this user can have put there or changed, on POSIX.
 
@@ -216,8 +227,9 @@ def _check_regular(found: os.stat_result) -> None:
 
 
 def _check_own(found: os.stat_result) -> None:
-    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise OSError(errno.EPERM, "others can have written it")
+    is_others = found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if is_others or stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.EPERM, "others can write there")
 
 
 def publish(finished: Path, path: Path) -> bool:

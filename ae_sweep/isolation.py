@@ -162,10 +162,10 @@ def leave_kernels_out() -> None:
 COMPILER_SETTINGS = (
     "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "LIBRARY_PATH",
     "COMPILER_PATH", "GCC_EXEC_PREFIX", "GCC_COMPARE_DEBUG", "DEPENDENCIES_OUTPUT",
-    "SUNPRO_DEPENDENCIES", "SOURCE_DATE_EPOCH", "LD_RUN_PATH",
+    "SUNPRO_DEPENDENCIES", "LD_RUN_PATH",
 )  # fmt: skip
-"""Variables that have GCC read or write other files (its manual, section "Environment
-Variables Affecting GCC")."""
+"""Variables that have GCC and its linker read or write other files (GCC's manual, section
+"Environment Variables Affecting GCC"; that of ld)."""
 
 
 def absolute_search_path() -> str:

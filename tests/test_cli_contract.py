@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -170,20 +171,32 @@ def test_a_bug_is_told_as_one_with_exit_code_1(
     assert len(done.err) < 600
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("Unable to allocate 96.0 MiB"), " (Unable to allocate 96.0 MiB)"),
+        (MemoryError(), ""),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), " ([Errno 12] Cannot allocate memory)"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory\nframe #1"),
+            " (DefaultCPUAllocator: can't allocate memory)",
+        ),
+    ],
+    ids=["Python's", "no text", "the system's", "torch's"],
+)
 def test_a_lack_of_memory_is_no_bug(
-    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     from ae_sweep import tracking
 
     def take_memory(*_: object) -> None:
-        raise MemoryError("Unable to allocate 96.0 MiB")
+        raise error
 
     monkeypatch.setattr(tracking, "open_for_reading", take_memory)
     done = cli("list")
     assert done.code == 3
     assert done.err == (
-        "error: there is not enough memory: Unable to allocate 96.0 MiB; smaller images or fewer "
-        "--workers need less\n"
+        f"error: there is not enough memory{reason}; free some, then run it again\n"
     )
 
 

@@ -218,6 +218,22 @@ def test_squares_may_be_beyond_a_float(ours: Kernels, dtype: torch.dtype, size: 
     assert error(y, expected) < TOLERANCE[dtype]
     assert error(layer.weight.grad, exact.weight.grad) < 10 * TOLERANCE[dtype]
     assert x.grad.isfinite().all()
+    if size < 1e20:
+        assert error(x.grad, exact_x.grad) < 10 * TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("size", [1e17, 1e30])
+def test_a_batch_of_large_numbers_does_not_spoil_the_statistics(ours: Kernels, size: float) -> None:
+    layer = layer_of(32)
+    plain = copy.deepcopy(layer)
+    use_kernels(layer, ours)
+    x = features((8, 32, 14, 14), torch.float32).detach()
+    for each in (layer, plain):
+        each(x * size), each(x)
+        each.eval()
+    assert torch.allclose(layer.running_mean, plain.running_mean)
+    assert torch.allclose(layer.running_var, plain.running_var), "infinite with both, or neither"
+    assert torch.allclose(layer(x), plain(x))
 
 
 @TYPES

@@ -147,7 +147,10 @@ def test_a_compiler_is_not_taken_from_the_working_directory(
     monkeypatch.chdir(tmp_path)
     there = os.environ["PATH"]
     found = kernels()
-    for path, what in ((".", "ae-sweep's own need Linux and g++"), (f".::{there}", found.what)):
+    for path, what in (
+        (".", "ae-sweep's own need Linux and g++"),
+        (f".::{there}", found.what),
+    ):
         library.library.cache_clear()
         kernels.cache_clear()
         monkeypatch.setenv("PATH", path)
@@ -192,23 +195,39 @@ def test_without_a_cache_they_are_compiled_by_each_process(
     (tmp_path / "file").touch()
     monkeypatch.setattr(library, "cache_dir", lambda: tmp_path / "file" / "cache")
     assert library.library().handle is not None
-    assert f"; by each process anew, since {tmp_path}/file/cache" in library.library().what
+    why = f"; by each process anew, since {tmp_path}/file/cache/kernels cannot keep them: "
+    assert why in library.library().what
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_directory_that_others_can_write_keeps_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared" / "kernels"
+    shared.mkdir(parents=True)
+    shared.chmod(0o775)
+    monkeypatch.setattr(library, "cache_dir", lambda: shared.parent)
+    assert library.library().what.endswith(f"{shared} cannot keep them: others can write there")
+    assert not list(shared.iterdir())
 
 
 def test_without_memory_torchs_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     if not kernels().used:
         pytest.skip(kernels().what)
-    x_BCHW = torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last)
-    # Memory is taken for each thread, before they start.
+    x_BCHW = torch.zeros(1, 32, 128, 128).contiguous(memory_format=torch.channels_last)
+    # Memory is taken for each thread, before they start: more than there are addresses.
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2**30)
-    with pytest.raises(torch.OutOfMemoryError, match="no memory for the kernel narrow_conv"):
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory in the kernel narrow_conv"):
         kernels().narrow_conv(x_BCHW, torch.ones(1, 32, 3, 3))
 
 
 def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     found = kernels()
-    assert (found.used, found.what) == (False, "ae-sweep's own need Linux and g++")
+    assert (found.used, found.what) == (
+        False,
+        "ae-sweep's own need Linux and g++",
+    )
     x_BCHW = torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last)
     assert not found.take(x_BCHW, torch.ones(32))
     assert "kernels=none" in training.hardware(torch.device("cpu"))

@@ -21,6 +21,7 @@ from ae_sweep.config import Choices, SearchSpace
 from ae_sweep.config.dims import AutoDims
 from ae_sweep.config.parsing import parse_workers
 from ae_sweep.errors import DataError, DeviceError
+from ae_sweep.kernels import Kernels
 from ae_sweep.records import Outcome, Role
 from ae_sweep.runner import engine, worker_process
 from ae_sweep.runner import workers as pool
@@ -291,9 +292,17 @@ def test_a_process_refuses_images_that_are_not_those_of_the_sweep() -> None:
         open_training(spec(digest="0123"))
 
 
-def test_a_process_that_cannot_use_the_kernels_of_the_sweep_is_refused() -> None:
-    with pytest.raises(DeviceError, match=r"cannot use the kernels that the sweep uses: .*=off"):
-        open_training(spec(kernels="0123456789abcdef"))
+def test_a_process_that_cannot_use_the_kernels_of_the_sweep_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for used, version, message in (
+        (True, "fedcba9876543210", "it has other kernels than the sweep; --resume goes on"),
+        (False, "none", r"cannot use the kernels that the sweep uses: no g\+\+; with .*=off the"),
+    ):
+        found = Kernels(used=used, what="no g++", version=version)
+        monkeypatch.setattr(training, "kernels_on", lambda _, found=found: found)
+        with pytest.raises(DeviceError, match=message):
+            open_training(spec(kernels="0123456789abcdef"))
 
 
 def test_a_process_of_a_sweep_without_kernels_compiles_none(

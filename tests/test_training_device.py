@@ -99,8 +99,8 @@ def test_bf16_that_computes_wrongly_is_not_used(
 
 
 def test_bf16_that_is_hardly_faster_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_bf16(monkeypatch, error=0.02, speedup=1.04)
-    assert choose() == training.Precision("fp32", "bf16 is 1.04 times as fast here: not worth it")
+    with_bf16(monkeypatch, error=0.02, speedup=1.2)
+    assert choose() == training.Precision("fp32", "bf16 is 1.20 times as fast here: not worth it")
 
 
 def test_bf16_that_computes_rightly_and_faster_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,18 @@ def test_time_that_a_processor_gave_to_others_does_not_count(
         return gradient(network, x_BCHW, training.FP32)
 
     monkeypatch.setattr(precisions, "_gradient", held_up)
+    monkeypatch.setattr(precisions, "LEAST_SECONDS", 0.01)
     network = models.build("conv", latent_dim=32, image_shape=(1, 8, 8))
     x_BCHW = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert precisions._speedup(network, x_BCHW) > 0.3, "by the clock it is below 0.1"
+
+
+def test_a_clock_of_coarse_steps_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = time.thread_time
+    monkeypatch.setattr(time, "thread_time", lambda: clock() // 0.0156 * 0.0156)
+    network = models.build("mlp", latent_dim=2, image_shape=(1, 8, 8))
+    x_BCHW = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert 0.1 < precisions._speedup(network, x_BCHW) < 10
 
 
 def test_images_are_placed_as_bytes_with_two_pictures_of_each_class() -> None:

@@ -13,7 +13,7 @@ import typer
 
 from ae_sweep.cli.closed_output import EXIT_CLOSED, discard_closed, is_closed
 from ae_sweep.cli.console import say
-from ae_sweep.errors import AeSweepError, DeviceError, StoreError
+from ae_sweep.errors import AeSweepError, DeviceError, StoreError, lacks_memory
 from ae_sweep.messages import redacted, visible
 
 if TYPE_CHECKING:
@@ -58,10 +58,11 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         say(f"error: there is no room to write: {error.strerror}; free some, then run it again")
         return StoreError.exit_code
-    if isinstance(error, MemoryError):
+    if lacks_memory(error):
+        reason = visible(str(error).partition("\n")[0], 200)
         say(
-            f"error: there is not enough memory: {visible(error)}; smaller images or fewer "
-            "--workers need less"
+            f"error: there is not enough memory{reason and f' ({reason})'}; free some, then run it "
+            "again"
         )
         return DeviceError.exit_code
     # In one line: torch's messages hold pages of stack frames.

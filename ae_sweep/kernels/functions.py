@@ -157,7 +157,7 @@ def _function(name: str) -> Callable[..., None]:
 
     def call(*arguments: float) -> None:
         if function(*arguments):
-            raise torch.OutOfMemoryError(f"no memory for the kernel {name}")
+            raise torch.OutOfMemoryError(f"out of memory in the kernel {name}")
 
     return call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import hashlib
 import os
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ae_sweep.errors import ConfigError
-from ae_sweep.files import make_private, open_own, write_atomically
+from ae_sweep.files import check_own, make_private, open_own, write_atomically
 from ae_sweep.isolation import (
     KERNELS_VARIABLE,
     absolute_search_path,
@@ -97,9 +98,9 @@ def library() -> Library:
         lines = [line for line in str(error.stderr).splitlines() if "error" in line]
         code = error.returncode
         ended = f"signal {-code} ended it" if code < 0 else f"exit status {code}"
-        why = f"{error.cmd[0]} fails: {visible(lines[0], 200) if lines else ended}"
+        why = f"{visible(error.cmd[0])} fails: {visible(lines[0], 200) if lines else ended}"
     except subprocess.TimeoutExpired as error:
-        why = f"{error.cmd[0]} took more than {MOST_SECONDS:g} s"
+        why = f"{visible(error.cmd[0])} took more than {MOST_SECONDS:g} s"
     except (OSError, AttributeError) as error:
         why = f"they cannot be compiled or loaded: {visible(error, 200)}"
     return _none(why)
@@ -129,12 +130,13 @@ def _compiler() -> tuple[str, str]:
 def _load_or_compile(compiler: str, compiler_name: str) -> Library:
     version = _version(compiler_name)
     path = cache_dir() / "kernels" / f"{version}.so"
-    what = f"compiled by {compiler_name or compiler}"
+    what = f"compiled by {compiler_name or visible(compiler)}"
     handle = _load_kept(path)
     if handle is None:
-        handle, is_kept = _compile(compiler, path)
-        if not is_kept:
-            what += f"; by each process anew, since {path.parent} cannot keep them"
+        handle, not_kept = _compile(compiler, path)
+        if not_kept is not None:
+            what += f"; by each process anew, since {visible(path.parent)} cannot keep them: "
+            what += visible(not_kept.strerror or not_kept)
     return Library(handle=handle, what=what, version=version)
 
 
@@ -158,22 +160,26 @@ def _processor() -> str:
 def _load_kept(path: Path) -> ctypes.CDLL | None:
     """Load what an earlier process compiled, if it is whole and nobody else can have written it."""
     try:
-        with open_own(path) as file:
-            content = file.read()
-            if _digest(content[:-DIGEST_BYTES]) != content[-DIGEST_BYTES:]:
-                return None
-            # By its descriptor: the name may be given to another file meanwhile.
-            return _load(Path(f"/proc/self/fd/{file.fileno()}"))
+        return _load_whole(path)
     except (OSError, AttributeError):
         return None
 
 
-def _compile(compiler: str, path: Path) -> tuple[ctypes.CDLL, bool]:
+def _load_whole(path: Path) -> ctypes.CDLL:
+    with open_own(path) as file:
+        content = file.read()
+        if _digest(content[:-DIGEST_BYTES]) != content[-DIGEST_BYTES:]:
+            raise OSError(errno.EIO, "it is damaged")
+        # By its descriptor: the name may be given to another file meanwhile.
+        return _load(Path(f"/proc/self/fd/{file.fileno()}"))
+
+
+def _compile(compiler: str, path: Path) -> tuple[ctypes.CDLL, OSError | None]:
     """Compile the kernels, keep them under ``path`` if possible, and load them.
 
     Returns
     -------
-    The library, and whether the next process finds it under ``path``.
+    The library, and why the next process does not find it under ``path``, None if it does.
 
     Raises
     ------
@@ -190,12 +196,14 @@ def _compile(compiler: str, path: Path) -> tuple[ctypes.CDLL, bool]:
         # torch's makes its symbols global.
         _output([compiler, "-shared", str(compiled), "-o", str(linked)], place=folder)
         content = linked.read_bytes()
-        with contextlib.suppress(OSError):
+        try:
             make_private(path.parent)
+            check_own(path.parent)
             # Whatever follows the library does not matter to who loads it.
             write_atomically(path, content + _digest(content))
-        kept = _load_kept(path)  # temporary files may not be executed in some places
-        return (_load(linked), False) if kept is None else (kept, True)
+            return _load_whole(path), None
+        except OSError as error:
+            return _load(linked), error
 
 
 def _digest(content: bytes) -> bytes:

@@ -32,7 +32,7 @@ class SeatFacts:
     device: str
     """As torch has it."""
     hardware: str
-    """All that its speed and rounding depend on."""
+    """What its speed and rounding depend on, but threads."""
     memory_bytes: int
     """Of the device."""
     parameters: dict[str, str | int]

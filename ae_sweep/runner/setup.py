@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -234,7 +235,8 @@ def with_stored_options(setup: SweepSetup, stored: Mapping[str, str]) -> SweepSe
 
 def _announce_missing_kernels(device: str, announce: Callable[[str], None]) -> None:
     kernels = training.kernels_on(training.resolve_device(device))
-    if kernels is not None and not kernels.used and asked_kernels() != "off":
+    can_be_had = sys.platform == "linux" and asked_kernels() != "off"
+    if kernels is not None and not kernels.used and can_be_had:
         announce(f"training with torch's kernels, which takes longer: {kernels.what}")
 
 

@@ -126,7 +126,9 @@ def _prepare_process(spec: WorkerSpec) -> None:
     training.prepare_process()
     kernels = training.kernels_on(training.resolve_device(spec.device))
     if kernels is not None and spec.kernels not in (None, kernels.version):
+        if kernels.used:
+            raise DeviceError("it has other kernels than the sweep; --resume goes on with these")
         raise DeviceError(
-            f"a worker process cannot use the kernels that the sweep uses: {kernels.what}; "
-            f"with {KERNELS_VARIABLE}=off it trains without"
+            f"it cannot use the kernels that the sweep uses: {kernels.what}; with "
+            f"{KERNELS_VARIABLE}=off the sweep trains without"
         )

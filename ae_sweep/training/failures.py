@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ae_sweep.errors import AeSweepError, DeviceLostError, TrainingFailedError
+from ae_sweep.errors import AeSweepError, DeviceLostError, TrainingFailedError, lacks_memory
 from ae_sweep.messages import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NO_MEMORY = re.compile(
-    r"out of memory"  # CUDA, HIP, XPU and MPS
-    r"|can't allocate memory|not enough memory: you tried to allocate"  # on a CPU: Linux, Windows
-    r"|std::bad_alloc"
-    r"|_ALLOC_FAILED|_ALLOCATION_FAILED"  # cuDNN, cuBLAS and their like
-)
 LIBRARY_FAILURE = re.compile(
     # Not BAD_PARAM, INVALID_VALUE or NOT_SUPPORTED: these say that the arguments are wrong.
     r"\bCU[A-Z]+_(STATUS_)?(NOT_INITIALIZED|EXECUTION_FAILED|INTERNAL_ERROR|MAPPING_ERROR"
@@ -64,7 +58,7 @@ def translate(error: RuntimeError | MemoryError) -> AeSweepError | None:
     """Return the error of ours for one that torch or Python raised, None for a bug."""
     text = str(error)
     reason = visible(re.sub(r"^\[enforce fail at .*?\] .*?\. ", "", text.partition("\n")[0]), 200)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or NO_MEMORY.search(text):
+    if lacks_memory(error):
         return TrainingFailedError(
             f"out of memory ({reason or type(error).__name__}); fewer --workers or smaller --dims "
             "need less"

@@ -22,6 +22,8 @@ MAX_GRADIENT_ERROR = 0.1
 MIN_SPEEDUP = 1.25
 """By less, bfloat16 is not worth its rounding: with more threads it may gain nothing."""
 ROUNDS = 5
+LEAST_SECONDS = 0.1
+"""Of one timing: some systems count a thread's time in steps of 16 ms."""
 LATENT_DIM = 32
 
 
@@ -66,9 +68,9 @@ def choose_precision(
     On the model's real shapes, one gradient in bfloat16 is compared with the same in float32, since
     torch releases have had wrong bfloat16 convolutions on some processors; then both are timed, in
     turns. On a CPU one thread computes, and the time is that which a processor gave it: the answer
-    depends neither on what else the machine does nor on how many threads will train (docs/LOG.md,
-    2026-11-28). A second timing may still come out otherwise: whoever wants a machine always to
-    choose the same keeps the answer.
+    hardly depends on what else the machine does, and not on how many threads will train
+    (docs/LOG.md, 2026-11-28). A second timing may still come out otherwise: whoever wants a
+    machine always to choose the same keeps the answer.
 
     Raises
     ------
@@ -119,9 +121,11 @@ def _speedup(network: models.Autoencoder, x_BCHW: torch.Tensor) -> float:
     seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(ROUNDS):
         for precision in (Precision("fp32", ""), Precision("bf16", "")):
-            started = clock()
-            _gradient(network, x_BCHW, precision).norm().item()  # waits for a GPU
-            seconds[precision.name].append(clock() - started)
+            started, passes = clock(), 0
+            while (taken := clock() - started) < LEAST_SECONDS:
+                _gradient(network, x_BCHW, precision).norm().item()  # waits for a GPU
+                passes += 1
+            seconds[precision.name].append(taken / passes)
     return statistics.median(seconds["fp32"]) / statistics.median(seconds["bf16"])
 
 

@@ -92,12 +92,14 @@ Moments join(const BlockSums& sums, const Blocks& blocks, Index channels, Index 
   return all;
 }
 
-// The same where squares are beyond a float; slow, and for what is not finite itself in vain.
+// The same where squares are beyond a float; slow.
 template <typename T>
 Moments moments_in_double(const T* x, Index pixels, Index channels, Index channel) {
   Moments all = {0, 0};
-  for (Index pixel = 0; pixel < pixels; ++pixel)
+  for (Index pixel = 0; pixel < pixels; ++pixel) {
     all.mean += static_cast<double>(load(x[pixel * channels + channel]));
+    if (!std::isfinite(all.mean)) return {all.mean, NAN};  // as a feature is not
+  }
   all.mean /= static_cast<double>(pixels);
   for (Index pixel = 0; pixel < pixels; ++pixel) {
     const double difference = load(x[pixel * channels + channel]) - all.mean;
@@ -138,8 +140,10 @@ void batch_norm_relu_forward(const T* x, T* y, Index pixels, Normalisation norm,
     const double unbiased = all.squares / static_cast<double>(pixels - 1);
     norm.mean[c] = static_cast<float>(all.mean);
     norm.inverse_deviation[c] = static_cast<float>(1 / std::sqrt(variance + eps));
-    running_mean[c] += momentum * (norm.mean[c] - running_mean[c]);
-    running_variance[c] += momentum * (static_cast<float>(unbiased) - running_variance[c]);
+    // As torch does: what is infinite once stays infinite, and does not become NaN.
+    running_mean[c] = (1 - momentum) * running_mean[c] + momentum * norm.mean[c];
+    running_variance[c] =
+        (1 - momentum) * running_variance[c] + momentum * static_cast<float>(unbiased);
   }
   norm.prepare();
   normalise(x, y, blocks, norm, threads);
@@ -190,7 +194,8 @@ void batch_norm_relu_backward(const T* y_gradient, const T* x, T* x_gradient, In
   norm.prepare();
   const BlockSums sums = gradient_sums(y_gradient, x, blocks, norm, threads);
   // d loss / d x = scale·(gradient − mean gradient − x̂·mean of gradient·x̂), Ioffe and Szegedy
-  // 2015 (arXiv:1502.03167), as gradient·scale + x·slope + constant.
+  // 2015 (arXiv:1502.03167), as gradient·scale + x·slope + constant. Where features are beyond 1e19
+  // slopes are below the smallest float: the gradient lacks that term.
   std::vector<float> slopes(channels), constants(channels);
   for (Index c = 0; c < channels; ++c) {
     double sum = 0, product = 0;
