@@ -2,8 +2,6 @@
 
 #pragma once
 
-#include <omp.h>
-
 #include <vector>
 
 #include "numbers.h"
@@ -65,12 +63,11 @@ void narrow_conv_forward(const T* x, const float* taps, float* y, Images images,
   constexpr Index VECTORS = PRODUCTS / LANES, GROUP = 4;
   const Index channels = images.channels, stride = images.width + 2;
   // Of the pixels around an image, too, where they stay zero.
-  const Index product_count = (images.height + 2) * stride * PRODUCTS;
-  std::vector<float> all_products(threads * product_count), all_pixels(threads * GROUP * channels);
+  PerThread of_products((images.height + 2) * stride * PRODUCTS, threads);
+  PerThread of_pixels(GROUP * channels, threads);
 #pragma omp parallel num_threads(threads)
   {
-    float* const products = &all_products[omp_get_thread_num() * product_count];
-    float* const pixels = &all_pixels[omp_get_thread_num() * GROUP * channels];
+    float *const products = of_products.own(), *const pixels = of_pixels.own();
 #pragma omp for schedule(static)
     for (Index image = 0; image < images.count; ++image) {
       for (Index row = 0; row <= images.height; ++row) {
@@ -117,10 +114,10 @@ void narrow_conv_backward(const float* y_gradient, const T* x, const float* taps
   constexpr Index VECTORS = LANES == 16 ? 2 : 1;
   const Index channels = images.channels, area = images.area(), stride = images.width + 2;
   std::vector<float> sums(images.count * TAPS * channels);
-  std::vector<float> all_padded(threads * (images.height + 2) * stride);
+  PerThread of_padded((images.height + 2) * stride, threads);
 #pragma omp parallel num_threads(threads)
   {
-    float* const padded = &all_padded[omp_get_thread_num() * (images.height + 2) * stride];
+    float* const padded = of_padded.own();
 #pragma omp for schedule(static)
     for (Index image = 0; image < images.count; ++image) {
       for (Index row = 0; row < images.height; ++row)

@@ -3,9 +3,12 @@
 
 #pragma once
 
+#include <omp.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace {
 
@@ -62,6 +65,21 @@ struct Blocks {
     return begin(block) + rows < pixels ? begin(block) + rows : pixels;
   }
   Index size(Index block) const { return end(block) - begin(block); }
+};
+
+// Numbers of each thread, zero at first, and so far from those of another that neither waits for the
+// other's cache. Allocated where one thread runs.
+class PerThread {
+ public:
+  PerThread(Index count, int threads) : stride_(count + APART), all_(threads * stride_) {}
+
+  // Those of the thread that asks.
+  float* own() { return &all_[omp_get_thread_num() * stride_]; }
+
+ private:
+  static constexpr Index APART = 1024;
+  Index stride_;
+  std::vector<float> all_;
 };
 
 // A number for each of some channels, in registers.
