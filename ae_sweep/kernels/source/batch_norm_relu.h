@@ -194,7 +194,7 @@ void batch_norm_relu_backward(const T* y_gradient, const T* x, T* x_gradient, In
   norm.prepare();
   const BlockSums sums = gradient_sums(y_gradient, x, blocks, norm, threads);
   // d loss / d x = scale·(gradient − mean gradient − x̂·mean of gradient·x̂), Ioffe and Szegedy
-  // 2015 (arXiv:1502.03167), as gradient·scale + x·slope + constant. Where features are beyond 1e19
+  // 2015 (arXiv:1502.03167), as gradient·scale + x·slope + constant. Where features are beyond 1e17
   // slopes are below the smallest float: the gradient lacks that term.
   std::vector<float> slopes(channels), constants(channels);
   for (Index c = 0; c < channels; ++c) {
