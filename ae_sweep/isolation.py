@@ -155,7 +155,7 @@ def asked_kernels() -> str:
 
 
 def leave_kernels_out() -> None:
-    """Have this process, and those that it starts, train without them, whatever the user says."""
+    """Have this process, and those that it starts, load none, whatever the user says."""
     os.environ[KERNELS_VARIABLE] = "off"
 
 

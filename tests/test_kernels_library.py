@@ -147,10 +147,7 @@ def test_a_compiler_is_not_taken_from_the_working_directory(
     monkeypatch.chdir(tmp_path)
     there = os.environ["PATH"]
     found = kernels()
-    for path, what in (
-        (".", "ae-sweep's own need Linux and g++"),
-        (f".::{there}", found.what),
-    ):
+    for path, what in ((".", "ae-sweep's own need Linux and g++"), (f".::{there}", found.what)):
         library.library.cache_clear()
         kernels.cache_clear()
         monkeypatch.setenv("PATH", path)
@@ -224,10 +221,7 @@ def test_without_memory_torchs_error_is_raised(monkeypatch: pytest.MonkeyPatch) 
 def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     found = kernels()
-    assert (found.used, found.what) == (
-        False,
-        "ae-sweep's own need Linux and g++",
-    )
+    assert (found.used, found.what) == (False, "ae-sweep's own need Linux and g++")
     x_BCHW = torch.zeros(2, 32, 4, 4).contiguous(memory_format=torch.channels_last)
     assert not found.take(x_BCHW, torch.ones(32))
     assert "kernels=none" in training.hardware(torch.device("cpu"))

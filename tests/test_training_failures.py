@@ -28,6 +28,7 @@ def accelerator_error(text: str, code: int | None) -> RuntimeError:
 TRANSLATED: list[tuple[Any, type[AeSweepError], str]] = [
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total"),
      TrainingFailedError, "out of memory (CUDA out of memory. Tried to allocate 2.00 GiB."),
+    (torch.OutOfMemoryError("Allocation on device"), TrainingFailedError, "out of memory (Alloc"),
     (RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't "
                   "allocate memory: you tried to allocate 40 bytes. Error code 12 (Cannot al"),
      TrainingFailedError, "out of memory (DefaultCPUAllocator: can't allocate memory: you tried"),

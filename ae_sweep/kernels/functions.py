@@ -153,13 +153,8 @@ def _kernel(name: str, dtype: torch.dtype) -> Callable[..., None]:
 
 
 def _function(name: str) -> Callable[..., None]:
-    function: Callable[..., int] = getattr(library().handle, name)
-
-    def call(*arguments: float) -> None:
-        if function(*arguments):
-            raise torch.OutOfMemoryError(f"out of memory in the kernel {name}")
-
-    return call
+    function: Callable[..., None] = getattr(library().handle, name)
+    return function
 
 
 def _at(tensor: Tensor) -> int:

@@ -16,6 +16,9 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from ae_sweep.errors import ConfigError
 from ae_sweep.files import check_own, make_private, open_own, write_atomically
@@ -216,7 +219,14 @@ def _load(path: Path) -> ctypes.CDLL:
     for name, signature in _FUNCTIONS.items():
         function = getattr(handle, name)
         function.argtypes, function.restype = _SIGNATURES[signature], _INT
+        function.errcheck = _check_status
     return handle
+
+
+def _check_status(status: int, function: Any, _: tuple[Any, ...]) -> None:
+    """Raise what torch raises where a function had no memory."""
+    if status != 0:
+        raise torch.OutOfMemoryError(f"out of memory in the kernel {function.__name__}")
 
 
 def _output(command: list[str], *, place: str) -> str:

@@ -58,7 +58,7 @@ def translate(error: RuntimeError | MemoryError) -> AeSweepError | None:
     """Return the error of ours for one that torch or Python raised, None for a bug."""
     text = str(error)
     reason = visible(re.sub(r"^\[enforce fail at .*?\] .*?\. ", "", text.partition("\n")[0]), 200)
-    if lacks_memory(error):
+    if isinstance(error, torch.OutOfMemoryError) or lacks_memory(error):
         return TrainingFailedError(
             f"out of memory ({reason or type(error).__name__}); fewer --workers or smaller --dims "
             "need less"
